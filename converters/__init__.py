@@ -1,0 +1,1 @@
+"""Keras -> TFLite -> ONNX -> C: conversion and quantization (TensorFlow, tf2onnx, onnx)."""

@@ -1,0 +1,102 @@
+"""The ``edge-malaria`` command: one typer app, one place that maps errors to exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from edge_malaria import __version__
+from edge_malaria.errors import EdgeMalariaError
+from edge_malaria.records import RESEARCH_USE
+
+# Each module defines ``register(app)`` and imports nothing heavy at module level.
+COMMAND_MODULES = ("export", "parity", "classify", "evaluate", "train", "data", "doctor")
+
+app = typer.Typer(
+    name="edge-malaria",
+    help="Train, quantize, prove and run small malaria classifiers at the edge. " + RESEARCH_USE,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"edge-malaria {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    pass
+
+
+def _register_all() -> None:
+    for name in COMMAND_MODULES:
+        module: Any = importlib.import_module(f"edge_malaria.cli.{name}")
+        module.register(app)
+
+
+def run(action: Callable[[], Any], *, debug: bool) -> int:
+    """Runs ``action`` and returns the exit code; errors become one or two lines on stderr."""
+    try:
+        code = action()
+        return int(code) if isinstance(code, int) else 0
+    except EdgeMalariaError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) went away: not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if debug:
+            raise
+        print(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
+        return 5
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    _register_all()
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+
+    def action() -> Any:
+        try:
+            return app(arguments, standalone_mode=False)
+        except typer.Abort:
+            return 130
+        except Exception as error:
+            # click's own usage errors know how to show themselves; they exit with 2.
+            if hasattr(error, "exit_code") and hasattr(error, "show"):
+                error.show()
+                return int(error.exit_code)
+            raise
+
+    sys.exit(run(action, debug=debug))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What ships: Keras weights, exported bundles, model cards."""

@@ -1,0 +1,168 @@
+"""Frozen, validated records that pass between the stages.
+
+Images are uint8 [H, W, 3] RGB. Boxes are (x0, y0, x1, y1) in pixels, half-open. Rates are
+fractions (0-1). Units stand in the names: ``_px _um _s _ms _bytes _per_ul``.
+A record that is built wrongly raises ``ValueError("expected X, got Y")``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Box = tuple[int, int, int, int]
+Interval = tuple[float, float]
+
+CellKind = Literal["red-cell", "white-cell", "platelet", "debris"]
+Label = Literal["parasitized", "uninfected", "unsure"]
+Verdict = Literal["parasites-detected", "not-detected", "indeterminate"]
+
+CELL_KINDS: tuple[CellKind, ...] = ("red-cell", "white-cell", "platelet", "debris")
+LABELS: tuple[Label, ...] = ("parasitized", "uninfected", "unsure")
+VERDICTS: tuple[Verdict, ...] = ("parasites-detected", "not-detected", "indeterminate")
+
+RESEARCH_USE = "For research use only. Not for use in diagnostic procedures."
+
+
+def expect(condition: bool, expected: str, got: object) -> None:
+    """Raises ValueError("expected ..., got ...") unless ``condition`` holds."""
+    if not condition:
+        raise ValueError(f"expected {expected}, got {got!r}")
+
+
+def expect_image(image: Image, name: str = "image") -> None:
+    """Raises ValueError unless ``image`` is a non-empty uint8 [H, W, 3] array."""
+    shape = getattr(image, "shape", None)
+    ok = shape is not None and len(shape) == 3 and shape[2] == 3 and shape[0] > 0 and shape[1] > 0
+    expect(ok, f"{name} of shape [H, W, 3]", shape)
+    expect(image.dtype == np.uint8, f"{name} of dtype uint8", str(image.dtype))
+
+
+def _expect_rate(value: float, name: str) -> None:
+    expect(0.0 <= value <= 1.0, f"{name} between 0 and 1", value)
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """One view of a slide.
+
+    Attributes:
+        image: uint8 [H, W, 3] RGB.
+        name: the source file's name, or ``video.mp4#17`` for a frame.
+        index: position in the source, from 0.
+        truth: what a drawn field knows of itself (``synthetic.SmearTruth``), else None.
+        new_region: bool [H, W], True where this place of the slide was not counted before;
+            None where the whole field is new.
+    """
+
+    image: Image
+    name: str
+    index: int
+    truth: Any = None
+    new_region: Mask | None = None
+
+    def __post_init__(self) -> None:
+        expect_image(self.image)
+        expect(self.index >= 0, "index >= 0", self.index)
+        if self.new_region is not None:
+            expect(
+                self.new_region.shape == self.image.shape[:2],
+                f"new_region of shape {self.image.shape[:2]}",
+                self.new_region.shape,
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One thing found in a field.
+
+    Attributes:
+        box: (x0, y0, x1, y1) px in the decoded image, half-open, tight around ``mask``.
+        mask: bool [y1 - y0, x1 - x0], True on the cell.
+        kind: the finder's word.
+        counted: whether it enters the count (whole red cells in a new region).
+        reason: why it does not; empty where it does (``border``, ``overlap``, ``seen-before`` ...).
+        score: the finder's confidence, 0-1.
+    """
+
+    box: Box
+    mask: Mask
+    kind: CellKind = "red-cell"
+    counted: bool = True
+    reason: str = ""
+    score: float = 1.0
+
+    def __post_init__(self) -> None:
+        x0, y0, x1, y1 = self.box
+        expect(x0 < x1 and y0 < y1 and x0 >= 0 and y0 >= 0, "a half-open box", self.box)
+        expect(self.mask.shape == (y1 - y0, x1 - x0), f"mask of {self.box}", self.mask.shape)
+        expect(self.mask.dtype == np.bool_, "mask of dtype bool", str(self.mask.dtype))
+        expect(self.kind in CELL_KINDS, f"kind in {CELL_KINDS}", self.kind)
+        expect(
+            self.counted == (self.reason == ""), "a reason exactly where not counted", self.reason
+        )
+        _expect_rate(self.score, "score")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the classifier says of one cell.
+
+    Attributes:
+        p_parasitized: calibrated probability, 0-1.
+        positive: p_parasitized >= the operating point's threshold.
+        label: ``unsure`` where the classifier abstains; otherwise by ``positive``.
+        logit: the network's raw output.
+    """
+
+    p_parasitized: float
+    positive: bool
+    label: Label
+    logit: float
+
+    def __post_init__(self) -> None:
+        _expect_rate(self.p_parasitized, "p_parasitized")
+        expect(self.label in LABELS, f"label in {LABELS}", self.label)
+
+
+@dataclass(frozen=True)
+class SlideReport:
+    """The report of one slide; ``as_json`` gives the contract's keys.
+
+    Rates are fractions; ``*_per_ul`` are parasites (or red cells) per microlitre of blood.
+    ``parasitemia`` and ``ci95`` are None where no cell was counted.
+    """
+
+    verdict: Verdict
+    fields_seen: int
+    fields_rejected: Mapping[str, int]
+    cells_counted: int
+    cells_positive: int
+    parasitemia: float | None
+    ci95: Interval | None
+    parasites_per_ul: float | None
+    rbc_per_ul: float
+    limit_of_detection_per_ul: float | None
+    model: str
+    variant: str
+    engine: str
+    warnings: tuple[str, ...]
+    elapsed_s: float
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        expect(self.verdict in VERDICTS, f"verdict in {VERDICTS}", self.verdict)
+        expect(
+            0 <= self.cells_positive <= self.cells_counted,
+            "0 <= cells_positive <= cells_counted",
+            (self.cells_positive, self.cells_counted),
+        )
+        if self.parasitemia is not None:
+            _expect_rate(self.parasitemia, "parasitemia")
+        expect(self.rbc_per_ul > 0, "rbc_per_ul > 0", self.rbc_per_ul)

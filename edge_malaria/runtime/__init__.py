@@ -1,0 +1,1 @@
+"""The device: sources, quality, cells, classification, slide statistics. numpy and OpenCV only."""
