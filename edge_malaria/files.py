@@ -209,7 +209,7 @@ def read_image(path: Path) -> Image:
 
 
 def encode_image(image: Image, suffix: str = ".png", quality: int = 90) -> bytes:
-    """Encodes uint8 [H, W, 3] RGB as PNG, JPEG or WebP bytes (``quality`` 1-100 for the last two)."""
+    """Encodes uint8 [H, W, 3] RGB as PNG, JPEG or WebP bytes (``quality`` 1-100, not for PNG)."""
     flags = {
         ".jpg": [cv2.IMWRITE_JPEG_QUALITY, quality],
         ".webp": [cv2.IMWRITE_WEBP_QUALITY, quality],

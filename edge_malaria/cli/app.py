@@ -73,7 +73,8 @@ def run(action: Callable[[], Any], *, debug: bool) -> int:
     except OSError as error:
         if debug:
             raise
-        print(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
+        where = f": {error.filename}" if error.filename else ""
+        print(f"error: {error.strerror or error}{where}", file=sys.stderr)
         return 5
 
 
