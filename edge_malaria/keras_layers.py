@@ -188,5 +188,6 @@ def strip_fake_quant(model: Any) -> Any:
     plain = keras.models.clone_model(model, call_function=call)
     sources = {layer.name: layer for layer in model.layers}
     for layer in plain.layers:
-        layer.set_weights(sources[layer.name].get_weights())
+        if layer.weights:  # an input layer may come back under another name
+            layer.set_weights(sources[layer.name].get_weights())
     return plain

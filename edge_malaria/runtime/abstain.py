@@ -1,0 +1,83 @@
+"""Saying "unsure" where a crop does not look like a red cell at all.
+
+A classifier answers for anything. White cells, platelets, debris, blank and blurred crops are kept
+from getting a label by comparing a few plain measures of the network's input with the range that
+they have over red cells of train patients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_malaria.records import Image
+
+Features = dict[str, NDArray[np.float64]]
+# A pixel belongs to the cell where any channel is above this level; the mask sets it to 0.
+_BLACK = 8
+
+
+def cell_features(batch: Image) -> Features:
+    """Measures of each network input.
+
+    Args:
+        batch: uint8 [N, S, S, 3] RGB, background black.
+
+    Returns:
+        float64 [N] each: ``foreground`` share of pixels on the cell (0-1); ``density`` mean
+        optical density of the cell (0-2.4); ``nucleus`` share of the cell's pixels that are much
+        denser in red than its median, as chromatin of white cells and platelets is (0-1);
+        ``detail`` mean absolute neighbour difference inside the cell, in grey levels.
+    """
+    pixels = batch.astype(np.float32)
+    inside = batch.max(axis=3) > _BLACK
+    count = np.maximum(inside.sum(axis=(1, 2)), 1)
+    density = -np.log10((pixels + 1.0) / 256.0)
+    mean_density = (density.mean(axis=3) * inside).sum(axis=(1, 2)) / count
+    red = np.where(inside, density[..., 0], np.nan)
+    has_cell = inside.any(axis=(1, 2))
+    median = np.zeros(len(batch), np.float32)
+    if has_cell.any():
+        median[has_cell] = np.nanmedian(red[has_cell].reshape(int(has_cell.sum()), -1), axis=1)
+    dense = inside & (density[..., 0] > median[:, None, None] + 0.15)
+    grey = pixels.mean(axis=3)
+    across = np.abs(np.diff(grey, axis=2)) * (inside[:, :, 1:] & inside[:, :, :-1])
+    down = np.abs(np.diff(grey, axis=1)) * (inside[:, 1:] & inside[:, :-1])
+    detail = (across.sum(axis=(1, 2)) + down.sum(axis=(1, 2))) / (2.0 * count)
+    return {
+        "foreground": (inside.mean(axis=(1, 2))).astype(np.float64),
+        "density": np.asarray(mean_density, np.float64),
+        "nucleus": (dense.sum(axis=(1, 2)) / count).astype(np.float64),
+        "detail": np.asarray(detail, np.float64),
+    }
+
+
+def fit_limits(batch: Image, share: float = 0.0005) -> dict[str, Any]:
+    """Limits that leave out ``share`` of the given red cells at each end of each measure.
+
+    Args:
+        batch: uint8 [N, S, S, 3], red cells of train patients, both classes.
+
+    Returns:
+        The JSON object that ``not_a_red_cell`` takes.
+    """
+    limits = {}
+    for name, values in cell_features(batch).items():
+        low, high = np.quantile(values, [share, 1.0 - share])
+        limits[name] = [round(float(low), 5), round(float(high), 5)]
+    return {"limits": limits, "share_left_out_each_end": share, "fitted_on": len(batch)}
+
+
+def not_a_red_cell(batch: Image, fitted: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """Which network inputs lie outside the fitted limits; bool [N]."""
+    outside = np.zeros(len(batch), np.bool_)
+    if not len(batch):
+        return outside
+    for name, values in cell_features(batch).items():
+        if name in fitted["limits"]:
+            low, high = fitted["limits"][name]
+            outside |= ~((values >= low) & (values <= high))
+    return outside
