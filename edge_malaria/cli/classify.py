@@ -1,0 +1,102 @@
+"""``edge-malaria classify IMAGE...``"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_malaria.cli.options import (
+    BundleOption,
+    EngineOption,
+    JsonOption,
+    MaskMode,
+    MaskOption,
+    OperatingPoint,
+    PointOption,
+    ThreadsOption,
+    Variant,
+    VariantOption,
+    open_named,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds ``classify``."""
+    app.command("classify")(classify)
+
+
+def classify(
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGE...", help="Crops of single red cells, or folders."),
+    ],
+    bundle: BundleOption = None,
+    variant: VariantOption = Variant.int8,
+    engine: EngineOption = None,
+    mask: MaskOption = MaskMode.none,
+    operating_point: PointOption = OperatingPoint.balanced,
+    threads: ThreadsOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Say of each red-cell crop how probably it is parasitized.
+
+    A crop is one cell, tight, its background black; with --mask auto its neighbours may show.
+    For research use only. Not for use in diagnostic procedures.
+    """
+    from edge_malaria.cli.output import SCHEMA_VERSION, print_table
+    from edge_malaria.evaluation import prepared
+    from edge_malaria.files import read_image
+    from edge_malaria.runtime.classify import Classifier
+
+    files = _expand(images)
+    classifier = Classifier(
+        open_named(bundle), variant.value, engine and engine.value, operating_point.value, threads
+    )
+    rows = []
+    for file in files:
+        crop = prepared(read_image(file), classifier.input_size_px, mask.value)
+        [prediction] = classifier.predict_inputs(crop[None])
+        rows.append((str(file), prediction))
+    if as_json:
+        # The contract is a bare list, so the schema's version stands in each of its objects.
+        print(
+            json.dumps(
+                [
+                    {
+                        "schema_version": SCHEMA_VERSION,
+                        "file": file,
+                        "label": p.label,
+                        "p_parasitized": p.p_parasitized,
+                        "positive": p.positive,
+                    }
+                    for file, p in rows
+                ],
+                indent=2,
+                allow_nan=False,
+            )
+        )
+        return
+    print_table(
+        "",
+        ("file", "label", "p parasitized"),
+        [(f, p.label, f"{p.p_parasitized:.4f}") for f, p in rows],
+    )
+
+
+def _expand(images: list[Path]) -> list[Path]:
+    from edge_malaria.errors import ImageError
+    from edge_malaria.files import is_image
+
+    files: list[Path] = []
+    for path in images:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.is_file() and is_image(p))
+            if not inside:
+                raise ImageError(f"{path} holds no images.")
+            files += inside
+        else:
+            files.append(path)
+    return files

@@ -1,0 +1,65 @@
+"""``edge-malaria doctor`` and ``edge-malaria selftest BUNDLE``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_malaria.cli.options import JsonOption
+
+
+def register(app: typer.Typer) -> None:
+    """Adds ``doctor`` and ``selftest``."""
+    app.command("doctor")(doctor)
+    app.command("selftest")(selftest)
+
+
+def doctor(as_json: JsonOption = False) -> None:
+    """Say what is installed, what would be used, and how to fix what is not right."""
+    from edge_malaria.cli.output import print_json, print_table
+    from edge_malaria.doctor import examine
+
+    findings = examine()
+    if as_json:
+        print_json({"findings": [finding.as_json() for finding in findings]})
+        return
+    marks = {"ok": "ok", "missing": "-", "problem": "PROBLEM"}
+    rows = [(f.what, marks[f.state], f.detail, f.fix) for f in findings]
+    print_table("", ("what", "state", "detail", "fix"), rows)
+
+
+def selftest(
+    bundle: Annotated[
+        Path | None, typer.Argument(metavar="[BUNDLE]", help="Default: the shipped one.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check on this machine that a bundle's files are whole and give their recorded outputs."""
+    from edge_malaria.cli.options import open_named
+    from edge_malaria.cli.output import print_json, print_table
+    from edge_malaria.errors import GateFailed
+    from edge_malaria.selftest import run_selftest
+
+    result = run_selftest(open_named(bundle))
+    if as_json:
+        print_json(result.as_json())
+    else:
+        rows = [
+            (
+                r.engine,
+                r.variant,
+                r.cells,
+                r.differing,
+                r.largest_step,
+                "ok" if r.passed else "FAIL",
+            )
+            for r in result.rows
+        ]
+        columns = ("engine", "variant", "cells", "outputs that differ", "largest difference", "")
+        print_table(f"{result.bundle}: {result.files} files whole", columns, rows)
+        for line in result.not_run:
+            print(f"not run: {line}")
+    if not result.passed:
+        raise GateFailed("; ".join(result.failures) or "selftest compared nothing.")

@@ -1,0 +1,89 @@
+"""Options that several commands share, and opening what they name."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from edge_malaria.bundle import Bundle
+
+
+class EngineName(StrEnum):
+    """Engines of the device."""
+
+    litert = "litert"
+    onnx = "onnx"
+
+
+class Variant(StrEnum):
+    """Variants of a bundle."""
+
+    float32 = "float32"
+    float16 = "float16"
+    dynamic = "dynamic"
+    int8 = "int8"
+    int8_mixed = "int8-mixed"
+
+
+class MaskMode(StrEnum):
+    """How an unmasked crop is treated."""
+
+    none = "none"
+    auto = "auto"
+
+
+class OperatingPoint(StrEnum):
+    """Which threshold decides."""
+
+    balanced = "balanced"
+    screening = "screening"
+
+
+class Split(StrEnum):
+    """Splits of a data set."""
+
+    train = "train"
+    val = "val"
+    test = "test"
+    all = "all"
+
+
+BundleOption = Annotated[
+    Path | None, typer.Option("--bundle", "-b", help="Bundle to use. Default: the shipped one.")
+]
+VariantOption = Annotated[Variant, typer.Option("--variant", help="Which file of the bundle runs.")]
+EngineOption = Annotated[
+    EngineName | None,
+    typer.Option(
+        "--engine", help="Default: litert if installed, else onnx. Never switched silently."
+    ),
+]
+MaskOption = Annotated[
+    MaskMode,
+    typer.Option("--mask", help="auto isolates the central cell of a crop that shows neighbours."),
+]
+PointOption = Annotated[
+    OperatingPoint, typer.Option("--operating-point", help="Which threshold decides.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads of the engine.")]
+
+
+def open_named(bundle: Path | None) -> Bundle:
+    """The bundle at ``bundle``, or the shipped one.
+
+    A path that is no file or folder but a shipped model's name (default, micro) means that model.
+    """
+    from edge_malaria.bundle import read_bundle
+    from edge_malaria.runtime.classify import shipped_bundle
+
+    if bundle is None:
+        return read_bundle(shipped_bundle())
+    named = shipped_bundle(str(bundle))
+    if not bundle.exists() and bundle.name == str(bundle) and named.is_dir():
+        return read_bundle(named)
+    return read_bundle(bundle)

@@ -1,0 +1,89 @@
+"""The model card that travels in every bundle as README.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edge_malaria.records import RESEARCH_USE
+
+_NOT_FOR = """## What it must not be used for
+
+- Deciding about a patient. It is decision support for research; a person reads the slide.
+- Thick smears, species identification, or counting gametocytes.
+- Cells cut by other means than the bundle's preprocessing, or crops that show neighbours without
+  `--mask auto`.
+- Stains, microscopes and cameras unlike those it was measured on, before it was measured there."""
+
+
+def bundle_readme(
+    record: Mapping[str, Any],
+    sizes: Mapping[str, int],
+    evaluation: Mapping[str, Any] | None,
+) -> str:
+    """Markdown of one bundle: what it is, what was measured, what it must not be used for.
+
+    Args:
+        record: bundle.json's object, without ``files``.
+        sizes: ``variant/engine`` -> bytes.
+        evaluation: measures on val patients, or None where no data was given.
+    """
+    classifier = record["models"]["classifier"]
+    decision = classifier["decision"]
+    lines = [
+        f"# {record['name']} {record['version']}",
+        "",
+        f"**{RESEARCH_USE}**",
+        "",
+        "A red-cell classifier for thin blood smears, exported by edge-malaria. It says how "
+        "probably one isolated red cell is parasitized.",
+        "",
+        "| variant / engine | bytes |",
+        "|---|---|",
+        *[f"| {name} | {size:,} |" for name, size in sizes.items()],
+        "",
+        f"Input: {classifier['preprocessing']['size_px']} x "
+        f"{classifier['preprocessing']['size_px']} RGB uint8, background black, INTER_AREA. "
+        "int8 input is pixel - 128.",
+        "",
+        "| operating point | threshold on p(parasitized) |",
+        "|---|---|",
+        *[
+            f"| {name} | {point['threshold']:.4f} |"
+            for name, point in decision["operating_points"].items()
+        ],
+        "",
+        f"Int8 ranges: {classifier['int8']['ranges'] or 'no int8 variant'}. "
+        f"Evidence of the parity gate: {record['evidence']}.",
+        "",
+        *_measured(evaluation),
+        "",
+        _NOT_FOR,
+        "",
+        "Repeat the proof: `edge-malaria parity BUNDLE`. Check the files: "
+        "`edge-malaria selftest BUNDLE`.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _measured(evaluation: Mapping[str, Any] | None) -> list[str]:
+    if evaluation is None:
+        return [
+            "No real cells were given to this export. Figures of the shipped model stand in the "
+            "project's docs/MODEL_CARD.md; they hold for this bundle only if the sha256 of its "
+            "int8 file is the one named there."
+        ]
+    rows = [
+        f"| {name} | {evaluation[name]:.4f} |"
+        for name in ("accuracy", "auc", "sensitivity", "specificity", "mcc")
+        if evaluation[name] is not None
+    ]
+    return [
+        f"Measured on {evaluation['n']} cells of val patients, {evaluation['variant']} on "
+        f"{evaluation['engine']} (raw labels):",
+        "",
+        "| measure | value |",
+        "|---|---|",
+        *rows,
+    ]
