@@ -1,0 +1,70 @@
+# edge-malaria: everything a person or a CI runs. `make help` lists it.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+EM     := $(BIN)/edge-malaria
+HOST   := $(VENV)/.installed-host
+DEVICE := $(VENV)/.installed-device
+NIH    := $(if $(EDGE_MALARIA_DATA),$(wildcard $(EDGE_MALARIA_DATA)/nih/cell_images.zip))
+DATA   := $(if $(NIH),--data $(NIH))
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+
+.PHONY: help demo demo-device test check wheel-check model evidence clean \
+        test-device firmware-check
+
+help:            ## this list
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(HOST): pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[train,test,check]'
+	@touch $@
+
+$(DEVICE): pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[litert]'
+	@touch $@
+
+demo: $(HOST)    ## export the shipped model, screen a drawn slide with it, show where the report is
+	@mkdir -p demo
+	@$(EM) export --int8 --force -o demo/default-bundle $(DATA) > demo/export.txt
+	@$(EM) screen "sim:parasitemia=0.02,fields=8,seed=3" --bundle demo/default-bundle \
+	    -o demo/slide --force
+	@cat demo/export.txt
+	@echo "Report of the drawn slide: demo/slide/report.html"
+
+demo-device: $(DEVICE) ## the device half: the shipped bundle, no TensorFlow
+	@$(EM) selftest
+	@mkdir -p demo
+	@$(EM) screen "sim:parasitemia=0.02,fields=8,seed=3" -o demo/slide --force
+	@echo "Report of the drawn slide: demo/slide/report.html"
+
+test: $(HOST)    ## all tests; real cells where EDGE_MALARIA_DATA names them
+	$(BIN)/python -m pytest
+
+check: $(HOST)   ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+wheel-check: $(HOST) ## build the wheel, install it alone with [litert], run it without TensorFlow
+	bash benchmarks/wheel_check.sh
+
+model: $(HOST)   ## retrain and rebuild everything that ships (hours; resumable)
+	$(BIN)/python benchmarks/build_models.py --data "$(EDGE_MALARIA_DATA)"
+
+evidence: $(HOST) ## everything that takes hours, into docs/evidence (resumable)
+	$(BIN)/python benchmarks/evidence.py --data "$(EDGE_MALARIA_DATA)"
+
+test-device: $(HOST) ## the shipped bundle on ARM processors under qemu; skipped with a reason
+	$(BIN)/python -m pytest tests/device -m device
+
+firmware-check: $(HOST) ## generate the C file, build all microcontroller targets, run goldens
+	bash firmware_examples/check.sh
+
+clean:           ## remove what was built here, not the environment
+	rm -rf build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	    .import_linter_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Builds the wheel, installs it with [litert] into a fresh environment, and runs the device's
+# commands there: neither TensorFlow nor ONNX may be needed. Prints size and start-up time.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+host="$PWD/.venv/bin/python"
+
+"$host" -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir "$work" .
+python3 -m venv "$work/venv"
+"$work/venv/bin/python" -m pip --disable-pip-version-check install --quiet "$work"/*.whl'[litert]'
+cd "$work" # so that nothing is imported from the checkout
+
+em="$work/venv/bin/edge-malaria"
+for absent in tensorflow keras onnx tf2onnx onnxruntime sklearn; do
+    if "$work/venv/bin/python" -c "import $absent" 2>/dev/null; then
+        echo "wheel-check: $absent is installed beside the device's packages" >&2
+        exit 1
+    fi
+done
+"$em" selftest
+"$em" parity default --engine litert >/dev/null
+"$em" data synth cells -o cells --count 40 --seed 1 >/dev/null
+"$em" evaluate default cells --json >/dev/null
+"$em" classify cells --json >/dev/null
+"$em" doctor
+site=$("$work/venv/bin/python" -c 'import numpy, pathlib; print(pathlib.Path(numpy.__file__).parent.parent)')
+total=$(du -sm "$site" | cut -f1)
+opencv=$(du -smc "$site"/cv2 "$site"/opencv_python_headless* | tail -1 | cut -f1)
+start=$("$work/venv/bin/python" - <<'P'
+import subprocess, sys, time, statistics
+times = []
+for _ in range(5):
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "edge_malaria.cli.app", "--version"], check=True, capture_output=True)
+    times.append(time.perf_counter() - started)
+print(f"{statistics.median(times):.2f}")
+P
+)
+echo "wheel-check: $((total - opencv)) MB beside OpenCV ($opencv MB), start-up $start s"
+[ "$((total - opencv))" -le 120 ] || { echo "wheel-check: above 120 MB" >&2; exit 1; }
