@@ -1,0 +1,381 @@
+"""The golden cells of a bundle: stored pixels, stored outputs, no data set needed.
+
+Files, all below ``golden/`` in the bundle:
+
+* ``cells.npz``: ``inputs`` uint8 [N, S, S, 3] drawn cells as the network sees them, ``near`` bool
+  [N] whether the cell was made to lie close to the threshold, ``truth`` uint8 [N] (1 parasitized;
+  of a blend, whether the reference calls it so), ``threshold_logit`` and ``seed``.
+* ``crops/<name>.png`` and ``crops/<name>.mask.png``: encoded crops of several sizes with visible
+  neighbourhood, and their masks; ``crops/inputs.npz``: ``names`` and the network inputs
+  uint8 [M, S, S, 3] that decoding and preprocessing must give, bit for bit.
+* ``keras.npz``: what Keras said before anything was converted: ``logits`` float32 [N],
+  ``crop_logits`` float32 [M], and ``mistake_<k>`` float32 [K]: what it says of K cells
+  (``mistake_rows``) when a common mistake is made on purpose, so that it can be named later.
+* ``<engine>.<variant>.npz``: ``raw`` [N] and ``crop_raw`` [M], the file's output in its own dtype
+  on the machine that exported it, and ``model_sha256``.
+
+Each output file holds ``cells_sha256``, the hash of the pixels it belongs to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_malaria.errors import BundleIntegrityError
+from edge_malaria.files import decode_image, encode_image, write_bytes
+from edge_malaria.preprocess import network_input, network_inputs
+from edge_malaria.records import Image, Mask, expect
+from edge_malaria.runtime.engines import Engine
+
+Logits = Callable[[Any], NDArray[np.float32]]
+
+FOLDER = "golden"
+CELLS = 1024
+CROPS = 16
+MISTAKE_CELLS = 128
+# Half-width of the band around the threshold, in logits, that near cells are made to lie in.
+NEAR_LOGITS = 1.0
+DEFAULT_SEED = 20260101
+_BLEND_STEPS = 7
+
+# What a network is told when a mistake is made between the pixels and it: float32 pixel values.
+MISTAKES: Mapping[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
+    "red and blue swapped (BGR instead of RGB)": lambda x: x[..., ::-1],
+    "1/255 applied twice": lambda x: x / 255.0,
+    "1/255 missing": lambda x: x * 255.0,
+    "pixel - 128 fed to a float network": lambda x: x - 128.0,
+    "pixels scaled to -1..1 instead of 0..1": lambda x: 2.0 * x - 255.0,
+    "rows and columns swapped": lambda x: x.transpose(0, 2, 1, 3),
+    "colours inverted": lambda x: 255.0 - x,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class GoldenCrop:
+    """One encoded crop: PNG bytes of the picture and of its mask."""
+
+    name: str
+    png: bytes
+    mask_png: bytes
+
+    def decoded(self) -> tuple[Image, Mask]:
+        """The crop uint8 [H, W, 3] and its mask bool [H, W]."""
+        mask = decode_image(self.mask_png, f"{self.name}.mask.png")[:, :, 0] > 127
+        return decode_image(self.png, f"{self.name}.png"), mask
+
+
+@dataclass(frozen=True, eq=False)
+class GoldenCells:
+    """The stored pixels; see the module's docstring."""
+
+    inputs: Image
+    near: NDArray[np.bool_]
+    truth: NDArray[np.uint8]
+    threshold_logit: float
+    seed: int
+    crops: tuple[GoldenCrop, ...]
+    crop_inputs: Image
+
+    def __post_init__(self) -> None:
+        n = len(self.inputs)
+        ok = self.inputs.ndim == 4 and self.inputs.dtype == np.uint8
+        expect(ok, "golden inputs uint8 [N, S, S, 3]", (self.inputs.shape, self.inputs.dtype))
+        expect(
+            self.near.shape == self.truth.shape == (n,), f"near, truth of [{n}]", self.near.shape
+        )
+        expect(len(self.crops) == len(self.crop_inputs), "one input a crop", len(self.crops))
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the network inputs, of drawn cells and crops."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.inputs).tobytes())
+        digest.update(np.ascontiguousarray(self.crop_inputs).tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class GoldenOutputs:
+    """Stored outputs of one model on the golden cells.
+
+    Attributes:
+        raw: [N] in the file's own dtype (float32 logits for Keras).
+        crop_raw: [M].
+        cells_sha256: of the pixels they belong to.
+        model_sha256: of the model file; empty for Keras.
+        mistakes: name -> logits float32 [K], of Keras only.
+    """
+
+    raw: NDArray[Any]
+    crop_raw: NDArray[Any]
+    cells_sha256: str
+    model_sha256: str = ""
+    mistakes: Mapping[str, NDArray[np.float32]] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Goldens:
+    """All that a bundle stores: the cells, Keras's outputs, and ``engine.variant`` -> outputs."""
+
+    cells: GoldenCells
+    keras: GoldenOutputs
+    engines: Mapping[str, GoldenOutputs]
+
+
+def _flat(values: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(values).reshape(len(values), -1)[:, 0]
+
+
+def draw_golden_cells(
+    logits: Logits,
+    threshold_logit: float,
+    size_px: int,
+    n: int = CELLS,
+    seed: int = DEFAULT_SEED,
+) -> GoldenCells:
+    """Draws the golden cells of one model.
+
+    Half of them are drawn cells; the other half blends of a parasitized and a healthy one, mixed
+    until the reference's logit lies within ``NEAR_LOGITS`` of the threshold. There a small error
+    of conversion changes a call; far away it would not show. Where the network is so sure that
+    too few blends come close, the nearest ones are kept and ``near`` says which are close.
+
+    Args:
+        logits: the reference: pixel values [N, S, S, 3] (uint8 or float32) -> float32 [N].
+        threshold_logit: the logit at which the deployed decision turns.
+        size_px: S.
+        n: how many, at least 2.
+        seed: of the drawing.
+    """
+    expect(n >= 2, "n >= 2", n)
+    rng = np.random.default_rng(seed)
+    ill, healthy = (_draw_inputs(rng, kind, n, size_px) for kind in (1, 0))
+    blends = _near_threshold(logits, threshold_logit, ill, healthy, n // 2, rng)
+    plain = n - len(blends)
+    inputs = np.concatenate([ill[: (plain + 1) // 2], healthy[: plain // 2], blends])
+    values = _flat(logits(blends)).astype(np.float64) - threshold_logit
+    truth = np.concatenate([np.ones((plain + 1) // 2), np.zeros(plain // 2), values >= 0.0]).astype(
+        np.uint8
+    )
+    near = np.concatenate([np.zeros(plain, bool), np.abs(values) <= NEAR_LOGITS])
+    crops = tuple(_draw_crop(rng, index) for index in range(CROPS))
+    decoded = [crop.decoded() for crop in crops]
+    crop_inputs = network_inputs([c for c, _ in decoded], size_px, [m for _, m in decoded])
+    return GoldenCells(inputs, near, truth, float(threshold_logit), seed, crops, crop_inputs)
+
+
+def _draw(rng: np.random.Generator, parasitized: int) -> tuple[Image, Mask]:
+    """One drawn crop uint8 [H, W, 3] with its neighbourhood, and its mask bool [H, W]."""
+    from edge_malaria.synthetic import draw_cell
+
+    kinds = ("ring", "trophozoite", "schizont") if parasitized else ("healthy",)
+    image, mask, _ = draw_cell(rng, str(rng.choice(kinds)))
+    return image, mask
+
+
+def _draw_inputs(rng: np.random.Generator, parasitized: int, n: int, size_px: int) -> Image:
+    drawn = (_draw(rng, parasitized) for _ in range(n))
+    return np.stack([network_input(image, size_px, mask) for image, mask in drawn])
+
+
+def _draw_crop(rng: np.random.Generator, index: int) -> GoldenCrop:
+    image, mask = _draw(rng, index % 2)
+    mask_image = np.repeat(mask[:, :, None].astype(np.uint8) * 255, 3, axis=2)
+    return GoldenCrop(
+        f"crop{index:02d}", encode_image(image, ".png"), encode_image(mask_image, ".png")
+    )
+
+
+def _mix(ill: Image, healthy: Image, share: NDArray[np.float64]) -> Image:
+    """``share`` [N] of the parasitized cell, the rest of the healthy one, per pair."""
+    weight = share[:, None, None, None]
+    return np.rint(weight * ill + (1.0 - weight) * healthy).astype(np.uint8)
+
+
+def _near_threshold(
+    logits: Logits,
+    threshold: float,
+    ill: Image,
+    healthy: Image,
+    count: int,
+    rng: np.random.Generator,
+) -> Image:
+    """``count`` blends uint8 [count, S, S, 3], the closest to randomly placed targets first."""
+    targets = threshold + rng.uniform(-NEAR_LOGITS, NEAR_LOGITS, len(ill))
+    low, high = np.zeros(len(ill)), np.ones(len(ill))
+    best = np.full(len(ill), np.inf)
+    chosen = healthy.copy()
+    for step in range(_BLEND_STEPS + 2):
+        share = np.full(len(ill), float(step)) if step < 2 else (low + high) / 2.0
+        mixed = _mix(ill, healthy, share)
+        miss = _flat(logits(mixed)).astype(np.float64) - targets
+        closer = np.abs(miss) < best
+        best = np.where(closer, np.abs(miss), best)
+        chosen[closer] = mixed[closer]
+        if step >= 2:
+            low, high = np.where(miss < 0, share, low), np.where(miss < 0, high, share)
+    order = np.argsort(best, kind="stable")[:count]
+    return np.asarray(chosen[np.sort(order)])
+
+
+def _pack(arrays: Mapping[str, Any]) -> bytes:
+    """An .npz whose bytes depend on its contents alone (no dates)."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, value in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.asarray(value), allow_pickle=False)
+            entry = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, member.getvalue())
+    return buffer.getvalue()
+
+
+def write_goldens(directory: Path, cells: GoldenCells, logits: Logits) -> None:
+    """Writes the cells, the crops and Keras's outputs below ``directory/golden``.
+
+    Call before anything is converted; then ``write_engine_goldens`` for every file.
+
+    Args:
+        directory: the bundle's directory.
+        cells: from ``draw_golden_cells``.
+        logits: the reference, as for ``draw_golden_cells``; must take float32 pixel values too.
+
+    Raises:
+        StorageError: disk full or not writable.
+    """
+    folder = directory / FOLDER
+    write_bytes(
+        folder / "cells.npz",
+        _pack(
+            {
+                "inputs": cells.inputs,
+                "near": cells.near,
+                "truth": cells.truth,
+                "threshold_logit": np.float64(cells.threshold_logit),
+                "seed": np.int64(cells.seed),
+            }
+        ),
+    )
+    for crop in cells.crops:
+        write_bytes(folder / "crops" / f"{crop.name}.png", crop.png)
+        write_bytes(folder / "crops" / f"{crop.name}.mask.png", crop.mask_png)
+    names = np.array([crop.name for crop in cells.crops])
+    inputs = _pack({"names": names, "inputs": cells.crop_inputs})
+    write_bytes(folder / "crops" / "inputs.npz", inputs)
+    write_bytes(folder / "keras.npz", _pack(_keras_outputs(cells, logits)))
+
+
+def mistake_rows(n: int) -> slice:
+    """Which of ``n`` golden cells the ``mistake_<k>`` outputs belong to: evenly spread."""
+    step = max(1, n // MISTAKE_CELLS)
+    return slice(0, min(n, step * MISTAKE_CELLS), step)
+
+
+def _keras_outputs(cells: GoldenCells, logits: Logits) -> dict[str, Any]:
+    pixels = cells.inputs[mistake_rows(len(cells.inputs))].astype(np.float32)
+    outputs: dict[str, Any] = {
+        "logits": _flat(logits(cells.inputs)).astype(np.float32),
+        "crop_logits": _flat(logits(cells.crop_inputs)).astype(np.float32),
+        "cells_sha256": cells.sha256,
+        "mistakes": np.array(list(MISTAKES)),
+    }
+    for index, mistake in enumerate(MISTAKES.values()):
+        wrong = np.ascontiguousarray(mistake(pixels), np.float32)
+        outputs[f"mistake_{index}"] = _flat(logits(wrong)).astype(np.float32)
+    return outputs
+
+
+def write_engine_goldens(
+    directory: Path, cells: GoldenCells, engine: Engine, variant: str, model_sha256: str
+) -> None:
+    """Stores what one model file gives on the golden cells, for other machines to compare with."""
+    outputs = {
+        "raw": _flat(engine.run_raw(cells.inputs)),
+        "crop_raw": _flat(engine.run_raw(cells.crop_inputs)),
+        "cells_sha256": cells.sha256,
+        "model_sha256": model_sha256,
+    }
+    write_bytes(directory / FOLDER / f"{engine.name}.{variant}.npz", _pack(outputs))
+
+
+def _load(contents: Mapping[str, bytes], name: str) -> dict[str, NDArray[Any]]:
+    path = f"{FOLDER}/{name}"
+    if path not in contents:
+        raise BundleIntegrityError(f"{path} is missing from the bundle. Export it again.")
+    try:
+        with np.load(io.BytesIO(contents[path]), allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+        raise BundleIntegrityError(f"{path} is damaged ({error}). Export it again.") from error
+
+
+def _outputs(contents: Mapping[str, bytes], name: str) -> GoldenOutputs:
+    stored = _load(contents, name)
+    return GoldenOutputs(
+        stored["raw"],
+        stored["crop_raw"],
+        str(stored["cells_sha256"]),
+        str(stored["model_sha256"]),
+    )
+
+
+def _keras(contents: Mapping[str, bytes]) -> GoldenOutputs:
+    stored = _load(contents, "keras.npz")
+    names = [str(name) for name in stored["mistakes"]]
+    mistakes = {name: stored[f"mistake_{i}"] for i, name in enumerate(names)}
+    sha256 = str(stored["cells_sha256"])
+    return GoldenOutputs(stored["logits"], stored["crop_logits"], sha256, "", mistakes)
+
+
+def _crops(contents: Mapping[str, bytes], names: Sequence[str]) -> tuple[GoldenCrop, ...]:
+    folder = f"{FOLDER}/crops"
+    missing = [
+        path
+        for name in names
+        for path in (f"{folder}/{name}.png", f"{folder}/{name}.mask.png")
+        if path not in contents
+    ]
+    if missing:
+        raise BundleIntegrityError(f"{missing[0]} is missing from the bundle. Export it again.")
+    return tuple(
+        GoldenCrop(name, contents[f"{folder}/{name}.png"], contents[f"{folder}/{name}.mask.png"])
+        for name in names
+    )
+
+
+def read_goldens(contents: Mapping[str, bytes]) -> Goldens:
+    """Reads the goldens out of a bundle's verified bytes (``Bundle.contents``).
+
+    Raises:
+        BundleIntegrityError: a file is missing or damaged.
+    """
+    stored = _load(contents, "cells.npz")
+    crops = _load(contents, "crops/inputs.npz")
+    try:
+        cells = GoldenCells(
+            stored["inputs"],
+            stored["near"].astype(bool),
+            stored["truth"].astype(np.uint8),
+            float(stored["threshold_logit"]),
+            int(stored["seed"]),
+            _crops(contents, [str(name) for name in crops["names"]]),
+            crops["inputs"],
+        )
+        stems = [
+            name.removeprefix(f"{FOLDER}/").removesuffix(".npz")
+            for name in sorted(contents)
+            if name.startswith(f"{FOLDER}/") and name.count("/") == 1 and name.endswith(".npz")
+        ]
+        engines = {s: _outputs(contents, f"{s}.npz") for s in stems if "." in s}
+        return Goldens(cells, _keras(contents), engines)
+    except (KeyError, ValueError) as error:
+        raise BundleIntegrityError(f"golden files: {error}. Export the bundle again.") from error

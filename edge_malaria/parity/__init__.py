@@ -1,0 +1,37 @@
+"""Proof that an exported model is the trained model.
+
+``gate`` runs every stage over a bundle and returns a ``ParityReport``; it is what ``export`` calls
+before anything ships, what ``edge-malaria parity`` shows, and what ``edge_malaria.parity_suite``
+asserts in a user's CI. No TensorFlow is imported: a live Keras model is handed in as an engine.
+See docs/PARITY.md.
+"""
+
+from __future__ import annotations
+
+from edge_malaria.parity.records import (
+    LIMITS,
+    STAGES,
+    Failure,
+    Flip,
+    Limits,
+    Pair,
+    ParityReport,
+    Settings,
+)
+from edge_malaria.parity.suite import gate
+
+# The name that reads well where nothing is gated: ``report = parity.compare(bundle)``.
+compare = gate
+
+__all__ = [
+    "LIMITS",
+    "STAGES",
+    "Failure",
+    "Flip",
+    "Limits",
+    "Pair",
+    "ParityReport",
+    "Settings",
+    "compare",
+    "gate",
+]
