@@ -60,7 +60,7 @@ def _central_region(crop: Image) -> Mask | None:
     seed = _central_seed(distance)
     if seed is None:
         return None
-    grown = _watershed(small, foreground, distance, seed)
+    grown = _watershed(foreground, distance, seed)
     if not grown.any():
         return None
     full = cv2.resize(grown.astype(np.uint8) * 255, (width, height), interpolation=cv2.INTER_AREA)
@@ -74,7 +74,7 @@ def _central_region(crop: Image) -> Mask | None:
 def _filled(dark: Image) -> Image:
     """Closes pale centres: holes inside the foreground belong to the cell."""
     opened = cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    contours, _ = cv2.findContours(opened, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    contours, _ = cv2.findContours(opened, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = np.zeros_like(opened)
     cv2.drawContours(filled, contours, -1, 255, thickness=cv2.FILLED)
     # A gap between touching cells is no pale centre: keep only holes smaller than a cell's middle.
@@ -83,7 +83,7 @@ def _filled(dark: Image) -> Image:
     for index in range(1, count):
         if stats[index, cv2.CC_STAT_AREA] > 0.12 * opened.size:
             filled[labels == index] = 0
-    return filled
+    return np.asarray(filled, np.uint8)
 
 
 def _central_seed(distance: Image) -> tuple[int, int] | None:
@@ -97,20 +97,21 @@ def _central_seed(distance: Image) -> tuple[int, int] | None:
     return int(row), int(column)
 
 
-def _watershed(small: Image, foreground: Image, distance: Image, seed: tuple[int, int]) -> Mask:
+def _watershed(foreground: Image, distance: Image, seed: tuple[int, int]) -> Mask:
     peak = float(distance[seed])
     cores = (distance > 0.6 * peak).astype(np.uint8)
-    count, labels = cv2.connectedComponents(cores)
+    _, labels = cv2.connectedComponents(cores)
     markers = labels.astype(np.int32) + 1
     markers[(cores == 0) & (foreground > 0)] = 0
     markers[foreground == 0] = 1
     relief = cv2.normalize(-distance, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
     cv2.watershed(cv2.merge([relief, relief, relief]), markers)
     own = int(labels[seed]) + 1
-    del count, small
     region = (markers == own).astype(np.uint8)
-    # The watershed line and the rim's soft edge belong to the cell, as in the training masks.
-    grown = cv2.dilate(region, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
+    # Opening drops the thin spur that the watershed leaves along a touching neighbour; the rim's
+    # soft edge belongs to the cell, as in the training masks.
+    grown = cv2.dilate(cv2.morphologyEx(region, cv2.MORPH_OPEN, disc), disc)
     return np.asarray(grown > 0)
 
 
