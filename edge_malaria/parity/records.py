@@ -43,9 +43,9 @@ class Limits:
 LIMITS: Mapping[str, Limits] = {
     "float32": Limits(1e-4, 60.0, 0.999, 0.998),
     "float16": Limits(2e-2, 40.0, 0.995, 0.99),
-    "dynamic": Limits(0.35, 18.0, 0.96, 0.92),
-    "int8": Limits(0.35, 18.0, 0.96, 0.92),
-    "int8-mixed": Limits(0.35, 18.0, 0.96, 0.92),
+    "dynamic": Limits(0.35, 18.0, 0.98, 0.85),
+    "int8": Limits(0.35, 18.0, 0.98, 0.85),
+    "int8-mixed": Limits(0.35, 18.0, 0.98, 0.85),
 }
 
 

@@ -1,0 +1,130 @@
+"""``edge-malaria parity BUNDLE``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge_malaria.cli.options import JsonOption, OperatingPoint, PointOption, Split, open_named
+
+if TYPE_CHECKING:
+    from edge_malaria.dataset import Dataset
+    from edge_malaria.parity import ParityReport
+    from edge_malaria.runtime.engines import Engine
+
+
+def register(app: typer.Typer) -> None:
+    """Adds ``parity``."""
+    app.command("parity")(parity)
+
+
+def parity(
+    bundle: Annotated[
+        Path | None, typer.Argument(help="Bundle directory or zip. Default: the shipped one.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="DATASET: adds the statistics on real cells.")
+    ] = None,
+    split: Annotated[
+        Split | None, typer.Option("--split", help="Default: test; all where there are no splits.")
+    ] = None,
+    patients: Annotated[
+        Path | None, typer.Option("--patients", help="A patients.csv that names every file.")
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option("--reference", help="Run this .keras file beside the stored outputs."),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option("--engine", help="Comma-separated: litert,onnx. Default: what is installed."),
+    ] = None,
+    delta: Annotated[
+        float, typer.Option("--delta", min=0.0001, max=0.5, help="Non-inferiority margin.")
+    ] = 0.01,
+    operating_point: PointOption = OperatingPoint.balanced,
+    junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML.")] = None,
+    markdown: Annotated[Path | None, typer.Option("--markdown", help="Write Markdown.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with every flipped cell.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Prove that every exported file decides as the trained model did; exit 1 where one does not.
+
+    Without --data the bundle's own stored cells are compared; with it, sensitivity and
+    specificity at the deployed threshold as well, with intervals over patients.
+    """
+    from edge_malaria.parity import Settings, gate
+
+    opened = open_named(bundle)
+    dataset, name = _dataset(data, patients, split)
+    names = None if engine is None else [word.strip() for word in engine.split(",") if word.strip()]
+    settings = Settings(delta=delta, operating_point=operating_point.value)
+    report = gate(
+        opened,
+        dataset=dataset,
+        split=name,
+        reference=None if reference is None else _keras(reference),
+        engines=names,
+        settings=settings,
+    )
+    _write(report, junit, markdown, html)
+    _show(report, as_json)
+    return 0 if report.passed else 1
+
+
+def _dataset(
+    data: Path | None, patients: Path | None, split: Split | None
+) -> tuple[Dataset | None, str]:
+    from edge_malaria.dataset import open_dataset
+
+    if data is None:
+        return None, ""
+    dataset = open_dataset(data, patients)
+    return dataset, split.value if split else ("test" if dataset.has_splits else "all")
+
+
+def _keras(path: Path) -> Engine:
+    """A live Keras engine; TensorFlow is loaded here and nowhere else in this command."""
+    from converters.keras_engine import KerasEngine
+    from converters.quiet import quiet, require
+
+    require("tensorflow")
+    with quiet():
+        from edge_malaria.keras_layers import load_model, strip_fake_quant
+
+        return KerasEngine(strip_fake_quant(load_model(path)))
+
+
+def _write(
+    report: ParityReport, junit: Path | None, markdown: Path | None, html: Path | None
+) -> None:
+    from edge_malaria.cli.output import log
+    from edge_malaria.files import write_text
+    from edge_malaria.parity.page import as_html
+    from edge_malaria.parity.render import as_junit, as_markdown
+
+    for path, render in ((junit, as_junit), (markdown, as_markdown), (html, as_html)):
+        if path is not None:
+            write_text(path, render(report))
+            log(f"wrote {path}")
+
+
+def _show(report: ParityReport, as_json: bool) -> None:
+    from edge_malaria.cli.output import log, print_json, print_table
+    from edge_malaria.parity.render import headline, settings_line, shown_columns
+    from edge_malaria.records import RESEARCH_USE
+
+    for line in report.not_run:
+        log(f"not run: {line}")
+    for failure in report.all_failures():
+        log(f"failed: {failure.message}")
+    if as_json:
+        print_json(report.as_json())
+        return
+    columns, rows = shown_columns(report)
+    print_table(headline(report), columns, rows)
+    print(f"{settings_line(report)}\n{RESEARCH_USE}")
