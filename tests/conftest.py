@@ -28,3 +28,30 @@ def shipped_bundle() -> Path:
     path = Path(edge_malaria.__file__).parent / "models" / "default"
     assert path.is_dir(), "the shipped bundle is missing from the package"
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_keras(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network with int8 ranges that tells dark-spotted cells from plain ones.
+
+    Its weights are set by hand, so that it decides something without any training.
+    """
+    pytest.importorskip("tensorflow", reason="converting needs the [export] extra")
+    from edge_malaria import keras_layers as layers
+    from tests.networks import spot_network
+
+    path = tmp_path_factory.mktemp("keras") / "tiny.keras"
+    spot_network().save(path)
+    assert layers.has_ranges(layers.load_model(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_keras: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny network's bundle with every variant, made by the real export."""
+    from edge_malaria.export import Options, export_bundle
+
+    out = tmp_path_factory.mktemp("bundles") / "tiny-bundle"
+    variants = ("float32", "float16", "dynamic", "int8")
+    export_bundle(str(tiny_keras), out, Options(variants=variants))
+    return out

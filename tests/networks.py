@@ -1,0 +1,52 @@
+"""Networks with weights set by hand: real files to convert, nothing to train."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def spot_network(size_px: int = 48, seed: int = 7) -> Any:
+    """A quantization-ready net whose logit rises with dark purple spots in a cell.
+
+    Args:
+        size_px: side of the input.
+        seed: of the weights that are not set by hand; they give every layer something to do.
+
+    Returns:
+        A ``keras.Model``: pixels [N, S, S, 3] -> logit [N, 1], with FakeQuant ranges.
+    """
+    import keras
+
+    from edge_malaria.keras_layers import FakeQuant
+
+    rng = np.random.default_rng(seed)
+    inputs = keras.Input((size_px, size_px, 3))
+    x = FakeQuant(0.0, 255.0, fixed=True, name="pixels")(inputs)
+    first = keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu", name="first")
+    x = FakeQuant(0.0, 3.0, name="first_range")(first(x))
+    depth = keras.layers.DepthwiseConv2D(3, padding="same", activation="relu", name="depth")
+    x = FakeQuant(0.0, 3.0, name="depth_range")(depth(x))
+    point = keras.layers.Conv2D(12, 1, activation="relu", name="point")
+    x = FakeQuant(0.0, 3.0, name="point_range")(point(x))
+    x = FakeQuant(0.0, 1.5, name="mean_range")(keras.layers.GlobalAveragePooling2D()(x))
+    head = keras.layers.Dense(1, name="head")
+    model = keras.Model(inputs, FakeQuant(-8.0, 8.0, name="logit_range")(head(x)))
+    _set_weights(first, depth, point, head, rng)
+    return model
+
+
+def _set_weights(first: Any, depth: Any, point: Any, head: Any, rng: np.random.Generator) -> None:
+    # Channel 0 answers to red minus green: chromatin absorbs green more than haemoglobin does.
+    kernel = rng.normal(0.0, 0.02, (3, 3, 3, 8))
+    kernel[..., 0] = np.array([1.0, -1.2, 0.25])[None, None] / 9.0
+    first.set_weights([kernel / 64.0, np.zeros(8)])
+    spread = np.abs(rng.normal(0.0, 0.1, (3, 3, 8, 1))) + 1.0 / 9.0
+    depth.set_weights([spread, np.full(8, 0.0)])
+    mix = rng.normal(0.0, 0.1, (1, 1, 8, 12))
+    mix[..., 0, 0] = 1.0
+    point.set_weights([mix, np.concatenate([[-0.9], np.full(11, 0.05)])])
+    weights = rng.normal(0.0, 0.2, (12, 1))
+    weights[0] = 14.0
+    head.set_weights([weights, np.array([-1.0])])
