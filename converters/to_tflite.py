@@ -128,6 +128,8 @@ def quantization_of(data: bytes) -> str:
         return "int8-mixed" if floats else "int8"
     if "float16" in types.values():
         return "float16"
+    if "int8" in produced:
+        return "int8-mixed"
     # The smallest weights may stay float; biases of a dynamic file always do.
     constants = set(types) - {int(i) for op in ops for i in op["outputs"]}
     return "dynamic" if any(types[i] == "int8" for i in constants) else "float32"
