@@ -1,0 +1,180 @@
+"""Where an int8 file loses precision: the SQNR of every layer against the float32 file.
+
+Both TFLite files run on the reference kernels with every tensor kept; operators are paired by
+their order, which quantization does not change.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.quiet import quiet
+from edge_malaria.errors import UsageError
+from edge_malaria.records import Image
+from edge_malaria.runtime.engines import load_interpreter_module
+
+# What only moves or converts values is not a layer.
+_MOVERS = {"QUANTIZE", "DEQUANTIZE", "RESHAPE", "SHAPE", "STRIDED_SLICE", "PACK", "DELEGATE"}
+# Every tensor of every cell is kept in memory; a few dozen cells settle a ratio of powers.
+DIAGNOSE_CELLS = 48
+# Above this a layer's noise is lost in the rounding of its neighbours.
+_CLEAN_DB = 120.0
+
+
+@dataclass(frozen=True)
+class LayerNoise:
+    """The noise of one layer's output.
+
+    Attributes:
+        layer: the Keras layer's name, as far as it can be told.
+        tensor: the output's name in the float32 file, which ``keep_float`` takes.
+        operator: TFLite's name of the operation.
+        sqnr_db: of its output in the int8 file against the float32 file.
+        lost_db: how much below the layer before it; what this layer itself loses.
+    """
+
+    layer: str
+    tensor: str
+    operator: str
+    sqnr_db: float
+    lost_db: float
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``worst_layers`` of a parity report; not finite becomes null."""
+        finite = math.isfinite(self.sqnr_db)
+        return {
+            "layer": self.layer,
+            "operator": self.operator,
+            "sqnr_db": round(self.sqnr_db, 2) if finite else None,
+            "lost_db": round(self.lost_db, 2) if math.isfinite(self.lost_db) else None,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    operator: str
+    tensor: str
+    values: list[NDArray[np.float64]]
+
+
+def _interpreter(data: bytes) -> Any:
+    module = load_interpreter_module()
+    with quiet():
+        interpreter = module.Interpreter(
+            model_content=data,
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        interpreter.allocate_tensors()
+    return interpreter
+
+
+def _real(values: NDArray[Any], quantization: tuple[float, int]) -> NDArray[np.float64]:
+    scale, zero_point = quantization
+    wide = values.astype(np.float64)
+    return (wide - zero_point) * scale if scale else wide
+
+
+def _run(data: bytes, inputs: Image) -> list[_Layer]:
+    """Every layer's output, dequantized, cell by cell."""
+    interpreter = _interpreter(data)
+    entry = interpreter.get_input_details()[0]
+    details = {int(t["index"]): t for t in interpreter.get_tensor_details()}
+    operations = [op for op in interpreter._get_ops_details() if op["op_name"] not in _MOVERS]
+    ends = [int(op["outputs"][0]) for op in operations]
+    layers = [
+        _Layer(str(op["op_name"]), str(details[end]["name"]), [])
+        for op, end in zip(operations, ends, strict=True)
+    ]
+    for cell in inputs:
+        values = cell[None].astype(np.float32)
+        if np.dtype(entry["dtype"]) == np.int8:
+            values = (cell[None].astype(np.int16) - 128).astype(np.int8)
+        interpreter.set_tensor(entry["index"], values)
+        interpreter.invoke()
+        for layer, end in zip(layers, ends, strict=True):
+            layer.values.append(_real(interpreter.get_tensor(end), details[end]["quantization"]))
+    return layers
+
+
+def _sqnr(reference: list[NDArray[np.float64]], candidate: list[NDArray[np.float64]]) -> float:
+    signal = sum(float(np.sum(one**2)) for one in reference)
+    noise = sum(
+        float(np.sum((one - other) ** 2)) for one, other in zip(reference, candidate, strict=True)
+    )
+    if math.isnan(noise) or math.isnan(signal):
+        return -math.inf
+    if noise == 0.0:
+        return _CLEAN_DB
+    return 10.0 * math.log10(signal / noise) if signal > 0.0 else -math.inf
+
+
+def keras_name(tensor: str) -> str:
+    """``block1_dw_conv`` of ``net_1/block1_dw_relu_1/Relu;…;net_1/block1_dw_conv_1/depthwise``.
+
+    The part that ends in a weighted operation names the layer; else the first part does.
+    """
+    parts = tensor.split(";")
+    weighted = [p for p in parts if p.rsplit("/", 1)[-1].lower() in _WEIGHTED]
+    path = (weighted or parts)[0].split("/")
+    name = path[-2] if len(path) > 1 else path[0].partition(":")[0]
+    stem, _, number = name.rpartition("_")
+    return stem if stem and number.isdigit() else name
+
+
+_WEIGHTED = ("convolution", "depthwise", "matmul", "conv2d", "biasadd")
+
+
+def layer_noise(
+    float_file: bytes, int8_file: bytes, inputs: Image, cells: int = DIAGNOSE_CELLS
+) -> tuple[LayerNoise, ...]:
+    """The noise of every layer, in the graph's order.
+
+    Args:
+        float_file: bytes of the float32 .tflite file.
+        int8_file: bytes of the int8 (or int8-mixed) .tflite file.
+        inputs: uint8 [N, S, S, 3].
+        cells: how many of them to use, evenly spread.
+
+    Raises:
+        UsageError: the two files are not the same network.
+    """
+    chosen = inputs[:: max(1, len(inputs) // cells)][:cells]
+    reference, candidate = _run(float_file, chosen), _run(int8_file, chosen)
+    kinds = [[layer.operator for layer in layers] for layers in (reference, candidate)]
+    if kinds[0] != kinds[1]:
+        raise UsageError(
+            f"the files are not the same network: {len(kinds[0])} layers in float32, "
+            f"{len(kinds[1])} in int8."
+        )
+    found, before = [], _CLEAN_DB
+    for one, other in zip(reference, candidate, strict=True):
+        now = _sqnr(one.values, other.values)
+        name = keras_name(one.tensor)
+        found.append(LayerNoise(name, one.tensor, one.operator, now, before - now))
+        before = now
+    return tuple(found)
+
+
+def worst_first(noise: Sequence[LayerNoise]) -> tuple[LayerNoise, ...]:
+    """The layers that lose most themselves, worst first.
+
+    The first layer always seems to lose much, because pixels are exact; it is judged by its SQNR
+    against the median of all layers.
+    """
+    if not noise:
+        return ()
+    typical = float(np.median([layer.sqnr_db for layer in noise]))
+
+    def badness(indexed: tuple[int, LayerNoise]) -> float:
+        index, layer = indexed
+        lost = layer.lost_db if index else typical - layer.sqnr_db
+        return -lost if math.isfinite(lost) else -math.inf
+
+    return tuple(layer for _, layer in sorted(enumerate(noise), key=badness))

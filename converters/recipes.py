@@ -1,0 +1,107 @@
+"""The rungs of the int8 ladder, as data, in the order in which ``export --int8`` climbs them.
+
+1. ``ranges-in-model``: int8 with the activation ranges that the model carries (quantization-aware
+   training); or ``per-channel-ptq``: per-channel weights, ranges from calibration cells.
+2. ``keep-float-<k>``: the k worst layers of the diagnosis stay float; the file is ``int8-mixed``
+   and is never called int8.
+3. ``qat-fine-tune``: the model learns to live with 8 bits on train cells; needs a data set.
+
+The first rung whose files pass the gate ships, and bundle.json names it. Where none passes,
+nothing ships.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from converters import to_tflite
+from converters.diagnose import LayerNoise, worst_first
+from edge_malaria.errors import UsageError
+from edge_malaria.records import Image
+
+RANGES_IN_MODEL = "ranges-in-model"
+PER_CHANNEL = "per-channel-ptq"
+KEEP_FLOAT = "keep-float"
+FINE_TUNE = "qat-fine-tune"
+# One, two and four layers; with more in float little of int8's speed is left.
+KEPT_COUNTS = (1, 2, 4)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One rung.
+
+    Attributes:
+        name: what bundle.json records.
+        variant: ``int8`` or ``int8-mixed``.
+        keep_float: tensors whose operators stay float (``LayerNoise.tensor``).
+        layers: the same, as Keras layer names.
+        fine_tune: whether the model is trained again before.
+    """
+
+    name: str
+    variant: str = "int8"
+    keep_float: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    fine_tune: bool = False
+
+    @property
+    def title(self) -> str:
+        """For a log line."""
+        return f"{self.name} ({', '.join(self.layers)} in float)" if self.layers else self.name
+
+
+def first_recipe(has_ranges: bool) -> Recipe:
+    """The rung that every export starts on."""
+    return Recipe(RANGES_IN_MODEL if has_ranges else PER_CHANNEL)
+
+
+def later_recipes(
+    noise: Sequence[LayerNoise], *, has_calibration: bool, has_data: bool
+) -> tuple[Recipe, ...]:
+    """The rungs above the first, in order.
+
+    Args:
+        noise: of the int8 file that failed.
+        has_calibration: whether there are cells to set ranges with (mixed files need them).
+        has_data: whether there are train patients to fine-tune on.
+    """
+    recipes = []
+    if has_calibration:
+        worst = worst_first(noise)
+        # Keeping every layer in float would not be a quantized file at all.
+        counts = [count for count in KEPT_COUNTS if count < len(worst)]
+        for count in counts:
+            kept = worst[:count]
+            recipes.append(
+                Recipe(
+                    f"{KEEP_FLOAT}-{count}",
+                    "int8-mixed",
+                    tuple(layer.tensor for layer in kept),
+                    tuple(layer.layer for layer in kept),
+                )
+            )
+    if has_data:
+        recipes.append(Recipe(FINE_TUNE, fine_tune=True))
+    return tuple(recipes)
+
+
+def convert(model: Any, recipe: Recipe, calibration: Image | None) -> bytes:
+    """The TFLite bytes of one rung.
+
+    Args:
+        model: Keras; with ranges for ``ranges-in-model`` and ``qat-fine-tune``, else plain.
+        recipe: from ``first_recipe`` or ``later_recipes``.
+        calibration: uint8 [N, S, S, 3]; not used where the model carries ranges.
+
+    Raises:
+        UsageError: the recipe needs calibration cells and there are none.
+        GateFailed: the converter gave something else than the recipe says.
+    """
+    if recipe.name in (RANGES_IN_MODEL, FINE_TUNE):
+        return to_tflite.convert(model, "int8")
+    if calibration is None or not len(calibration):
+        raise UsageError(f"{recipe.name} needs calibration cells (--data DATASET).")
+    return to_tflite.convert(model, "int8", calibration, recipe.keep_float)
