@@ -1,0 +1,1 @@
+"""C99 kernels and templates that the firmware generator pastes together."""
