@@ -31,6 +31,16 @@ try:
 except ImportError as error:  # pragma: no cover - depends on the installation
     raise MissingExtra("Keras", "export") from error
 
+__all__ = [
+    "PIXEL_RANGE",
+    "FakeQuant",
+    "fake_quant_layers",
+    "has_ranges",
+    "keras",
+    "load_model",
+    "strip_fake_quant",
+]
+
 PACKAGE = "edge_malaria"
 PIXEL_RANGE = (0.0, 255.0)
 

@@ -1,0 +1,163 @@
+"""Which cells training opens, how they are rendered, and how they are changed."""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_malaria.dataset import Dataset, open_dataset
+from edge_malaria.errors import DatasetError, ImageError
+from edge_malaria.files import encode_image
+from edge_malaria.training.augment import BLACK_LEVEL, Augmentation, augment
+from edge_malaria.training.cells import RENDERINGS, fitting_rows, load_renderings, render
+from edge_malaria.training.feed import batches
+from edge_malaria.training.recipe import Examples, Recipe
+
+
+def cell(seed: int, parasitized: bool, side: int = 60) -> np.ndarray:
+    """A disc on black, with a dark purple dot where parasitized."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[0:side, 0:side] - (side - 1) / 2
+    image = np.zeros((side, side, 3), np.uint8)
+    image[np.hypot(rows, columns) < side * 0.47] = rng.integers((190, 120, 130), (230, 160, 170))
+    if parasitized:
+        place = rng.uniform(-0.2, 0.2, 2) * side
+        dot = np.hypot(rows - place[0], columns - place[1]) < side * 0.1
+        image[dot] = (110, 40, 120)
+    return image
+
+
+def write_dataset(path: Path, patients: dict[str, str], per_patient: int = 6) -> Path:
+    """A zip in the NIH layout; ``patients`` maps patient -> split; odd cells are parasitized."""
+    lines = [("file", "class", "patient_id", "split", "fold")]
+    archive = path / "cells.zip"
+    with zipfile.ZipFile(archive, "w") as out:
+        for number, (patient, split) in enumerate(patients.items()):
+            for index in range(per_patient):
+                word = "Parasitized" if index % 2 else "Uninfected"
+                name = f"{patient}_{split}_{index}.png"
+                data = encode_image(cell(100 * number + index, bool(index % 2)))
+                out.writestr(
+                    f"cell_images/{word}/{name}", b"not a picture" if split == "test" else data
+                )
+                lines.append((name, word, patient, split, str(number % 3)))
+    with (path / "patients.csv").open("w", newline="") as table:
+        csv.writer(table).writerows(lines)
+    return archive
+
+
+SPLITS = {"A": "train", "B": "train", "C": "val", "D": "test"}
+
+
+def test_fitting_opens_no_test_row(tmp_path: Path) -> None:
+    dataset = open_dataset(write_dataset(tmp_path, SPLITS))
+    train, val = fitting_rows(dataset)
+    assert {row.split for row in train.rows} == {"train"}
+    assert {row.split for row in val.rows} == {"val"}
+    for part in (train, val):
+        assert len(load_renderings(part, 48)["full"]) == len(part.rows)
+    # The test pictures are unreadable: whoever opened one would notice.
+    with pytest.raises(ImageError):
+        load_renderings(dataset.select("test"), 48)
+
+
+def test_a_patient_in_two_splits_is_an_error(tmp_path: Path) -> None:
+    archive = write_dataset(tmp_path, SPLITS)
+    table = (
+        (tmp_path / "patients.csv").read_text().replace("Parasitized,A,train", "Parasitized,A,val")
+    )
+    (tmp_path / "patients.csv").write_text(table)
+    with pytest.raises(DatasetError, match="leak: patient A"):
+        fitting_rows(open_dataset(archive))
+
+
+def test_training_refuses_a_data_set_without_patients(tmp_path: Path) -> None:
+    archive = write_dataset(tmp_path, SPLITS)
+    (tmp_path / "patients.csv").unlink()
+    with pytest.raises(DatasetError, match="no patients"):
+        fitting_rows(open_dataset(archive))
+
+
+def test_training_refuses_patients_without_splits(tmp_path: Path) -> None:
+    dataset = open_dataset(write_dataset(tmp_path, SPLITS))
+    rows = tuple(type(row)(row.file, row.label, patient_id=row.patient_id) for row in dataset.rows)
+    with pytest.raises(DatasetError, match="no splits"):
+        fitting_rows(Dataset(dataset.path, rows))
+
+
+def test_renderings_are_cached_and_read_back_alike(tmp_path: Path) -> None:
+    part, _ = fitting_rows(open_dataset(write_dataset(tmp_path, SPLITS)))
+    done: list[int] = []
+    fresh = load_renderings(part, 48, RENDERINGS, cache=tmp_path / "cache", step=done.append)
+    again = load_renderings(part, 48, RENDERINGS, cache=tmp_path / "cache", step=done.append)
+    assert sum(done) == len(part.rows)
+    for name in RENDERINGS:
+        assert np.array_equal(fresh[name].inputs, again[name].inputs)
+    assert not np.array_equal(fresh["full"].inputs, fresh["small"].inputs)
+
+
+def test_the_full_rendering_is_the_device_preprocessing() -> None:
+    from edge_malaria.preprocess import network_input
+
+    crop = cell(1, True, side=131)
+    assert np.array_equal(render(crop, 48, "full"), network_input(crop, 48))
+
+
+BATCH = np.stack([render(cell(seed, bool(seed % 2)), 48, "full") for seed in range(16)])
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**31))
+def test_augmentation_is_deterministic_and_stays_in_range(seed: int) -> None:
+    before = BATCH.copy()
+    first = augment(BATCH, np.random.default_rng(seed), Augmentation())
+    again = augment(BATCH, np.random.default_rng(seed), Augmentation())
+    assert np.array_equal(first, again)
+    assert np.array_equal(BATCH, before)
+    assert first.dtype == np.float32
+    assert first.shape == BATCH.shape
+    assert first.min() >= 0.0
+    assert first.max() <= 255.0
+    assert np.array_equal(first, np.rint(first))
+
+
+def test_stain_shifts_leave_the_background_black() -> None:
+    quiet = Augmentation(
+        blur=0, jpeg=0, noise=0, mask_jitter=0, hole=0, fragment=0, background=0, specks=0
+    )
+    changed = augment(BATCH, np.random.default_rng(3), quiet)
+    corners = changed[:, [0, 0, -1, -1], [0, -1, 0, -1]]
+    assert corners.max() == 0.0
+    inside = changed[:, 20:28, 20:28]
+    assert np.abs(inside - BATCH[:, 20:28, 20:28]).mean() > 3.0
+
+
+def test_masks_erode_and_backgrounds_show() -> None:
+    off = {"blur": 0.0, "jpeg": 0.0, "noise": 0.0, "specks": 0.0, "hole": 0.0, "fragment": 0.0}
+    covered = (BATCH.max(axis=3) > BLACK_LEVEL).mean()
+    eroded = augment(
+        BATCH, np.random.default_rng(0), Augmentation(**off, mask_jitter=1.0, background=0.0)
+    )
+    opened = augment(
+        BATCH, np.random.default_rng(0), Augmentation(**off, mask_jitter=0.0, background=1.0)
+    )
+    assert (eroded.max(axis=3) > BLACK_LEVEL).mean() < covered - 0.03
+    assert (opened.max(axis=3) > BLACK_LEVEL).mean() > covered + 0.03
+
+
+def test_batches_depend_on_seed_and_epoch_only() -> None:
+    examples = Examples((BATCH, BATCH[::-1].copy()), np.linspace(0, 1, 16, dtype=np.float32))
+    recipe = Recipe(epochs=2, batch=5, seed=7)
+    first = list(batches(examples, recipe, 1))
+    again = list(batches(examples, recipe, 1))
+    other = list(batches(examples, recipe, 0))
+    assert [cells.shape[0] for cells, _ in first] == [5, 5, 5]
+    assert all(np.array_equal(a[0], b[0]) for a, b in zip(first, again, strict=True))
+    assert all(np.array_equal(a[1], b[1]) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[0][0], other[0][0])
