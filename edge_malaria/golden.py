@@ -25,7 +25,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,9 @@ from edge_malaria.files import decode_image, encode_image, write_bytes
 from edge_malaria.preprocess import network_input, network_inputs
 from edge_malaria.records import Image, Mask, expect
 from edge_malaria.runtime.engines import Engine
+
+if TYPE_CHECKING:
+    from edge_malaria.synthetic import DrawnKind
 
 Logits = Callable[[Any], NDArray[np.float32]]
 
@@ -46,6 +49,11 @@ MISTAKE_CELLS = 128
 NEAR_LOGITS = 1.0
 DEFAULT_SEED = 20260101
 _BLEND_STEPS = 7
+_PARASITIZED: tuple[DrawnKind, ...] = ("ring", "late-trophozoite", "schizont", "gametocyte")
+# Diameters of the drawn cells; smaller ones than a microscope gives, because they draw faster.
+_CELL_PX = (50, 111)
+# Diameter of the first crop and growth from crop to crop: below and above the network's input.
+_CROP_PX = (40, 9)
 
 # What a network is told when a mistake is made between the pixels and it: float32 pixel values.
 MISTAKES: Mapping[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
@@ -155,39 +163,46 @@ def draw_golden_cells(
         n: how many, at least 2.
         seed: of the drawing.
     """
-    expect(n >= 2, "n >= 2", n)
+    expect(n >= 16, "n >= 16", n)
     rng = np.random.default_rng(seed)
-    ill, healthy = (_draw_inputs(rng, kind, n, size_px) for kind in (1, 0))
-    blends = _near_threshold(logits, threshold_logit, ill, healthy, n // 2, rng)
+    # Plain cells take a quarter of n of each class; pairs for blending are drawn among them all.
+    each = max(n * 5 // 16, 8)
+    ill, healthy = (_draw_inputs(rng, kind, each, size_px) for kind in (1, 0))
+    pairs = rng.integers(0, each, (2, n * 5 // 8))
+    blends = _near_threshold(logits, threshold_logit, ill[pairs[0]], healthy[pairs[1]], n // 2, rng)
     plain = n - len(blends)
     inputs = np.concatenate([ill[: (plain + 1) // 2], healthy[: plain // 2], blends])
     values = _flat(logits(blends)).astype(np.float64) - threshold_logit
-    truth = np.concatenate([np.ones((plain + 1) // 2), np.zeros(plain // 2), values >= 0.0]).astype(
-        np.uint8
-    )
+    truth = np.concatenate([np.ones((plain + 1) // 2), np.zeros(plain // 2), values >= 0.0])
     near = np.concatenate([np.zeros(plain, bool), np.abs(values) <= NEAR_LOGITS])
     crops = tuple(_draw_crop(rng, index) for index in range(CROPS))
     decoded = [crop.decoded() for crop in crops]
     crop_inputs = network_inputs([c for c, _ in decoded], size_px, [m for _, m in decoded])
-    return GoldenCells(inputs, near, truth, float(threshold_logit), seed, crops, crop_inputs)
+    return GoldenCells(
+        inputs, near, truth.astype(np.uint8), float(threshold_logit), seed, crops, crop_inputs
+    )
 
 
-def _draw(rng: np.random.Generator, parasitized: int) -> tuple[Image, Mask]:
-    """One drawn crop uint8 [H, W, 3] with its neighbourhood, and its mask bool [H, W]."""
+def _draw(rng: np.random.Generator, parasitized: int, size_px: int) -> tuple[Image, Mask]:
+    """One drawn crop uint8 [H, W, 3], black outside its mask bool [H, W]."""
     from edge_malaria.synthetic import draw_cell
 
-    kinds = ("ring", "trophozoite", "schizont") if parasitized else ("healthy",)
-    image, mask, _ = draw_cell(rng, str(rng.choice(kinds)))
-    return image, mask
+    kinds: tuple[DrawnKind, ...] = _PARASITIZED if parasitized else ("healthy",)
+    drawn = draw_cell(rng, kinds[int(rng.integers(len(kinds)))], size_px)
+    return drawn.image, drawn.mask
 
 
 def _draw_inputs(rng: np.random.Generator, parasitized: int, n: int, size_px: int) -> Image:
-    drawn = (_draw(rng, parasitized) for _ in range(n))
+    sizes = rng.integers(*_CELL_PX, n)
+    drawn = (_draw(rng, parasitized, int(size)) for size in sizes)
     return np.stack([network_input(image, size_px, mask) for image, mask in drawn])
 
 
 def _draw_crop(rng: np.random.Generator, index: int) -> GoldenCrop:
-    image, mask = _draw(rng, index % 2)
+    cell, mask = _draw(rng, index % 2, int(_CROP_PX[0] + index * _CROP_PX[1]))
+    # A textured surrounding that the mask has to take away.
+    around = rng.integers(120, 250, cell.shape, dtype=np.uint8)
+    image = np.where(mask[:, :, None], cell, around).astype(np.uint8)
     mask_image = np.repeat(mask[:, :, None].astype(np.uint8) * 255, 3, axis=2)
     return GoldenCrop(
         f"crop{index:02d}", encode_image(image, ".png"), encode_image(mask_image, ".png")
