@@ -181,18 +181,33 @@ def cells_of(candidates: Sequence[Candidate], shape: tuple[int, ...]) -> list[Ce
 
 
 def default_finder(
-    bundle: Bundle | None, engine: str | None = None, threads: int = 1
+    bundle: Bundle | None,
+    variant: str = "int8",
+    engine: str | None = None,
+    threads: int = 1,
 ) -> CellFinder:
-    """The finder that measured best per millisecond and that ``bundle`` allows.
+    """The finder that measured best per millisecond among those that ``bundle`` allows.
 
     Args:
         bundle: its learned finder is used where it has one, else the classical finder.
-        engine: ``litert`` or ``onnx``; by default what is installed.
+        variant: of the finder's model.
+        engine: ``litert`` or ``onnx``; by default litert if installed, else onnx.
         threads: the engine's threads.
-    """
-    from edge_malaria.runtime.segment_classical import ClassicalFinder
 
-    return ClassicalFinder()
+    Raises:
+        UsageError: the bundle's finder has no such variant for this engine.
+        MissingExtra: no engine is installed.
+    """
+    # The finders take their rules from this module, so they are imported late.
+    from edge_malaria.runtime.engines import default_engine, open_engine
+    from edge_malaria.runtime.segment_classical import ClassicalFinder
+    from edge_malaria.runtime.segment_learned import LearnedFinder
+
+    if bundle is None or bundle.finder is None:
+        return ClassicalFinder()
+    name = engine or default_engine()
+    file = bundle.finder.file(variant, name)
+    return LearnedFinder(open_engine(bundle.read(file.file), name, threads))
 
 
 def check_field(image: Image) -> None:

@@ -16,10 +16,17 @@ FloatMap = NDArray[np.float32]
 
 
 def shrink(image: Image, factor: float) -> Image:
-    """``image`` scaled by ``factor`` (0 < factor); INTER_AREA when it shrinks."""
+    """``image`` scaled by ``factor`` (> 0), averaging areas where it shrinks.
+
+    Halving is several times faster than any other factor, so it goes as far as it can.
+    """
     height, width = image.shape[:2]
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    if size == (width, height):
+    while image.shape[1] >= 2 * size[0] and image.shape[0] >= 2 * size[1]:
+        rows, columns = image.shape[0] // 2, image.shape[1] // 2
+        even = image[: 2 * rows, : 2 * columns]
+        image = np.asarray(cv2.resize(even, (columns, rows), interpolation=cv2.INTER_AREA))
+    if size == (image.shape[1], image.shape[0]):
         return image
     how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR_EXACT
     return np.asarray(cv2.resize(image, size, interpolation=how), np.uint8)
