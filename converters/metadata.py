@@ -23,7 +23,10 @@ def into_tflite(data: bytes, facts: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO(data)
     with zipfile.ZipFile(buffer, "a") as archive:
         entry = zipfile.ZipInfo("metadata.json", _ZIP_DATE)
-        archive.writestr(entry, json.dumps(facts, indent=1, sort_keys=True, allow_nan=False))
+        # Deflated: microcontrollers and the size limit count every byte.
+        entry.compress_type = zipfile.ZIP_DEFLATED
+        text = json.dumps(facts, separators=(",", ":"), sort_keys=True, allow_nan=False)
+        archive.writestr(entry, text, compresslevel=9)
     return buffer.getvalue()
 
 

@@ -28,13 +28,32 @@ def spot_network(size_px: int = 48, seed: int = 7) -> Any:
     x = FakeQuant(0.0, 3.0, name="first_range")(first(x))
     depth = keras.layers.DepthwiseConv2D(3, padding="same", activation="relu", name="depth")
     x = FakeQuant(0.0, 3.0, name="depth_range")(depth(x))
-    point = keras.layers.Conv2D(12, 1, activation="relu", name="point")
+    point = keras.layers.Conv2D(160, 1, activation="relu", name="point")
     x = FakeQuant(0.0, 3.0, name="point_range")(point(x))
     x = FakeQuant(0.0, 1.5, name="mean_range")(keras.layers.GlobalAveragePooling2D()(x))
     head = keras.layers.Dense(1, name="head")
     model = keras.Model(inputs, FakeQuant(-8.0, 8.0, name="logit_range")(head(x)))
     _set_weights(first, depth, point, head, rng)
+    _set_ranges(model)
     return model
+
+
+def _set_ranges(model: Any) -> None:
+    """Each range becomes what the layer before it gives on drawn cells."""
+    import keras
+
+    from edge_malaria.keras_layers import FakeQuant
+    from edge_malaria.preprocess import network_input
+    from edge_malaria.synthetic import draw_cell
+
+    size_px, rng = int(model.input_shape[1]), np.random.default_rng(11)
+    drawn = [draw_cell(rng, kind) for kind in ("healthy", "ring", "schizont") for _ in range(40)]
+    cells = np.stack([network_input(cell.image, size_px, cell.mask) for cell in drawn])
+    for layer in model.layers:
+        if isinstance(layer, FakeQuant) and not layer.fixed:
+            values = keras.Model(model.inputs, layer.input)(cells.astype(np.float32))
+            low, high = float(np.min(values)), float(np.max(values))
+            layer.set_range(min(low, 0.0), max(high, 1e-3))
 
 
 def _set_weights(first: Any, depth: Any, point: Any, head: Any, rng: np.random.Generator) -> None:
@@ -44,9 +63,9 @@ def _set_weights(first: Any, depth: Any, point: Any, head: Any, rng: np.random.G
     first.set_weights([kernel / 64.0, np.zeros(8)])
     spread = np.abs(rng.normal(0.0, 0.1, (3, 3, 8, 1))) + 1.0 / 9.0
     depth.set_weights([spread, np.full(8, 0.0)])
-    mix = rng.normal(0.0, 0.1, (1, 1, 8, 12))
+    mix = rng.normal(0.0, 0.1, (1, 1, 8, 160))
     mix[..., 0, 0] = 1.0
-    point.set_weights([mix, np.concatenate([[-0.9], np.full(11, 0.05)])])
-    weights = rng.normal(0.0, 0.2, (12, 1))
-    weights[0] = 14.0
-    head.set_weights([weights, np.array([-1.0])])
+    point.set_weights([mix, np.concatenate([[-0.2], np.full(159, 0.05)])])
+    weights = rng.normal(0.0, 0.02, (160, 1))
+    weights[0] = 6.0
+    head.set_weights([weights, np.array([-4.8])])

@@ -13,53 +13,27 @@ in order, each with a line of progress:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from converters import metadata, to_onnx, to_tflite
+from converters import recipes, to_tflite
 from converters.calibration import Calibration, choose_calibration
 from converters.keras_engine import KerasEngine
 from edge_malaria import __version__, golden, parity
-from edge_malaria.bundle import ENGINE_FORMATS, FileSpec, read_bundle, sha256_hex, write_index
+from edge_malaria.bundle import FileSpec, read_bundle, write_index
 from edge_malaria.dataset import Dataset
 from edge_malaria.errors import GateFailed, UsageError
-from edge_malaria.export.source import Source, load_source
-from edge_malaria.files import new_directory, write_bytes, write_json, write_text
 from edge_malaria.export.card import bundle_readme
+from edge_malaria.export.files import Log, Options, Work, add_files, took
+from edge_malaria.export.source import Source, load_source
+from edge_malaria.files import new_directory, write_json, write_text
 from edge_malaria.preprocess import contract
 from edge_malaria.runtime.classify import Classifier
-from edge_malaria.runtime.engines import ENGINES, installed_engines, open_engine
+from edge_malaria.runtime.engines import ENGINES, installed_engines
 
-Log = Callable[[str], None]
 GOLDEN_SEED = golden.DEFAULT_SEED
-
-
-@dataclass(frozen=True)
-class Options:
-    """What to export.
-
-    Attributes:
-        variants: of ``float32 float16 dynamic int8``.
-        formats: of ``tflite onnx``.
-        force: replace an existing bundle.
-        finder: include the cell finder where the model ships with one.
-    """
-
-    variants: tuple[str, ...] = ("float32", "int8")
-    formats: tuple[str, ...] = ("tflite", "onnx")
-    force: bool = False
-    finder: bool = True
-
-    def __post_init__(self) -> None:
-        unknown = set(self.formats) - set(ENGINE_FORMATS.values())
-        if unknown or not self.formats:
-            raise UsageError(
-                f"unknown format {', '.join(sorted(unknown)) or '(none)'}: expected tflite, onnx."
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,23 +49,10 @@ class Exported:
     """
 
     path: Path
-    report: Any
+    report: parity.ParityReport
     files: tuple[tuple[str, FileSpec], ...]
     evaluation: Mapping[str, Any] | None
     elapsed_s: float
-
-
-@dataclass(eq=False)
-class _Work:
-    """A bundle in the making."""
-
-    directory: Path
-    source: Source
-    options: Options
-    log: Log
-    calibration: Calibration | None
-    files: dict[str, list[FileSpec]] = field(default_factory=dict)
-    rung: str = ""
 
 
 def export_bundle(
@@ -113,17 +74,15 @@ def export_bundle(
     log(f"model     {source.name}: {source.weights} weights, {source.size_px} px, {source.ranges}")
     calibration = _calibration(source, options, dataset, log)
     with new_directory(out, force=options.force) as directory:
-        work = _Work(directory, source, options, log, calibration)
+        work = Work(directory, source, options, log, calibration)
         cells = _write_goldens(work)
         for variant in options.variants:
             _add_variant(work, cells, variant)
         if options.finder:
             _add_finder(work)
-        evaluation = None
-        _write_record(work, evaluation, dataset)
         report = _gate(work, cells, dataset)
         evaluation = _evaluate(directory, dataset, options, log)
-        _write_record(work, evaluation, dataset, report)
+        _write_record(work, evaluation, report)
         read_bundle(directory)
     files = tuple((variant, spec) for variant, specs in work.files.items() for spec in specs)
     return Exported(out, report, files, evaluation, time.monotonic() - started)
@@ -144,89 +103,36 @@ def _calibration(
     return chosen
 
 
-def _write_goldens(work: _Work) -> golden.GoldenCells:
+def _write_goldens(work: Work) -> golden.GoldenCells:
     source, started = work.source, time.monotonic()
     cells = golden.draw_golden_cells(
         source.logits, source.threshold_logit, source.size_px, seed=GOLDEN_SEED
     )
     golden.write_goldens(work.directory, cells, source.logits)
-    work.log(f"goldens   {len(cells.inputs)} drawn cells, {_took(started)}")
+    work.log(f"goldens   {len(cells.inputs)} drawn cells, {took(started)}")
     return cells
 
 
-def _add_variant(work: _Work, cells: golden.GoldenCells, variant: str) -> None:
-    model = work.source.quantized if variant == "int8" else work.source.plain
+def _add_variant(work: Work, cells: golden.GoldenCells, variant: str) -> None:
     started = time.monotonic()
-    data = to_tflite.convert(
-        model, variant, None if work.calibration is None else work.calibration.inputs
-    )
     if variant == "int8":
-        work.rung = "ranges in the model" if work.source.has_ranges else "per-channel post-training"
+        recipe = recipes.first_recipe(work.source.has_ranges)
+        calibration = None if work.calibration is None else work.calibration.inputs
+        data = recipes.convert(work.source.quantized, recipe, calibration)
+        work.rung = recipe.name
+    else:
+        data = to_tflite.convert(work.source.plain, variant)
     add_files(work, cells, variant, data, started)
 
 
-def add_files(
-    work: _Work, cells: golden.GoldenCells, variant: str, data: bytes, started: float
-) -> None:
-    """Writes the files of one variant, from its TFLite bytes, and their golden outputs."""
-    quantization = to_tflite.quantization_of(data)
-    facts = _facts(work.source, variant, quantization)
-    specs = []
-    if "tflite" in work.options.formats:
-        specs.append(_write(work, variant, "litert", metadata.into_tflite(data, facts)))
-    if "onnx" in work.options.formats and variant in ("float32", "int8", "int8-mixed"):
-        tensors = None
-        if variant == "float32":
-            made = to_onnx.from_keras(work.source.plain)
-        else:
-            made = to_onnx.from_tflite(data)
-            opened = open_engine(data, "litert")
-            tensors = {"input": opened.input, "output": opened.output}
-        specs.append(_write(work, variant, "onnx", metadata.into_onnx(made, facts, tensors)))
-    work.files[variant] = specs
-    for spec in specs:
-        if spec.engine in installed_engines():
-            engine = open_engine(work.directory / spec.file, spec.engine)
-            golden.write_engine_goldens(work.directory, cells, engine, variant, spec.sha256)
-    sizes = ", ".join(f"{spec.file} {spec.bytes / 1000:.1f} kB" for spec in specs)
-    work.log(f"convert   {variant}: {sizes}, {_took(started)}")
-
-
-def _write(work: _Work, variant: str, engine: str, data: bytes) -> FileSpec:
-    name = f"model.{variant}.{ENGINE_FORMATS[engine]}"
-    write_bytes(work.directory / name, data)
-    opened = open_engine(data, engine)
-    quantization = to_tflite.quantization_of(data) if engine == "litert" else variant
-    return FileSpec(
-        engine, name, len(data), sha256_hex(data), quantization, opened.input, opened.output
-    )
-
-
-def _facts(source: Source, variant: str, quantization: str) -> dict[str, Any]:
-    return {
-        "name": source.name,
-        "edge_malaria_version": __version__,
-        "variant": variant,
-        "quantization": quantization,
-        "labels": ["uninfected", "parasitized"],
-        "preprocessing": contract(source.size_px),
-        "decision": {
-            key: source.decision[key]
-            for key in ("temperature", "bias", "operating_points")
-            if key in source.decision
-        },
-        "notice": "For research use only. Not for use in diagnostic procedures.",
-    }
-
-
-def _add_finder(work: _Work) -> None:
-    from edge_malaria.export.finder import add_finder
-
+def _add_finder(work: Work) -> None:
     if work.source.finder is not None:
-        add_finder(work.directory, work.source.finder, work.options.formats, work.log)
+        from edge_malaria.export.finder import add_finder
+
+        work.finder = add_finder(work.directory, work.source.finder, work.options.formats, work.log)
 
 
-def _gate(work: _Work, cells: golden.GoldenCells, dataset: Dataset | None) -> Any:
+def _gate(work: Work, cells: golden.GoldenCells, dataset: Dataset | None) -> parity.ParityReport:
     started = time.monotonic()
     report = _run_gate(work, dataset)
     if not report.passed and "int8" in work.files and _only_int8_failed(report):
@@ -242,11 +148,12 @@ def _gate(work: _Work, cells: golden.GoldenCells, dataset: Dataset | None) -> An
             else "the parity gate compared nothing; no bundle was written."
         )
     cells_seen = " and ".join(f"{n} {name}" for name, n in report.cells.items())
-    work.log(f"gate      passed on {cells_seen} cells, {_took(started)}")
+    work.log(f"gate      passed on {cells_seen} cells, {took(started)}")
     return report
 
 
-def _run_gate(work: _Work, dataset: Dataset | None) -> Any:
+def _run_gate(work: Work, dataset: Dataset | None) -> parity.ParityReport:
+    _write_record(work, None)
     has_val = dataset is not None and dataset.has_splits
     return parity.gate(
         work.directory,
@@ -256,7 +163,7 @@ def _run_gate(work: _Work, dataset: Dataset | None) -> Any:
     )
 
 
-def _only_int8_failed(report: Any) -> bool:
+def _only_int8_failed(report: parity.ParityReport) -> bool:
     subjects = {failure.subject for failure in report.all_failures()}
     return bool(subjects) and all(
         subject.endswith((".int8", ".int8-mixed")) for subject in subjects
@@ -287,10 +194,9 @@ def _evaluate(
 
 
 def _write_record(
-    work: _Work,
+    work: Work,
     evaluation: Mapping[str, Any] | None,
-    dataset: Dataset | None,
-    report: Any = None,
+    report: parity.ParityReport | None = None,
 ) -> None:
     source = work.source
     sizes = {f"{v}/{s.engine}": s.bytes for v, specs in work.files.items() for s in specs}
@@ -307,11 +213,8 @@ def _write_record(
         },
     }
     models: dict[str, Any] = {"classifier": classifier}
-    finder = work.directory / "finder.json"
-    if finder.is_file():
-        import json
-
-        models["finder"] = json.loads(finder.read_text(encoding="utf-8"))
+    if work.finder is not None:
+        models["finder"] = work.finder
     record = {
         "name": source.name,
         "version": str(source.provenance.get("version", __version__)),
@@ -328,8 +231,9 @@ def _write_record(
     write_index(work.directory, record)
 
 
-def _gate_record(report: Any) -> dict[str, Any]:
+def _gate_record(report: parity.ParityReport) -> dict[str, Any]:
     return {
+        "worst_layers": [dict(layer) for layer in report.worst_layers],
         "passed": report.passed,
         "evidence": report.evidence,
         "cells": dict(report.cells),
@@ -372,15 +276,11 @@ def keras_classifier(path: Path, operating_point: str) -> Classifier:
     return Classifier(bundle, "float32", None, operating_point, with_engine=engine)
 
 
-def _took(started: float) -> str:
-    return f"{time.monotonic() - started:.1f} s"
-
-
 def size_table(exported: Exported) -> list[tuple[str, str, str, str, str]]:
     """Rows (variant, file, bytes, parity, accuracy on val) for the terminal."""
     accuracy = ""
     if exported.evaluation is not None:
-        accuracy = f"{float(np.round(exported.evaluation['accuracy'], 4)):.4f}"
+        accuracy = f"{exported.evaluation['accuracy']:.4f}"
     measured = str(exported.evaluation["variant"]) if exported.evaluation else ""
     return [
         (v, spec.file, f"{spec.bytes:,}", "passed", accuracy if v == measured else "")

@@ -1,0 +1,181 @@
+"""The cell finder in a bundle: converted, quantized and gated on drawn fields.
+
+Its int8 ranges come from drawn fields (the shipped finder must export with no data set), and its
+gate asks what matters of a finder: does the exported file find the same cells as Keras does?
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from converters import metadata, to_onnx, to_tflite
+from converters.keras_engine import KerasEngine
+from converters.quiet import quiet
+from edge_malaria.bundle import ENGINE_FORMATS, FileSpec, sha256_hex
+from edge_malaria.errors import GateFailed
+from edge_malaria.files import sha256_of, write_bytes
+from edge_malaria.records import Cell, Image
+from edge_malaria.runtime.engines import Engine, installed_engines, open_engine
+from edge_malaria.runtime.segment import box_iou
+from edge_malaria.runtime.segment_learned import NOMINAL_DIAMETER_PX, LearnedFinder
+from edge_malaria.synthetic import draw_field
+
+VARIANTS = ("float32", "int8")
+CALIBRATION_FIELDS = 24
+CALIBRATION_SIDE_PX = 320
+GATE_FIELDS = 8
+# Fields that calibrate and fields that judge are drawn from different seeds.
+CALIBRATION_SEED, GATE_SEED = 52_000, 91_000
+# Least share of Keras's red cells that the exported file finds at IoU 0.5, and the other way
+# round. float32 differs by rounding alone; int8 moves a box by a pixel or loses a doubtful cell.
+LEAST_AGREEMENT = {"float32": 0.999, "int8": 0.97}
+LEAST_CELLS = 200
+
+
+def add_finder(
+    directory: Path, model: Path, formats: tuple[str, ...], log: Callable[[str], None]
+) -> dict[str, Any]:
+    """Writes the finder's files into a bundle in the making.
+
+    Args:
+        directory: the bundle's directory.
+        model: the finder's .keras file.
+        formats: of tflite and onnx.
+        log: takes one line a step.
+
+    Returns:
+        The object ``models.finder`` of bundle.json.
+
+    Raises:
+        GateFailed: an exported file does not find the cells that Keras finds.
+    """
+    with quiet():
+        from edge_malaria.keras_layers import load_model
+
+        keras_model = load_model(model)
+    variants = {}
+    for variant in VARIANTS:
+        started = time.monotonic()
+        specs = _convert(directory, keras_model, variant, formats)
+        variants[variant] = [spec.as_json() for spec in specs]
+        sizes = ", ".join(f"{spec.file} {spec.bytes / 1000:.1f} kB" for spec in specs)
+        log(f"finder    {variant}: {sizes}, {time.monotonic() - started:.1f} s")
+    gate = _gate(directory, KerasEngine(keras_model), variants, log)
+    return {
+        "task": "find-cells",
+        "labels": ["red-cell", "white-cell", "platelet"],
+        "preprocessing": {
+            "size_px": 0,
+            "steps": ["shrink-to-nominal-cell-diameter", "rgb-uint8"],
+            "nominal_cell_diameter_px": NOMINAL_DIAMETER_PX,
+        },
+        "gate": gate,
+        "variants": variants,
+        "provenance": {"keras_sha256": sha256_of(model)},
+    }
+
+
+def _drawn_fields(seed: int, count: int) -> list[Image]:
+    return [draw_field(seed + index)[0] for index in range(count)]
+
+
+def _calibration() -> Image:
+    """uint8 [N, side, side, 3]: pieces of drawn fields at several sizes around the nominal one."""
+    rng = np.random.default_rng(CALIBRATION_SEED)
+    pieces = []
+    for index in range(CALIBRATION_FIELDS):
+        image, truth = draw_field(CALIBRATION_SEED + index)
+        widths = [o.box[2] - o.box[0] for o in truth.objects if o.is_red_cell and o.whole]
+        scale = NOMINAL_DIAMETER_PX * rng.uniform(0.8, 1.3) / float(np.median(widths))
+        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        side = CALIBRATION_SIDE_PX
+        down, right = max(0, side - small.shape[0]), max(0, side - small.shape[1])
+        full = cv2.copyMakeBorder(small, 0, down, 0, right, cv2.BORDER_REFLECT)
+        pieces.append(full[:side, :side])
+    return np.stack(pieces).astype(np.uint8)
+
+
+def _convert(directory: Path, model: Any, variant: str, formats: tuple[str, ...]) -> list[FileSpec]:
+    calibration = _calibration() if variant == "int8" else None
+    data = to_tflite.convert(model, variant, calibration)
+    quantization = to_tflite.quantization_of(data)
+    facts = {"task": "find-cells", "variant": variant, "quantization": quantization}
+    specs = []
+    for engine, suffix in ENGINE_FORMATS.items():
+        if suffix not in formats:
+            continue
+        if suffix == "tflite":
+            made = metadata.into_tflite(data, facts)
+        else:
+            opened = open_engine(data, "litert")
+            tensors = {"input": opened.input, "output": opened.output}
+            made = to_onnx.from_keras(model) if variant == "float32" else to_onnx.from_tflite(data)
+            made = metadata.into_onnx(made, facts, tensors if variant == "int8" else None)
+        name = f"finder.{variant}.{suffix}"
+        write_bytes(directory / name, made)
+        spec = open_engine(made, engine)
+        specs.append(
+            FileSpec(
+                engine, name, len(made), sha256_hex(made), quantization, spec.input, spec.output
+            )
+        )
+    return specs
+
+
+def _gate(
+    directory: Path, reference: Engine, variants: dict[str, Any], log: Callable[[str], None]
+) -> dict[str, Any]:
+    """Finds the cells of drawn fields with Keras and with every file that can run here."""
+    started = time.monotonic()
+    fields = _drawn_fields(GATE_SEED, GATE_FIELDS)
+    expected = [_red(LearnedFinder(reference).find(field)) for field in fields]
+    agreement: dict[str, float] = {}
+    for variant, specs in variants.items():
+        for spec in specs:
+            if spec["engine"] not in installed_engines():
+                continue
+            engine = open_engine(directory / spec["file"], spec["engine"])
+            found = [_red(LearnedFinder(engine).find(field)) for field in fields]
+            agreement[f"{spec['engine']}.{variant}"] = _agreement(expected, found)
+    cells = sum(map(len, expected))
+    if not (cells >= LEAST_CELLS and agreement):
+        raise GateFailed(
+            f"finder gate: {cells} cells on drawn fields, at least {LEAST_CELLS} expected."
+        )
+    for name, share in agreement.items():
+        least = LEAST_AGREEMENT[name.split(".", 1)[1]]
+        if not (share >= least):
+            raise GateFailed(
+                f"finder gate: {name} finds {share:.4f} of the cells that Keras finds on drawn "
+                f"fields (expected at least {least})."
+            )
+    worst = min(agreement.values())
+    log(
+        f"finder    gate passed: {cells} drawn cells, agreement {worst:.4f}, "
+        f"{time.monotonic() - started:.1f} s"
+    )
+    return {"passed": True, "evidence": "drawn", "cells": cells, "agreement": agreement}
+
+
+def _red(cells: list[Cell]) -> list[Cell]:
+    return [cell for cell in cells if cell.kind == "red-cell"]
+
+
+def _agreement(expected: list[list[Cell]], found: list[list[Cell]]) -> float:
+    """The smaller of recall and precision against Keras's cells, boxes at IoU 0.5 or more."""
+    matched, wanted, offered = 0, 0, 0
+    for theirs, ours in zip(expected, found, strict=True):
+        wanted, offered = wanted + len(theirs), offered + len(ours)
+        if theirs and ours:
+            iou = box_iou(
+                np.array([c.box for c in theirs], np.float64),
+                np.array([c.box for c in ours], np.float64),
+            )
+            matched += int((iou.max(axis=1) >= 0.5).sum())
+    return matched / max(wanted, offered, 1)

@@ -1,0 +1,82 @@
+"""When int8 fails the gate: name the worst layers, then climb the rungs of ``converters.recipes``.
+
+The first rung that passes ships and is named in the bundle. A partly float file replaces int8 under
+the name ``int8-mixed``. Where no rung passes, nothing ships.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from converters import diagnose, recipes
+from converters.calibration import choose_calibration
+from edge_malaria import golden
+from edge_malaria.dataset import Dataset
+from edge_malaria.export.files import Work, add_files, drop_variant
+from edge_malaria.parity import ParityReport
+
+if TYPE_CHECKING:
+    from edge_malaria.records import Image
+
+WORST_SHOWN = 5
+
+
+def climb(
+    work: Work,
+    cells: golden.GoldenCells,
+    dataset: Dataset | None,
+    report: ParityReport,
+    run_gate: Callable[[], ParityReport],
+) -> ParityReport:
+    """Tries rung after rung until the gate passes.
+
+    Args:
+        work: the bundle in the making; its int8 files failed.
+        cells: the golden cells.
+        dataset: train patients for fine-tuning; None leaves that rung out.
+        report: of the failed gate.
+        run_gate: writes the index and gates the directory again.
+
+    Returns:
+        The report of the last gate, with the worst layers of the int8 file that failed.
+    """
+    noise = diagnose.layer_noise(work.tflite["float32"], work.tflite["int8"], cells.inputs)
+    worst = tuple(layer.as_json() for layer in diagnose.worst_first(noise)[:WORST_SHOWN])
+    for failure in report.all_failures()[:3]:
+        work.log(f"gate      {failure.message}")
+    work.log("worst     " + ", ".join(f"{w['layer']} {w['sqnr_db']} dB" for w in worst))
+    has_data = dataset is not None and dataset.has_splits
+    if work.calibration is None and dataset is not None and has_data:
+        work.calibration = choose_calibration(dataset, work.source.size_px)
+    rungs = recipes.later_recipes(
+        noise, has_calibration=work.calibration is not None, has_data=has_data
+    )
+    for recipe in rungs:
+        started = time.monotonic()
+        work.log(f"ladder    trying {recipe.title}")
+        data = recipes.convert(_model(work, recipe, dataset), recipe, _cells(work))
+        for variant in ("int8", "int8-mixed"):
+            drop_variant(work, variant)
+        work.rung = recipe.name
+        add_files(work, cells, recipe.variant, data, started)
+        report = run_gate()
+        if report.passed:
+            work.log(f"ladder    {recipe.name} passed")
+            break
+    return replace(report, worst_layers=worst)
+
+
+def _model(work: Work, recipe: recipes.Recipe, dataset: Dataset | None) -> Any:
+    if not recipe.fine_tune or dataset is None:
+        # A partly float file is calibrated: ranges in the model would quantize every layer.
+        return work.source.plain
+    from edge_malaria.training.fine_tune import fine_tune
+
+    return fine_tune(work.source.plain, dataset)
+
+
+def _cells(work: Work) -> Image | None:
+    return None if work.calibration is None else work.calibration.inputs
