@@ -22,15 +22,17 @@ EM_INLINE void em_dot_2x2(const int8_t *a0, const int8_t *a1, const int8_t *w0, 
 #if defined(EM_DSP)
   const int8_t *const words_end = a0 + (depth & ~(uint32_t)3);
   while (a0 != words_end) {
-    const uint32_t x0 = em_load4(a0), x1 = em_load4(a1), y0 = em_load4(w0), y1 = em_load4(w1);
-    const int16x2_t x0e = __sxtb16(x0), x0o = __sxtb16(__ror(x0, 8));
-    const int16x2_t x1e = __sxtb16(x1), x1o = __sxtb16(__ror(x1, 8));
-    const int16x2_t y0e = __sxtb16(y0), y0o = __sxtb16(__ror(y0, 8));
-    const int16x2_t y1e = __sxtb16(y1), y1o = __sxtb16(__ror(y1, 8));
-    s00 = __smlad(x0o, y0o, __smlad(x0e, y0e, s00));
-    s01 = __smlad(x0o, y1o, __smlad(x0e, y1e, s01));
-    s10 = __smlad(x1o, y0o, __smlad(x1e, y0e, s10));
-    s11 = __smlad(x1o, y1o, __smlad(x1e, y1e, s11));
+    const uint32_t x0 = em_load4(a0), x1 = em_load4(a1);
+    const uint32_t x0e = em_even(x0), x0o = em_odd(x0), x1e = em_even(x1), x1o = em_odd(x1);
+    uint32_t y = em_load4(w0), yo = em_odd(y);
+    y = em_even(y);
+    s00 = em_smlad(x0o, yo, em_smlad(x0e, y, s00));
+    s10 = em_smlad(x1o, yo, em_smlad(x1e, y, s10));
+    y = em_load4(w1);
+    yo = em_odd(y);
+    y = em_even(y);
+    s01 = em_smlad(x0o, yo, em_smlad(x0e, y, s01));
+    s11 = em_smlad(x1o, yo, em_smlad(x1e, y, s11));
     a0 += 4;
     a1 += 4;
     w0 += 4;

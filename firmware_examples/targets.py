@@ -1,0 +1,218 @@
+"""Builds the generated network for every bare target, runs it in qemu and checks the budget.
+
+    python firmware_examples/targets.py GENERATED [--budget FILE] [--update] [--json FILE]
+
+GENERATED is a directory that ``edge-malaria firmware`` wrote. Each target runs the golden cells
+(the exit status says whether every bit was right) and counts the instructions of one inference.
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+SOURCES = ("edge_malaria_model.c", "edge_malaria_selftest.c")
+TOLERANCE = 0.02
+MEASURED = ("flash_bytes", "ram_bytes", "instructions")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A core, the chip whose memory limits the linker enforces, and the machine that runs it.
+
+    Attributes:
+        flash, ram, golden: start addresses on qemu's machine.
+        tick_mhz: of its SysTick, which counts instructions under -icount shift=0.
+    """
+
+    name: str
+    core: str
+    machine: str
+    chip: str
+    flash_kb: int
+    ram_kb: int
+    flags: tuple[str, ...] = ()
+    flash: int = 0x0
+    ram: int = 0x20000000
+    golden: int = 0x21000000
+    tick_mhz: int = 25
+
+    @property
+    def riscv(self) -> bool:
+        """Whether it is no Arm core."""
+        return self.core.startswith("rv")
+
+
+_HARD = "-mfloat-abi=hard"
+TARGETS = (
+    # qemu has no Cortex-M0+ with enough memory: its code (a subset) runs on the M3 machine.
+    Target("cortex-m0plus", "cortex-m0plus", "mps2-an385", "STM32G071", 128, 36),
+    Target("cortex-m3", "cortex-m3", "mps2-an385", "STM32F103RC", 256, 48),
+    Target("cortex-m4", "cortex-m4", "mps2-an386", "STM32F401CC", 256, 64,
+           (_HARD, "-mfpu=fpv4-sp-d16")),
+    Target("cortex-m7", "cortex-m7", "mps2-an500", "STM32F722", 512, 256,
+           (_HARD, "-mfpu=fpv5-sp-d16"), golden=0x60000000),
+    Target("cortex-m33", "cortex-m33", "mps2-an505", "STM32L552", 256, 192,
+           (_HARD, "-mfpu=fpv5-sp-d16"), flash=0x10000000, ram=0x38000000, golden=0x80000000,
+           tick_mhz=20),
+    Target("cortex-m55", "cortex-m55", "mps3-an547", "Corstone-300", 512, 512, (_HARD,),
+           golden=0x60000000, tick_mhz=32),
+    Target("rv32imc", "rv32imc_zicsr", "virt", "CH32V307", 256, 64, ("-mabi=ilp32",),
+           flash=0x80000000, ram=0x80200000, golden=0x80400000),
+)  # fmt: skip
+
+
+def missing_tools(target: Target) -> list[str]:
+    """Programs that this target needs and this machine lacks."""
+    tools = (
+        ("riscv64-unknown-elf-gcc", "qemu-system-riscv32")
+        if target.riscv
+        else ("arm-none-eabi-gcc", "qemu-system-arm")
+    )
+    return [tool for tool in tools if shutil.which(tool) is None]
+
+
+def build(target: Target, generated: Path, elf: Path, defines: tuple[str, ...] = ()) -> None:
+    """Compiles and links; a network above the chip's flash or RAM does not link."""
+    folder = HERE / ("riscv" if target.riscv else "cortex_m")
+    own = ("start.S", "target.c") if target.riscv else ("startup.c", "target.c")
+    core = (
+        ["riscv64-unknown-elf-gcc", f"-march={target.core}", "-ffreestanding", "-nostdlib"]
+        if target.riscv
+        else ["arm-none-eabi-gcc", f"-mcpu={target.core}", "-mthumb", "--specs=nano.specs"]
+    )
+    script = folder / ("riscv.ld" if target.riscv else "cortex_m.ld")
+    places = {
+        "FLASH_START": target.flash, "RAM_START": target.ram, "GOLDEN_START": target.golden,
+        "FLASH_KB": target.flash_kb, "RAM_KB": target.ram_kb,
+    }  # fmt: skip
+    command = [
+        *core, *target.flags, "-std=c99", "-O2", "-ffunction-sections", "-fdata-sections",
+        "-Wall", "-Wextra", "-Wconversion", "-Werror", f"-DTICK_MHZ={target.tick_mhz}", *defines,
+        "-I", str(folder), "-I", str(HERE / "common"), "-I", str(generated),
+        *(str(folder / name) for name in own), str(HERE / "common" / "target_main.c"),
+        *(str(generated / name) for name in SOURCES),
+        "-nostartfiles", "-Wl,--gc-sections", "-T", str(script),
+        *(f"-Wl,--defsym={name}={value:#x}" for name, value in places.items()),
+        *(["-lgcc"] if target.riscv else []), "-o", str(elf),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{target.name}: build failed:\n{done.stderr.strip()}")
+
+
+def sizes(target: Target, elf: Path) -> dict[str, int]:
+    """Flash and RAM of the linked program, golden cells and stack reserve left out."""
+    tool = "riscv64-unknown-elf-size" if target.riscv else "arm-none-eabi-size"
+    text = subprocess.run([tool, "-A", str(elf)], capture_output=True, text=True, check=True).stdout
+    found = dict(re.findall(r"^\.(text|data|bss|ARM\.exidx)\s+(\d+)", text, re.M))
+    part = {name: int(found.get(name, 0)) for name in ("text", "data", "bss", "ARM.exidx")}
+    return {
+        "flash_bytes": part["text"] + part["data"] + part["ARM.exidx"],
+        "static_ram_bytes": part["data"] + part["bss"],
+    }
+
+
+def run(target: Target, elf: Path) -> dict[str, int]:
+    """Runs the program; its ``name=number`` lines and its exit status."""
+    if target.riscv:
+        machine = ["qemu-system-riscv32", "-M", target.machine, "-bios", "none", "-serial", "stdio"]
+    else:
+        machine = ["qemu-system-arm", "-M", target.machine, "-serial", "none",
+                   "-semihosting-config", "enable=on,target=native"]  # fmt: skip
+    command = [*machine, "-display", "none", "-monitor", "none", "-icount", "shift=0"]
+    done = subprocess.run(
+        [*command, "-kernel", str(elf)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
+    )
+    text = done.stdout + done.stderr
+    values = {name: int(value) for name, value in re.findall(r"^(\w+)=(\d+)\r?$", text, re.M)}
+    return {**values, "exit_status": done.returncode}
+
+
+def measure(target: Target, generated: Path, defines: tuple[str, ...] = ()) -> dict[str, object]:
+    """One row of the table; ``skipped`` or ``failed`` says why there are no figures."""
+    missing = missing_tools(target)
+    if missing:
+        return {"target": target.name, "skipped": f"{' and '.join(missing)} not installed"}
+    with tempfile.TemporaryDirectory() as work:
+        elf = Path(work) / "network.elf"
+        try:
+            build(target, generated, elf, defines)
+            size, result = sizes(target, elf), run(target, elf)
+        except (RuntimeError, subprocess.SubprocessError, OSError) as error:
+            return {"target": target.name, "failed": str(error)}
+    row: dict[str, object] = {"target": target.name, "chip": target.chip, **result, **size}
+    row["ram_bytes"] = size["static_ram_bytes"] + result.get("stack_bytes", 0)
+    if result["exit_status"] != 0 or result.get("differing_bytes") != 0:
+        row["failed"] = f"golden cells: {result}"
+    return row
+
+
+def over_budget(row: dict[str, object], budget: dict[str, dict[str, int]]) -> list[str]:
+    """What leaves the recorded figures by more than ``TOLERANCE``, or was never recorded."""
+    expected = budget.get(str(row["target"]))
+    if expected is None:
+        return [f"{row['target']}: not in the budget file; add it with --update"]
+    return [
+        f"{row['target']}: {name} is {row[name]}, the budget says {expected[name]} +-2 %"
+        for name in MEASURED
+        if not (abs(int(str(row[name])) - expected[name]) <= TOLERANCE * expected[name])
+    ]
+
+
+def _print(rows: list[dict[str, object]]) -> None:
+    print(f"{'target':<14}{'chip':<14}{'flash':>8}{'RAM':>8}{'stack':>7}{'instructions':>14}")
+    for row in rows:
+        if "skipped" in row:
+            print(f"{row['target']:<14}skipped: {row['skipped']}")
+        elif "failed" in row:
+            print(f"{row['target']:<14}FAILED: {row['failed']}")
+        else:
+            print(
+                f"{row['target']:<14}{row['chip']:<14}{row['flash_bytes']:>8}{row['ram_bytes']:>8}"
+                f"{row['stack_bytes']:>7}{row['instructions']:>14,}"
+            )
+
+
+def main() -> int:
+    """Exit status 0: all that could run is right and within the budget; 1: not; 3: nothing ran."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("generated", type=Path)
+    parser.add_argument("--budget", type=Path)
+    parser.add_argument("--update", action="store_true", help="record instead of checking")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with ThreadPoolExecutor(2) as pool:
+        rows = list(pool.map(lambda target: measure(target, options.generated), TARGETS))
+    _print(rows)
+    ran = [row for row in rows if "skipped" not in row and "failed" not in row]
+    problems = [f"{row['target']}: {row['failed']}" for row in rows if "failed" in row]
+    if options.budget and options.update:
+        record = {str(row["target"]): {name: row[name] for name in MEASURED} for row in ran}
+        options.budget.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    elif options.budget:
+        budget = json.loads(options.budget.read_text(encoding="utf-8"))
+        problems += [line for row in ran for line in over_budget(row, budget)]
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    for line in problems:
+        print(f"error: {line}", file=sys.stderr)
+    return 1 if problems else 0 if ran else 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())
