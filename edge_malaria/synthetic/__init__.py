@@ -15,6 +15,7 @@ from edge_malaria.synthetic.cells import (
 )
 from edge_malaria.synthetic.layout import SmearSettings
 from edge_malaria.synthetic.smear import DrawnObject, DrawnSlide, SmearTruth, draw_field
+from edge_malaria.synthetic.stage import DrawnStage, Shot
 from edge_malaria.synthetic.stains import BACKGROUNDS, STAINS, Stain, pick_stain
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "DrawnKind",
     "DrawnObject",
     "DrawnSlide",
+    "DrawnStage",
+    "Shot",
     "SmearSettings",
     "SmearTruth",
     "Stain",

@@ -26,7 +26,8 @@ class SmearSettings:
         parasitemia: chance that a red cell holds an asexual parasite, 0-1.
         gametocytes: chance that a red cell holds a gametocyte, 0-1 (not part of parasitemia).
         density: share of the area that red cells would cover side by side, up to 0.8.
-        overlap: share of red cells laid so that they touch or overlap another.
+        overlap: share of red cells laid so that they touch or overlap another; more do where
+            ``density`` leaves no room.
         white_cells: per red cell.
         platelets: per red cell.
         platelets_on_cells: share of the platelets that lie on a red cell.
@@ -87,7 +88,7 @@ class Grid:
             for row in range(y0, y1 + 1):
                 yield from self._squares.get((column, row), ())
 
-    def free(self, x: float, y: float, diameter_px: float, closeness: float = 1.06) -> bool:
+    def free(self, x: float, y: float, diameter_px: float, closeness: float = 1.08) -> bool:
         """Whether a disc fits at (x, y), keeping ``closeness`` x the sum of the radii."""
         reach = 2 * self.step_px
         for other in self.within((x - reach, y - reach, x + reach, y + reach)):
@@ -117,23 +118,20 @@ class Layout:
         total = round(settings.density * width * height / cell_area)
         for _ in range(self._count(settings.white_cells * total)):
             self._alone("white-cell")
-        # A group has one cell that stands alone at first; those laid on it make it touch.
-        loose = round(total * (1 - settings.overlap))
-        pairs = min(loose, total - loose)
-        red: list[Place] = []
-        for _ in range(max(0, loose - pairs)):
-            red += self._alone(self._red_kind())
-        anchors: list[Place] = []
-        for _ in range(pairs):
-            if len(anchors) % 2 == 0 or not anchors:
-                anchors += self._alone(self._red_kind())
-            else:
-                anchors += self._touching(anchors[int(self._rng.integers(len(anchors)))])
-        for _ in range(total - loose):
-            base = anchors or red
-            if base:
-                anchors += self._touching(base[int(self._rng.integers(len(base)))])
-        self._small_things(red + anchors, total)
+        red = self._groups(round(total * settings.overlap))
+        for _ in range(total - len(red)):
+            # Where there is no room left, cells lie on each other, as in a thick part of a smear.
+            host = red[int(self._rng.integers(len(red)))] if red else None
+            red += self._alone(self._red_kind()) or (self._touching(host) if host else [])
+        self._small_things(red, total)
+
+    def _groups(self, count: int) -> list[Place]:
+        """``count`` red cells in groups of about three that touch or overlap."""
+        groups = [g for _ in range((count + 1) // 3) if (g := self._alone(self._red_kind()))]
+        for index in range(count - len(groups) if groups else 0):
+            group = groups[index % len(groups)]
+            group += self._touching(group[int(self._rng.integers(len(group)))])
+        return [place for group in groups for place in group]
 
     def _small_things(self, red: list[Place], total: int) -> None:
         for _ in range(self._count(self.settings.platelets * total)):
