@@ -3,12 +3,12 @@
 Temperature and bias: Platt scaling (Platt 1999) of the int8-ready network's logits on the
 validation patients. Balanced point: where Matthews' coefficient is best there. Screening point: the
 probability that leaves the target share of false positives among healthy patients' cells, from
-logits of networks that had not seen the patient.
+networks that had not seen the patient.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edge_malaria.errors import DatasetError
 from edge_malaria.metrics import confusion
 from edge_malaria.runtime.classify import probability
+from edge_malaria.runtime.slide import choose_screening_threshold, fit_false_positives
 
 Logits = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -81,67 +82,91 @@ def best_threshold(chances: NDArray[np.float64], labels: Labels) -> tuple[float,
     return float(round(float(np.median(good)), 4)), float(scores.max())
 
 
-def threshold_for_false_positives(chances: NDArray[np.float64], share: float) -> float:
-    """The lowest threshold that leaves at most ``share`` of these (all healthy) cells positive.
+@dataclass(frozen=True, eq=False)
+class CrossFitted:
+    """Logits of cells by networks that had not seen the cell's patient.
 
-    Interpolated half-way to the next healthy cell below; never above 0.999.
+    Attributes:
+        chances: float64 [N], calibrated probabilities.
+        labels: int64 [N].
+        patients: str [N].
     """
-    ordered = np.sort(chances)[::-1]
-    allowed = int(np.floor(share * len(ordered)))
-    if allowed >= len(ordered):
-        return 0.001
-    limit = ordered[allowed]
-    above = ordered[allowed - 1] if allowed else 1.0
-    return float(np.clip((limit + above) / 2.0, 0.001, 0.999))
+
+    chances: NDArray[np.float64]
+    labels: Labels
+    patients: NDArray[np.str_]
+
+    @property
+    def healthy(self) -> NDArray[np.bool_]:
+        """bool [N]: cells of patients without a single parasitized cell."""
+        infected = np.unique(self.patients[self.labels == 1])
+        return ~np.isin(self.patients, infected)
 
 
-def cross_fitted_false_positives(
-    chances: NDArray[np.float64],
-    patients: NDArray[np.str_],
-    share: float = SCREENING_FALSE_POSITIVES,
-    parts: int = 5,
-) -> list[tuple[str, int, int]]:
-    """[(patient, positives, cells)], each counted at a threshold chosen without that patient.
+def cross_fitted_counts(
+    cells: CrossFitted, parts: int = 5
+) -> dict[str, list[tuple[str, int, int]]]:
+    """(patient, positives, cells) at screening thresholds chosen without the patient.
 
-    Args:
-        chances: float64 [N], healthy patients' cells, from networks that never saw the patient.
-        patients: their ids, [N].
+    Healthy patients' cells give ``false_positives``, parasitized cells ``sensitivity``.
     """
-    names = sorted(set(patients.tolist()))
-    counted = []
+    healthy = cells.healthy
+    names = sorted(set(cells.patients[healthy].tolist()))
+    counted: dict[str, list[tuple[str, int, int]]] = {"false_positives": [], "sensitivity": []}
     for index, name in enumerate(names):
         part = [other for place, other in enumerate(names) if place % parts == index % parts]
-        held_out = np.isin(patients, part)
-        threshold = threshold_for_false_positives(chances[~held_out], share)
-        own = chances[patients == name]
-        counted.append((name, int((own >= threshold).sum()), len(own)))
+        kept = healthy & ~np.isin(cells.patients, part)
+        if not kept.any():
+            kept = healthy & (cells.patients != name)
+        threshold = _screening(cells, kept if kept.any() else healthy)
+        counted["false_positives"].append(_count(cells, cells.patients == name, name, threshold))
+    threshold = _screening(cells, healthy)
+    for name in sorted(set(cells.patients[cells.labels == 1].tolist())):
+        own = (cells.patients == name) & (cells.labels == 1)
+        counted["sensitivity"].append(_count(cells, own, name, threshold))
     return counted
+
+
+def _screening(cells: CrossFitted, chosen: NDArray[np.bool_]) -> float:
+    patients = cells.patients[chosen].tolist()
+    return choose_screening_threshold(cells.chances[chosen], patients, SCREENING_FALSE_POSITIVES)
+
+
+def _count(
+    cells: CrossFitted, own: NDArray[np.bool_], name: str, threshold: float
+) -> tuple[str, int, int]:
+    return name, int((cells.chances[own] >= threshold).sum()), int(own.sum())
 
 
 def decision(
     val: tuple[Logits, Labels],
-    healthy: tuple[Logits, NDArray[np.str_]],
+    calibration: tuple[float, float],
+    crossed: CrossFitted,
     abstention: dict[str, Any],
+    how: str,
 ) -> dict[str, Any]:
     """The decision block of a bundle: calibration, operating points, false positives.
 
     Args:
         val: logits and labels of validation patients, from the network that ships.
-        healthy: logits and patients of healthy patients' cells that the network behind each logit
-            had not seen (cross-fitted networks; at the least the validation patients).
+        calibration: (temperature, bias) of that network.
+        crossed: cells of train and val patients with networks that had not seen them.
         abstention: see ``runtime.classify.Decision``.
+        how: where ``crossed`` comes from, for the record.
+
+    Raises:
+        DatasetError: no healthy patient among ``crossed``.
     """
     logits, labels = val
-    temperature, bias = fit_platt(logits, labels)
-    chances = probability(logits, temperature, bias)
+    if not crossed.healthy.any():
+        raise DatasetError("the screening threshold needs at least one healthy patient.")
+    chances = probability(logits, *calibration)
     balanced, mcc = best_threshold(chances, labels)
-    healthy_chances = probability(healthy[0], temperature, bias)
-    screening = threshold_for_false_positives(healthy_chances, SCREENING_FALSE_POSITIVES)
-    screening = float(round(max(screening, balanced), 5))
-    counted = cross_fitted_false_positives(healthy_chances, healthy[1])
+    screening = float(round(max(_screening(crossed, crossed.healthy), balanced), 5))
+    counts = cross_fitted_counts(crossed)
     return {
-        "temperature": round(temperature, 6),
-        "bias": round(bias, 6),
+        "temperature": round(calibration[0], 6),
+        "bias": round(calibration[1], 6),
         "operating_points": {
             "balanced": {
                 "threshold": balanced,
@@ -151,13 +176,13 @@ def decision(
             "screening": {
                 "threshold": screening,
                 "chosen": (
-                    f"at most {SCREENING_FALSE_POSITIVES:.1%} of healthy patients' cells positive, "
-                    "never below balanced"
+                    f"at most {SCREENING_FALSE_POSITIVES:.1%} of a healthy patient's cells "
+                    "positive on average, never below balanced"
                 ),
                 "val": _rates(chances, labels, screening),
             },
         },
-        "false_positives": _false_positives(counted),
+        "false_positives": _false_positives(counts, how),
         "abstention": abstention,
     }
 
@@ -170,14 +195,16 @@ def _rates(chances: NDArray[np.float64], labels: Labels, threshold: float) -> di
     }
 
 
-def _false_positives(counted: Sequence[tuple[str, int, int]]) -> dict[str, Any]:
-    positives = sum(row[1] for row in counted)
-    cells = sum(row[2] for row in counted)
+def _false_positives(counts: dict[str, list[tuple[str, int, int]]], how: str) -> dict[str, Any]:
+    healthy, infected = counts["false_positives"], counts["sensitivity"]
+    fit = fit_false_positives(
+        [(positives, cells) for _, positives, cells in healthy],
+        [(positives, cells) for _, positives, cells in infected],
+    )
     return {
+        **fit.as_json(),
         "operating_point": "screening",
-        "positives": positives,
-        "cells": cells,
-        "rate": round(positives / cells, 6) if cells else None,
-        "per_patient": [list(row) for row in counted],
-        "how": "healthy patients; each at a threshold chosen without that patient",
+        "positives": sum(row[1] for row in healthy),
+        "per_patient": [list(row) for row in healthy],
+        "how": how,
     }

@@ -50,12 +50,14 @@ def _with_bias(layer: Any) -> Any:
     return type(layer).from_config(config)
 
 
-def fold(model: Any) -> Any:
+def fold(model: Any, *, keep_scale: bool = False) -> Any:
     """The same network without batch norms and without its Rescaling layer.
 
     Args:
         model: float32 [N, S, S, 3] in 0-255 -> logit; every batch norm directly behind a
             convolution or dense layer, one Rescaling (offset 0) at the input.
+        keep_scale: leave the Rescaling in. Fine-tuning needs that: an optimizer's steps of equal
+            size would wreck a first kernel that is 255 times smaller than the others.
 
     Returns:
         A new model whose outputs agree to float rounding.
@@ -75,12 +77,13 @@ def fold(model: Any) -> Any:
         return type(layer).from_config(layer.get_config())
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        dropped = layer.name in norms or isinstance(layer, keras.layers.Rescaling)
+        scale = isinstance(layer, keras.layers.Rescaling) and not keep_scale
+        dropped = layer.name in norms or scale
         return args[0] if dropped else layer(*args, **kwargs)
 
     folded = keras.models.clone_model(model, clone_function=clone, call_function=call)
     sources = {layer.name: layer for layer in model.layers}
-    scales = _input_scales(model)
+    scales = {} if keep_scale else input_scales(model)
     for layer in folded.layers:
         weights = _folded_weights(sources[layer.name], pairs.get(layer.name))
         if weights and layer.name in scales:
@@ -89,7 +92,7 @@ def fold(model: Any) -> Any:
     return folded
 
 
-def _input_scales(model: Any) -> dict[str, float]:
+def input_scales(model: Any) -> dict[str, float]:
     """Layer name -> factor of the Rescaling directly before it."""
     scales = {}
     for name, parents in _producers(model).items():

@@ -13,7 +13,13 @@ import numpy as np
 
 from edge_malaria.keras_layers import fake_quant_layers, keras
 from edge_malaria.records import Image
-from edge_malaria.training.fold import RANGE_SUFFIX, copy_weights, fold, with_ranges
+from edge_malaria.training.fold import (
+    RANGE_SUFFIX,
+    copy_weights,
+    fold,
+    input_scales,
+    with_ranges,
+)
 
 # A few saturated outliers among millions of activations would cost everyone else resolution.
 RANGE_PERCENTILE = 99.995
@@ -104,7 +110,7 @@ def observe_ranges(folded: Any, ranged: Any, inputs: Image, batch: int = 256) ->
 
 def prepare(model: Any, inputs: Image) -> Any:
     """A trained float network -> folded, with observed ranges and rounding kernels, trainable."""
-    folded = fold(model)
+    folded = fold(model, keep_scale=True)
     plain = with_ranges(folded)
     observe_ranges(folded, plain, inputs)
     rounding = with_ranges(folded, ROUNDED)
@@ -112,10 +118,19 @@ def prepare(model: Any, inputs: Image) -> Any:
     return rounding
 
 
-def finish(rounding: Any, folded: Any) -> Any:
-    """The fine-tuned network as it ships: plain layers, float kernels, ranges, no optimizer."""
-    shipped = with_ranges(folded)
+def finish(rounding: Any, model: Any) -> Any:
+    """The fine-tuned network as it ships: plain layers, float kernels, ranges, no optimizer.
+
+    Args:
+        rounding: from ``prepare(model, ...)``, fine-tuned.
+        model: the float network that it came from.
+    """
+    shipped = with_ranges(fold(model))
     copy_weights(rounding, shipped)
+    for name, scale in input_scales(model).items():
+        layer = shipped.get_layer(name)
+        kernel, *rest = layer.get_weights()
+        layer.set_weights([kernel * scale, *rest])
     _copy_ranges(rounding, shipped)
     return shipped
 

@@ -20,13 +20,13 @@ from edge_malaria.errors import ConfigError
 from edge_malaria.files import storage_errors, write_json
 from edge_malaria.keras_layers import keras
 from edge_malaria.runtime.abstain import fit_limits
+from edge_malaria.runtime.classify import probability
 from edge_malaria.training.architectures import build, count_macs
-from edge_malaria.training.calibrate import decision
+from edge_malaria.training.calibrate import CrossFitted, decision, fit_platt
 from edge_malaria.training.cells import RENDERINGS, CellSet, load_renderings
 from edge_malaria.training.curves import plot_learning_curve
 from edge_malaria.training.feed import batches
 from edge_malaria.training.fit import fit, predict
-from edge_malaria.training.fold import fold
 from edge_malaria.training.quantize_aware import finish, prepare
 from edge_malaria.training.recipe import Examples, Recipe, versions, write_config
 
@@ -72,6 +72,7 @@ def fine_tuning(recipe: Recipe, epochs: int) -> Recipe:
         recipe,
         epochs=epochs,
         learning_rate=recipe.learning_rate / 10.0,
+        weight_decay=0.0,
         bootstrap_from=0.0,
         patience=epochs,
         seed=recipe.seed + 1_000_003,
@@ -115,7 +116,7 @@ def fit_quantized(
         resume=resume,
         report=lambda entry: report("int8", entry),
     )
-    return finish(rounding, fold(network)), {"float": history, "int8": tuned}
+    return finish(rounding, network), {"float": history, "int8": tuned}
 
 
 def train(
@@ -179,34 +180,33 @@ def train(
     return outcome
 
 
-def decide(model: Any, val: CellSet, train_cells: CellSet, healthy: Any = None) -> dict[str, Any]:
+def decide(
+    model: Any, val: CellSet, train_cells: CellSet, crossed: CrossFitted | None = None
+) -> dict[str, Any]:
     """Calibration and operating points of a trained network.
 
     Args:
         model: the network that ships.
         val: validation cells.
         train_cells: where the limits of "looks like a red cell" are read.
-        healthy: (logits, patients) cross-fitted over healthy patients; None for those of ``val``.
+        crossed: cells of train and val patients by cross-fitted networks; None for ``val`` alone,
+            whose few healthy patients then decide the screening point.
     """
     logits = predict(model, val.inputs)
-    if healthy is None:
-        is_healthy = healthy_cells(val)
-        healthy = (logits[is_healthy], val.patients[is_healthy])
+    calibration = fit_platt(logits, val.labels)
+    how = "cross-fitted networks over the train and val patients"
+    if crossed is None:
+        how = "the val patients, whom the network had not been fitted to"
+        crossed = CrossFitted(probability(logits, *calibration), val.labels, val.patients)
     abstention = {"not_a_red_cell": fit_limits(train_cells.inputs)}
-    return decision((logits, val.labels), healthy, abstention)
-
-
-def healthy_cells(cells: CellSet) -> Any:
-    """bool [N]: cells of patients without a single parasitized cell."""
-    infected = set(cells.patients[cells.labels == 1].tolist())
-    return np.array([patient not in infected for patient in cells.patients.tolist()])
+    return decision((logits, val.labels), calibration, crossed, abstention, how)
 
 
 def write_outcome(run: Path, outcome: Trained, recipe: Recipe, settings: dict[str, Any]) -> None:
     """model.keras, model.json, history.json and the learning curves of a finished run."""
     save_model(outcome.model, run / "model.keras")
     record = {
-        **outcome.decision,
+        "decision": outcome.decision,
         "provenance": {
             **settings,
             "parameters": int(outcome.model.count_params()),

@@ -23,10 +23,10 @@ from edge_malaria.metrics import expected_calibration_error
 from edge_malaria.runtime.classify import probability
 from edge_malaria.training.architectures import architectures, build, count_macs
 from edge_malaria.training.calibrate import (
+    CrossFitted,
     best_threshold,
-    cross_fitted_false_positives,
+    cross_fitted_counts,
     fit_platt,
-    threshold_for_false_positives,
 )
 from edge_malaria.training.checkpoint import read_checkpoint
 from edge_malaria.training.fit import fit, predict
@@ -88,7 +88,7 @@ def test_folding_changes_nothing(name: str) -> None:
 def test_ranges_travel_in_the_file_and_can_be_stripped(tmp_path: Path) -> None:
     model = lively()
     rounding = prepare(model, BATCH)
-    shipped = finish(rounding, fold(model))
+    shipped = finish(rounding, model)
     shipped.save(tmp_path / "m.keras")
     loaded = load_model(tmp_path / "m.keras")
     assert has_ranges(loaded)
@@ -179,7 +179,7 @@ def test_a_small_network_learns_drawn_cells_through_rounding(tmp_path: Path) -> 
     saved = load_model(tmp_path / "run" / "model.keras")
     assert has_ranges(saved)
     record = json.loads((tmp_path / "run" / "model.json").read_text())
-    points = record["operating_points"]
+    points = record["decision"]["operating_points"]
     assert 0 < points["balanced"]["threshold"] <= points["screening"]["threshold"] < 1
     assert record["provenance"]["data"]["train"]["patients"] == 2
     for name in ("config.json", "versions.json", "history.json", "learning-curve.png"):
@@ -220,17 +220,14 @@ def test_thresholds_do_what_they_promise() -> None:
     chances = np.linspace(0.001, 0.999, 1000)
     labels = (chances > 0.7).astype(np.int64)
     assert best_threshold(chances, labels)[0] == pytest.approx(0.7, abs=0.01)
-    threshold = threshold_for_false_positives(chances, 0.01)
-    assert (chances >= threshold).sum() == 10
-    assert threshold_for_false_positives(np.array([0.2, 0.3]), 0.0) > 0.3
 
 
 def test_false_positives_are_counted_at_a_threshold_chosen_without_the_patient() -> None:
     # One patient's cells all look infected: had it a say in its own threshold, none would count.
     chances = np.concatenate([np.full(50, 0.9), np.full(950, 0.1)])
     patients = np.array(["odd"] * 50 + [f"p{index % 9}" for index in range(950)])
-    counted = {
-        name: positives for name, positives, _ in cross_fitted_false_positives(chances, patients)
-    }
+    labels = np.zeros(1000, np.int64)
+    counts = cross_fitted_counts(CrossFitted(chances, labels, patients))
+    counted = {name: positives for name, positives, _ in counts["false_positives"]}
     assert counted["odd"] == 50
     assert sum(counted.values()) == 50
