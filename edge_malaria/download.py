@@ -191,10 +191,9 @@ def _transfer(
         if error.code >= 500 or error.code in (408, 429):
             raise _Broken(f"HTTP {error.code} {error.reason}") from error
         raise _Refused(f"HTTP {error.code} {error.reason}") from error
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError) as error:
+    except (OSError, http.client.HTTPException) as error:
+        # URLError, time-outs, resets and TLS errors; trouble with the disk is a StorageError.
         raise _Broken(f"connection failed ({getattr(error, 'reason', error)})") from error
-    except ConnectionError as error:
-        raise _Broken(f"connection lost ({error})") from error
 
 
 def _agree(
@@ -224,21 +223,24 @@ def _copy(
 ) -> None:
     done = start
     with storage_errors(part):
-        out = part.open("ab" if start else "wb")
+        # Unbuffered: nothing is left to be written, and to fail, when it is closed.
+        out = part.open("ab" if start else "wb", buffering=0)
     with out:
         progress(done, total)
         while total is None or done < total:
             want = _CHUNK_BYTES if total is None else min(_CHUNK_BYTES, total - done)
             # Not inside storage_errors: a lost connection is an OSError too.
-            data = answer.read(want)
+            # read1 hands over what has come: a stalled connection loses nothing of it.
+            data = answer.read1(want)
             if not data:
                 break
             with storage_errors(part):
-                out.write(data)
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[out.write(rest) :]
             done += len(data)
             progress(done, total)
         with storage_errors(part):
-            out.flush()
             os.fsync(out.fileno())
     if total is not None and done < total:
         raise _Broken(f"connection closed after {done} of {total} bytes")
