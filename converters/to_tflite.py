@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from converters.quiet import quiet, require
+from converters.slim import slim
 from edge_malaria.errors import GateFailed, UsageError
 from edge_malaria.records import Image
 
@@ -60,6 +61,8 @@ def convert(
                     builtins.append(tf.lite.OpsSet.TFLITE_BUILTINS)
                 converter.target_spec.supported_ops = builtins
         data = _converted(converter, keep_float, calibration)
+        if variant == "int8":
+            data = slim(data)
     _check(data, model, variant)
     return data
 

@@ -7,8 +7,11 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
+
+import jsonschema
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,12 @@ class Ran:
         lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
         assert len(lines) == 1, self.err
         return lines[0]
+
+
+def validate(document: object, name: str) -> None:
+    """Checks a ``--json`` document against its shipped JSON Schema."""
+    schema = resources.files("edge_malaria.schemas").joinpath(f"{name}.json").read_text()
+    jsonschema.validate(document, json.loads(schema))
 
 
 def run_cli(*arguments: str | Path, cwd: Path | None = None, timeout_s: float = 300) -> Ran:

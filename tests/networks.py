@@ -51,7 +51,7 @@ def _set_ranges(model: Any) -> None:
     cells = np.stack([network_input(cell.image, size_px, cell.mask) for cell in drawn])
     for layer in model.layers:
         if isinstance(layer, FakeQuant) and not layer.fixed:
-            values = keras.Model(model.inputs, layer.input)(cells.astype(np.float32))
+            values = keras.Model(model.input, layer.input)(cells.astype(np.float32))
             low, high = float(np.min(values)), float(np.max(values))
             layer.set_range(min(low, 0.0), max(high, 1e-3))
 

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import struct
 import zlib
-from importlib import resources
 from pathlib import Path
 
 import cv2
-import jsonschema
 import numpy as np
 import pytest
-from edge_malaria.synthetic import draw_cell
 
 from edge_malaria.files import encode_image, write_image
-from tests.cli import run_cli
-
-
-def validate(document: object, name: str) -> None:
-    schema = json.loads(
-        resources.files("edge_malaria.schemas").joinpath(f"{name}.json").read_text()
-    )
-    jsonschema.validate(document, schema)
+from edge_malaria.synthetic import draw_cell
+from tests.cli import run_cli, validate
 
 
 def drawn(kind: str, seed: int) -> np.ndarray:
