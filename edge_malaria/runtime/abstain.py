@@ -18,6 +18,9 @@ from edge_malaria.records import Image
 Features = dict[str, NDArray[np.float64]]
 # A pixel belongs to the cell where any channel is above this level; the mask sets it to 0.
 _BLACK = 8
+# How far a measure may leave the range of the train cells, as a factor. Stain strength and
+# sharpness differ between laboratories by about two, the cell's shape in its box does not.
+MARGINS: Mapping[str, float] = {"foreground": 1.1, "density": 2.0, "nucleus": 1.5, "detail": 2.0}
 
 
 def cell_features(batch: Image) -> Features:
@@ -56,10 +59,11 @@ def cell_features(batch: Image) -> Features:
 
 
 def fit_limits(batch: Image, share: float = 0.0005) -> dict[str, Any]:
-    """Limits that leave out ``share`` of the given red cells at each end of each measure.
+    """Limits from red cells: quantiles of each measure, widened by ``MARGINS``.
 
     Args:
         batch: uint8 [N, S, S, 3], red cells of train patients, both classes.
+        share: of the cells beyond the quantile at each end, before widening.
 
     Returns:
         The JSON object that ``not_a_red_cell`` takes.
@@ -67,8 +71,14 @@ def fit_limits(batch: Image, share: float = 0.0005) -> dict[str, Any]:
     limits = {}
     for name, values in cell_features(batch).items():
         low, high = np.quantile(values, [share, 1.0 - share])
-        limits[name] = [round(float(low), 5), round(float(high), 5)]
-    return {"limits": limits, "share_left_out_each_end": share, "fitted_on": len(batch)}
+        margin = MARGINS[name]
+        limits[name] = [round(float(low) / margin, 5), round(float(high) * margin, 5)]
+    return {
+        "limits": limits,
+        "share_left_out_each_end": share,
+        "margins": dict(MARGINS),
+        "fitted_on": len(batch),
+    }
 
 
 def not_a_red_cell(batch: Image, fitted: Mapping[str, Any]) -> NDArray[np.bool_]:

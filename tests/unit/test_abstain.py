@@ -1,0 +1,47 @@
+"""Saying "unsure" of what is no red cell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_malaria.preprocess import network_input
+from edge_malaria.runtime.abstain import cell_features, fit_limits, not_a_red_cell
+from edge_malaria.synthetic import draw_cell
+
+
+def drawn(kind: str, count: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    cells = [draw_cell(rng, kind) for _ in range(count)]
+    return np.stack([network_input(cell.image, 48, cell.mask) for cell in cells])
+
+
+@pytest.fixture(scope="module")
+def fitted() -> dict[str, object]:
+    return fit_limits(np.concatenate([drawn("healthy", 150, 1), drawn("ring", 150, 2)]))
+
+
+def test_red_cells_keep_their_label(fitted: dict[str, object]) -> None:
+    assert not_a_red_cell(drawn("healthy", 100, 3), fitted).mean() <= 0.01
+    assert not_a_red_cell(drawn("ring", 100, 4), fitted).mean() <= 0.01
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_blank_crops_are_refused(fitted: dict[str, object], level: int) -> None:
+    assert not_a_red_cell(np.full((1, 48, 48, 3), level, np.uint8), fitted).all()
+
+
+def test_white_cells_are_refused(fitted: dict[str, object]) -> None:
+    assert not_a_red_cell(drawn("white-cell", 60, 5), fitted).mean() >= 0.9
+
+
+def test_no_cells_need_no_answer(fitted: dict[str, object]) -> None:
+    assert not_a_red_cell(np.zeros((0, 48, 48, 3), np.uint8), fitted).shape == (0,)
+
+
+def test_measures_are_finite_for_anything() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (20, 48, 48, 3), dtype=np.uint8)
+    for values in cell_features(
+        np.concatenate([noise, np.zeros((1, 48, 48, 3), np.uint8)])
+    ).values():
+        assert np.isfinite(values).all()
