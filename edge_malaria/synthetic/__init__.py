@@ -14,9 +14,10 @@ from edge_malaria.synthetic.cells import (
     draw_cell,
 )
 from edge_malaria.synthetic.layout import SmearSettings
-from edge_malaria.synthetic.smear import DrawnObject, DrawnSlide, SmearTruth, draw_field
+from edge_malaria.synthetic.smear import DrawnSlide, draw_field
 from edge_malaria.synthetic.stage import DrawnStage, Shot
 from edge_malaria.synthetic.stains import BACKGROUNDS, STAINS, Stain, pick_stain
+from edge_malaria.synthetic.truth import DrawnObject, SmearTruth
 
 __all__ = [
     "BACKGROUNDS",

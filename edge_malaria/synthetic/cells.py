@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from edge_malaria.records import Box, Image, Mask, expect
 from edge_malaria.synthetic import parasites
+from edge_malaria.synthetic.bystanders import draw_debris, draw_platelet, draw_white_cell
 from edge_malaria.synthetic.optics import camera_noise, interleave
-from edge_malaria.synthetic.parasites import Patch, blank, disc
+from edge_malaria.synthetic.patch import Patch, blank, disc, edge_and_depth, layer, new_patch
 from edge_malaria.synthetic.shapes import (
     POINTS,
     blur,
-    direction,
     fill,
     polygon,
     red_cell_outline,
@@ -25,10 +25,8 @@ from edge_malaria.synthetic.shapes import (
     wobble,
 )
 from edge_malaria.synthetic.stains import (
-    NUCLEUS,
     PIGMENT,
     PLATELET,
-    WHITE_CELL,
     Floats,
     Stain,
     dye,
@@ -59,6 +57,10 @@ PARASITIZED_KINDS = frozenset(parasites.STAGES)
 RED_CELL_KINDS = PARASITIZED_KINDS | {"healthy"}
 # Transmission is kept as uint16 in this many parts of 1: a quarter of the float's memory.
 PARTS = 16384
+# Share of red cells, healthy or not, with grains of dye on them, judged by eye from real smears.
+_SPECKLED = 0.10
+# Share of crops whose outline was cut raggedly by a segmenter, likewise.
+_RAGGED = 0.15
 
 _STAGE_DRAWERS = {
     "ring": parasites.draw_ring,
@@ -107,29 +109,6 @@ class DrawnCell:
         return self.kind in PARASITIZED_KINDS
 
 
-def _new_patch(diameter_px: float, room: float) -> Patch:
-    side = 2 * int(diameter_px * room / 2 + 4)
-    return Patch(
-        np.ones((3, side, side), np.float32), np.zeros((side, side), np.uint8), diameter_px / 2
-    )
-
-
-def _layer(thickness: Floats, transmission: Floats) -> Floats:
-    """Light float32 [3, H, W] behind a stuff of ``transmission`` [3] at ``thickness`` 1."""
-    opacity = (1 - transmission).astype(np.float32)
-    return 1 - thickness.astype(np.float32) * opacity[:, None, None]
-
-
-def _edge_and_depth(mask: NDArray[np.uint8], width_px: float) -> tuple[Floats, Floats]:
-    """Soft coverage 0-1 across the outline, and depth below it (0 at the rim, 1 deepest)."""
-    inside = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
-    outside = cv2.distanceTransform(255 - mask, cv2.DIST_L2, 5)
-    step = np.clip((inside - outside) / np.float32(2 * width_px) + np.float32(0.5), 0, 1)
-    soft = step * step * (3 - 2 * step)
-    deepest = max(float(inside.max()), 1.0)
-    return soft.astype(np.float32), np.clip(inside / np.float32(deepest), 0, 1).astype(np.float32)
-
-
 def _pallor(rng: np.random.Generator, patch: Patch) -> Floats:
     """The pale centre of a disc that is thin in the middle, float32 [H, W], 0-0.6."""
     strength = uniform(rng, 0.0, 0.28) if rng.random() < 0.75 else uniform(rng, 0.28, 0.6)
@@ -150,19 +129,21 @@ def _pallor(rng: np.random.Generator, patch: Patch) -> Floats:
 
 
 def _red_cell(rng: np.random.Generator, kind: str, diameter_px: float, stain: Stain) -> Patch:
-    patch = _new_patch(diameter_px, 1.35)
+    patch = new_patch(diameter_px, 1.35)
     if kind == "gametocyte":
         radius = wobble(rng, 0.02, range(2, 5)) * patch.radius_px
         outline = polygon(radius, (patch.centre, patch.centre), 1.12, int(rng.integers(POINTS)))
     else:
         outline = red_cell_outline(rng, patch.radius_px, patch.centre)
     patch.mask = fill(patch.shape, outline)
-    soft, depth = _edge_and_depth(patch.mask, 0.5 + 0.014 * diameter_px)
+    soft, depth = edge_and_depth(patch.mask, 0.5 + 0.014 * diameter_px)
     rim = np.float32(uniform(rng, -0.25, 0.12)) * np.maximum(1 - depth * 6, 0)
     texture = soft_noise(rng, patch.shape, int(rng.integers(4, 9)), uniform(rng, 0.0, 0.07))
     fine = soft_noise(rng, patch.shape, 24, uniform(rng, 0.0, 0.03))
     thickness = soft * (uniform(rng, 0.88, 1.12) - _pallor(rng, patch) + rim + texture + fine)
-    patch.light = _layer(np.maximum(thickness, 0), stain.cell_transmission())
+    patch.light = layer(np.maximum(thickness, 0), stain.cell_transmission())
+    if rng.random() < _SPECKLED:
+        _specks(rng, patch)
     draw = _STAGE_DRAWERS.get(kind)
     if draw is not None:
         draw(rng, patch)
@@ -171,60 +152,14 @@ def _red_cell(rng: np.random.Generator, kind: str, diameter_px: float, stain: St
     return patch
 
 
-def _white_cell(rng: np.random.Generator, diameter_px: float) -> Patch:
-    patch = _new_patch(diameter_px, 1.25)
-    radius = wobble(rng, 0.03, range(2, 6)) * patch.radius_px
-    patch.mask = fill(patch.shape, polygon(radius, (patch.centre, patch.centre)))
-    soft, _ = _edge_and_depth(patch.mask, 0.5 + 0.02 * diameter_px)
-    texture = 1 + soft_noise(rng, patch.shape, 16, 0.25)
-    patch.light = _layer(soft * texture, dye(rng, WHITE_CELL))
-    nucleus = blank(patch)
-    r, turn = patch.radius_px, int(rng.integers(POINTS))
-    lobes = int(rng.integers(1, 5))
-    for lobe in range(lobes):
-        dx, dy = direction(turn + lobe * int(rng.integers(24, 36)))
-        far = 0.0 if lobes == 1 else 0.38 * r
-        size = (0.68 if lobes == 1 else uniform(rng, 0.28, 0.4)) * r
-        outline = polygon(
-            size * wobble(rng, 0.06, range(2, 6)),
-            (patch.centre + dx * far, patch.centre + dy * far),
-        )
-        nucleus = cv2.bitwise_or(nucleus, fill(patch.shape, outline, smooth=True))
-    nucleus = cv2.bitwise_and(nucleus, patch.mask)
-    patch.absorb(blur(nucleus, 0.03 * r), dye(rng, NUCLEUS), uniform(rng, 0.8, 1.0))
-    return patch
-
-
-def _platelet(rng: np.random.Generator, diameter_px: float) -> Patch:
-    patch = _new_patch(diameter_px, 1.8)
-    radius = wobble(rng, 0.12, range(2, 8)) * patch.radius_px
-    outline = polygon(
-        radius, (patch.centre, patch.centre), uniform(rng, 1.0, 1.4), int(rng.integers(POINTS))
-    )
-    patch.mask = fill(patch.shape, outline)
-    soft, _ = _edge_and_depth(patch.mask, 0.6 + 0.06 * diameter_px)
-    texture = np.clip(0.8 + soft_noise(rng, patch.shape, 7, 0.5), 0, 1.3)
-    strength = np.float32(uniform(rng, 0.6, 1.0))
-    patch.light = _layer(strength * soft * texture, dye(rng, PLATELET))
-    return patch
-
-
-def _debris(rng: np.random.Generator, diameter_px: float) -> Patch:
-    patch = _new_patch(diameter_px, 2.0)
-    radius = np.maximum(wobble(rng, 0.35, range(2, 12)), 0.2) * patch.radius_px * 0.8
-    patch.mask = fill(patch.shape, polygon(radius, (patch.centre, patch.centre)))
-    soft, _ = _edge_and_depth(patch.mask, 0.6 + uniform(rng, 0.02, 0.15) * diameter_px)
-    texture = np.clip(0.7 + soft_noise(rng, patch.shape, 6, 0.6), 0, 1)
-    colour = dye(rng, (PIGMENT, (150, 150, 150), (200, 160, 200))[int(rng.integers(3))], 20)
-    patch.light = _layer(np.float32(uniform(rng, 0.4, 1.0)) * soft * texture, colour)
-    if rng.random() < 0.4:
-        specks = blank(patch)
-        for _ in range(int(rng.integers(2, 8))):
-            dx, dy = direction(int(rng.integers(POINTS)))
-            far = uniform(rng, 0, 0.7) * patch.radius_px
-            disc(specks, patch.centre + dx * far, patch.centre + dy * far, 0.05 * diameter_px + 0.5)
-        patch.absorb(specks, dye(rng, PIGMENT), 0.9)
-    return patch
+def _specks(rng: np.random.Generator, patch: Patch) -> None:
+    """Faint grains of dye on the cell, smaller and paler than chromatin."""
+    layer = blank(patch)
+    for _ in range(int(rng.integers(1, 5))):
+        x, y = parasites.place(rng, patch, 0.0, 0.95)
+        disc(layer, x, y, uniform(rng, 0.015, 0.04) * patch.radius_px + 0.3)
+    colour = dye(rng, PLATELET if rng.random() < 0.6 else PIGMENT)
+    patch.absorb(blur(layer, 0.02 * patch.radius_px), colour, uniform(rng, 0.2, 0.6))
 
 
 def draw_sprite(
@@ -241,11 +176,11 @@ def draw_sprite(
     expect(kind in DRAWN_KINDS, f"a kind in {DRAWN_KINDS}", kind)
     expect(diameter_px >= 4, "diameter_px >= 4", diameter_px)
     if kind == "white-cell":
-        patch = _white_cell(rng, diameter_px)
+        patch = draw_white_cell(rng, diameter_px)
     elif kind == "platelet":
-        patch = _platelet(rng, diameter_px)
+        patch = draw_platelet(rng, diameter_px)
     elif kind == "debris":
-        patch = _debris(rng, diameter_px)
+        patch = draw_debris(rng, diameter_px)
     else:
         patch = _red_cell(rng, kind, diameter_px, stain)
     light = np.round(np.clip(patch.light, 0, 3) * np.float32(PARTS)).astype(np.uint16)
@@ -260,6 +195,19 @@ def _cut_edge(rng: np.random.Generator, mask: Mask, grow_px: int) -> Mask:
     work = cv2.dilate if grow_px > 0 else cv2.erode
     grown = work(mask.astype(np.uint8), element) > 0
     return grown if grown.any() else mask
+
+
+def _ragged(rng: np.random.Generator, mask: Mask) -> Mask:
+    """A stretch of the outline frayed, as a threshold leaves it where the rim is pale."""
+    inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
+    depth = np.float32(uniform(rng, 0.06, 0.2) * min(mask.shape) / 2)
+    grain = soft_noise(rng, mask.shape, int(rng.integers(10, 30)), 1.0)
+    where = soft_noise(rng, mask.shape, 3, 1.0)
+    frayed = mask & ~((where > 0.2) & (inside < depth * np.maximum(grain + 0.3, 0)))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(frayed.astype(np.uint8))
+    if count < 2:
+        return mask
+    return np.asarray(labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA])), np.bool_)
 
 
 def draw_cell(
@@ -288,6 +236,8 @@ def draw_cell(
     soft = blur(interleave(image), sigma)
     final = camera_noise(rng, soft, uniform(rng, 0.0, 2.0))
     mask = _cut_edge(rng, sprite.mask, int(rng.integers(-1, 2)))
+    if rng.random() < _RAGGED:
+        mask = _ragged(rng, mask)
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
     tight = mask[y : y + height, x : x + width]
     crop = np.where(tight[:, :, None], final[y : y + height, x : x + width], np.uint8(0))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria.records import Box
+from edge_malaria.synthetic.patch import Patch, blank, box_of, disc
 from edge_malaria.synthetic.shapes import (
     POINTS,
     SHIFT,
@@ -20,70 +18,10 @@ from edge_malaria.synthetic.shapes import (
     uniform,
     wobble,
 )
-from edge_malaria.synthetic.stains import CHROMATIN, CYTOPLASM, PIGMENT, Floats, dye
+from edge_malaria.synthetic.stains import CHROMATIN, CYTOPLASM, PIGMENT, dye
 
 STAGES = ("ring", "late-trophozoite", "schizont", "gametocyte")
 _UNIT = float(2**SHIFT)
-
-
-@dataclass
-class Patch:
-    """A drawing in progress: what share of the light passes at each pixel.
-
-    Attributes:
-        light: float32 [3, H, W], 1 = clear; planes, because that is several times faster.
-        mask: uint8 [H, W], 255 on the object.
-        radius_px: half the cell's diameter.
-        boxes: of the parasites drawn so far.
-    """
-
-    light: Floats
-    mask: Gray
-    radius_px: float
-    boxes: list[Box] = field(default_factory=list)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(height, width) px."""
-        return self.mask.shape[0], self.mask.shape[1]
-
-    @property
-    def centre(self) -> float:
-        """x and y of the middle, px."""
-        return float(self.mask.shape[0]) / 2
-
-    def absorb(self, layer: Gray, colour: Floats, strength: float = 1.0) -> None:
-        """Puts a dye on: ``layer`` 255 is full, 0 none; above 1 a ``colour`` lightens."""
-        y0, y1, x0, x1 = _extent(layer)
-        if y0 == y1:
-            return
-        share = layer[y0:y1, x0:x1].astype(np.float32) * np.float32(strength / 255)
-        self.light[:, y0:y1, x0:x1] *= 1 - share * (1 - colour)[:, None, None]
-
-
-def _extent(layer: Gray) -> tuple[int, int, int, int]:
-    x, y, width, height = cv2.boundingRect(layer)
-    return y, y + height, x, x + width
-
-
-def _box(layer: Gray) -> Box:
-    y0, y1, x0, x1 = _extent((layer > 24).astype(np.uint8))
-    return x0, y0, x1, y1
-
-
-def _fixed(value: float) -> int:
-    return round(value * _UNIT)
-
-
-def disc(layer: Gray, x: float, y: float, radius: float) -> None:
-    """Adds a full disc to ``layer``."""
-    centre = (_fixed(x - 0.5), _fixed(y - 0.5))
-    cv2.circle(layer, centre, max(1, _fixed(radius)), 255, -1, cv2.LINE_AA, SHIFT)
-
-
-def blank(patch: Patch) -> Gray:
-    """An empty layer of the patch's size."""
-    return np.zeros(patch.shape, np.uint8)
 
 
 def place(
@@ -119,7 +57,7 @@ def draw_ring(rng: np.random.Generator, patch: Patch) -> None:
         px, py = outline[step % POINTS]
         disc(dots, float(px), float(py), uniform(rng, 0.07, 0.125) * r)
     patch.absorb(blur(dots, 0.012 * r), dye(rng, CHROMATIN), uniform(rng, 0.75, 1.0))
-    patch.boxes.append(_box(cv2.bitwise_or(hoop, dots)))
+    patch.boxes.append(box_of(cv2.bitwise_or(hoop, dots)))
 
 
 def _keep_inside(patch: Patch, layer: Gray) -> Gray:
@@ -157,7 +95,7 @@ def draw_late_trophozoite(rng: np.random.Generator, patch: Patch) -> None:
     patch.absorb(blur(chromatin, 0.025 * r), dye(rng, CHROMATIN), uniform(rng, 0.8, 1.0))
     grains = _grains(rng, patch, x, y, 0.5 * size, int(rng.integers(2, 7)))
     patch.absorb(blur(grains, 0.01 * r), dye(rng, PIGMENT), 0.8)
-    patch.boxes.append(_box(cv2.bitwise_or(body, chromatin)))
+    patch.boxes.append(box_of(cv2.bitwise_or(body, chromatin)))
 
 
 def draw_schizont(rng: np.random.Generator, patch: Patch) -> None:
@@ -178,7 +116,7 @@ def draw_schizont(rng: np.random.Generator, patch: Patch) -> None:
     patch.absorb(blur(merozoites, 0.015 * r), dye(rng, CHROMATIN), uniform(rng, 0.75, 1.0))
     clump = _grains(rng, patch, x, y, 0.12 * r, int(rng.integers(4, 9)))
     patch.absorb(blur(clump, 0.015 * r), dye(rng, PIGMENT), 0.9)
-    patch.boxes.append(_box(cv2.bitwise_or(body, merozoites)))
+    patch.boxes.append(box_of(cv2.bitwise_or(body, merozoites)))
 
 
 def draw_gametocyte(rng: np.random.Generator, patch: Patch) -> None:
@@ -206,4 +144,4 @@ def draw_gametocyte(rng: np.random.Generator, patch: Patch) -> None:
     patch.absorb(blur(layers[1], 0.05 * r), dye(rng, CHROMATIN), uniform(rng, 0.5, 0.8))
     grains = _grains(rng, patch, patch.centre, patch.centre, 0.25 * r, int(rng.integers(5, 12)))
     patch.absorb(blur(grains, 0.01 * r), dye(rng, PIGMENT), 0.85)
-    patch.boxes.append(_box(body))
+    patch.boxes.append(box_of(body))

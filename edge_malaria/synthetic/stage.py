@@ -10,7 +10,8 @@ import numpy as np
 
 from edge_malaria.records import Image, expect
 from edge_malaria.synthetic.shapes import uniform
-from edge_malaria.synthetic.smear import DrawnSlide, SmearTruth
+from edge_malaria.synthetic.smear import DrawnSlide
+from edge_malaria.synthetic.truth import SmearTruth
 
 # Frames that the camera takes while the stage travels from one stop to the next.
 _TRAVEL_FRAMES = 3

@@ -16,9 +16,10 @@ from edge_malaria.records import Image, expect
 from edge_malaria.splits import split_by_patient, write_patients
 from edge_malaria.synthetic.cells import DrawnKind, draw_cell
 from edge_malaria.synthetic.layout import STAGE_SHARES
-from edge_malaria.synthetic.smear import SmearTruth, draw_field
+from edge_malaria.synthetic.smear import draw_field
 from edge_malaria.synthetic.stage import DrawnStage
 from edge_malaria.synthetic.stains import pick_stain
+from edge_malaria.synthetic.truth import SmearTruth
 
 LABEL_COLUMNS = ("image", "x", "y", "w", "h", "label", "kind", "number", "whole")
 _LABELS = {"healthy": "red blood cell", "white-cell": "white blood cell"}
