@@ -149,16 +149,18 @@ COUNTED_LAYERS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layer
 
 def count_macs(model: Any) -> int:
     """Multiply-accumulates of one inference: convolutions and dense layers."""
-    total = 0
-    for layer in model.layers:
-        if not isinstance(layer, COUNTED_LAYERS):
-            continue
-        shape = layer.output.shape
-        positions = 1
-        for side in shape[1:-1]:
-            positions *= int(side)
-        total += positions * int(_kernel_macs(layer, int(shape[-1])))
-    return total
+    return sum(layer_macs(layer) for layer in model.layers)
+
+
+def layer_macs(layer: Any) -> int:
+    """Multiply-accumulates of one layer; 0 for any but convolutions and dense layers."""
+    if not isinstance(layer, COUNTED_LAYERS):
+        return 0
+    shape = layer.output.shape
+    positions = 1
+    for side in shape[1:-1]:
+        positions *= int(side)
+    return positions * _kernel_macs(layer, int(shape[-1]))
 
 
 def _kernel_macs(layer: Any, channels: int) -> int:

@@ -85,6 +85,8 @@ def fold(model: Any, *, keep_scale: bool = False) -> Any:
     sources = {layer.name: layer for layer in model.layers}
     scales = {} if keep_scale else input_scales(model)
     for layer in folded.layers:
+        if not layer.weights:  # an input layer may come back under another name
+            continue
         weights = _folded_weights(sources[layer.name], pairs.get(layer.name))
         if weights and layer.name in scales:
             weights[0] = weights[0] * scales[layer.name]
@@ -195,3 +197,30 @@ def copy_weights(source: Any, target: Any) -> None:
     for layer in target.layers:
         if layer.name in layers and layer.weights and not isinstance(layer, FakeQuant):
             layer.set_weights(layers[layer.name].get_weights())
+
+
+def with_input_scale(model: Any) -> Any:
+    """The inverse of folding the 1/255: a Rescaling in front, the first kernels times 255.
+
+    For fine-tuning a shipped network; a model that has its Rescaling comes back as it is.
+    """
+    if any(isinstance(layer, keras.layers.Rescaling) for layer in model.layers):
+        return model
+    first = {
+        name
+        for name, parents in _producers(model).items()
+        if any(isinstance(parent, keras.layers.InputLayer) for parent in parents)
+    }
+    scale = keras.layers.Rescaling(1.0 / 255.0, name="scale")
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        if layer.name in first:
+            args = (scale(args[0]), *args[1:])
+        return layer(*args, **kwargs)
+
+    scaled = keras.models.clone_model(model, call_function=call)
+    copy_weights(model, scaled)
+    for name in first:
+        kernel, *rest = scaled.get_layer(name).get_weights()
+        scaled.get_layer(name).set_weights([kernel * 255.0, *rest])
+    return scaled

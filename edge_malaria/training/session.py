@@ -104,6 +104,31 @@ def fit_quantized(
         resume=resume,
         report=lambda entry: report("float", entry),
     )
+    shipped, tuned = quantize(
+        network,
+        train,
+        val,
+        recipe,
+        stages["int8"],
+        fine_tune_epochs=fine_tune_epochs,
+        resume=resume,
+        report=report,
+    )
+    return shipped, {"float": history, "int8": tuned}
+
+
+def quantize(
+    network: Any,
+    train: Examples,
+    val: CellSet,
+    recipe: Recipe,
+    run: Path | None = None,
+    *,
+    fine_tune_epochs: int = 5,
+    resume: bool = False,
+    report: Report = silent,
+) -> tuple[Any, list[dict[str, float]]]:
+    """Fine-tunes a trained float network with rounding; returns (what ships, history)."""
     seen = [cells for cells, _ in itertools.islice(batches(train, recipe, 0), RANGE_BATCHES)]
     rounding = prepare(network, np.concatenate(seen).astype(np.uint8))
     rounding, tuned = fit(
@@ -112,11 +137,11 @@ def fit_quantized(
         val.inputs,
         val.labels,
         fine_tuning(recipe, fine_tune_epochs),
-        stages["int8"],
+        run,
         resume=resume,
         report=lambda entry: report("int8", entry),
     )
-    return finish(rounding, network), {"float": history, "int8": tuned}
+    return finish(rounding, network), tuned
 
 
 def train(

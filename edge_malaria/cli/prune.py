@@ -1,0 +1,87 @@
+"""``edge-malaria prune``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edge_malaria.cli.output import log, print_json, print_table, progress
+
+
+def register(app: typer.Typer) -> None:
+    """Adds ``prune`` to the app."""
+    app.command("prune", help="Remove whole filters, rebuild, fine-tune and requantize.")(prune)
+
+
+def prune(
+    model: Annotated[str, typer.Argument(help="A .keras file or a shipped model's name.")],
+    data: Annotated[Path, typer.Option(help="Data set; train and val patients are used.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .keras file to write.")],
+    criterion: Annotated[
+        str, typer.Option(help="l1, l2, bn-scale, taylor1, taylor2 or learned.")
+    ] = "taylor2",
+    keep: Annotated[float, typer.Option(help="Share that stays, in (0, 1).")] = 0.5,
+    target: Annotated[str, typer.Option(help="Share of: filters, macs or bytes.")] = "macs",
+    rounds: Annotated[int, typer.Option(min=1, help="Score-remove-tune rounds.")] = 4,
+    epochs: Annotated[int, typer.Option(min=0, help="Fine-tuning passes a round.")] = 2,
+    fine_tune: Annotated[int, typer.Option(min=1, help="Passes with int8 rounding.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="Decides everything random.")] = 0,
+    patients: Annotated[Path | None, typer.Option(help="A patients.csv.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Prunes a network on train patients and writes it with ranges and operating points."""
+    from edge_malaria.dataset import open_dataset
+    from edge_malaria.errors import OutputExists, UsageError
+    from edge_malaria.training.cells import (
+        RENDERINGS,
+        default_cache,
+        fitting_rows,
+        load_renderings,
+    )
+    from edge_malaria.training.prune import Schedule, measure
+    from edge_malaria.training.pruned import load_prunable, prune_and_quantize
+    from edge_malaria.training.recipe import Recipe
+
+    if output.suffix != ".keras":
+        raise UsageError(f"-o {output}: expected a name that ends in .keras.")
+    if output.exists() and not force:
+        raise OutputExists(f"{output} exists. Choose another name or add --force.")
+    schedule = Schedule(criterion, keep, target, rounds, epochs)  # type: ignore[arg-type]
+    network = load_prunable(_resolved(model))
+    train_rows, val_rows = fitting_rows(open_dataset(data, patients))
+    size = int(network.input.shape[1])
+    with progress("reading cells", len(train_rows.rows) + len(val_rows.rows)) as bar:
+        train = load_renderings(train_rows, size, RENDERINGS, cache=default_cache(), step=bar.step)
+        val = load_renderings(val_rows, size, cache=default_cache(), step=bar.step)["full"]
+    recipe = Recipe(seed=seed, learning_rate=1e-3, weight_decay=0.0)
+    start = {name: measure(network, name) for name in ("filters", "macs", "bytes")}
+    smaller = prune_and_quantize(
+        network, train, val, schedule, recipe, output, fine_tune_epochs=fine_tune, report=_report
+    )
+    _show(output, start, smaller, as_json)
+
+
+def _resolved(model: str) -> Path:
+    import edge_malaria
+
+    path = Path(model)
+    shipped = Path(edge_malaria.__file__).parent / "models" / f"{model}.keras"
+    return shipped if path.suffix != ".keras" and shipped.is_file() else path
+
+
+def _report(stage: str, entry: dict[str, float]) -> None:
+    log(stage + "  " + "  ".join(f"{key} {value:.5g}" for key, value in entry.items()))
+
+
+def _show(output: Path, start: dict[str, int], smaller: Any, as_json: bool) -> None:
+    if as_json:
+        print_json({"model": str(output), "before": start, **smaller})
+        return
+    rows = [(name, start[name], smaller["after"][name]) for name in start]
+    print_table(
+        f"{output}: validation AUC {smaller['val_auc']:.4f}", ("measure", "before", "after"), rows
+    )
+    print(f"next: edge-malaria export {output} --int8 -o my-bundle")

@@ -1,0 +1,230 @@
+"""Five-fold cross-validation by patient, with inner validation patients and no look at the fold.
+
+For each fold a network is trained on the other folds' patients. A tenth of those patients (the
+inner ones) is held back from fitting and decides the best epoch, temperature and thresholds.
+The fold itself is only predicted. Doubtful labels stay in every headline figure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_malaria.dataset import Dataset, assert_patient_disjoint
+from edge_malaria.errors import DataError, DatasetError
+from edge_malaria.files import write_bytes, write_json
+from edge_malaria.records import Image
+from edge_malaria.training.calibrate import fit_platt
+from edge_malaria.training.cells import CellSet, Rendering
+from edge_malaria.training.recipe import Recipe
+from edge_malaria.training.session import Report, examples_of, fit_quantized, save_model, silent
+
+Logits = NDArray[np.float32]
+# A network -> the function that runs it as it ships (int8 on a device engine).
+Deploy = Callable[[Any], Callable[[Image], Logits]]
+
+INNER_SHARE = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class FoldResult:
+    """One fold's predictions.
+
+    Attributes:
+        fold: its number.
+        held_out: indices into the data set's rows, [N].
+        logits: float32 [N] of the deployed network for those rows.
+        keras_logits: float32 [N] of the float network.
+        temperature, bias: fitted on the inner patients.
+        inner_logits, inner_labels: the inner patients', [M].
+    """
+
+    fold: int
+    held_out: NDArray[np.int64]
+    logits: Logits
+    keras_logits: Logits
+    temperature: float
+    bias: float
+    inner_logits: Logits
+    inner_labels: NDArray[np.int64]
+
+
+def is_inner(patient: str, fold: int, share: float = INNER_SHARE) -> bool:
+    """Whether a patient outside ``fold`` is held back to choose thresholds; fixed by name."""
+    digest = hashlib.sha256(f"{fold}:{patient}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") < share * 2**32
+
+
+def fold_masks(cells: CellSet, fold: int) -> dict[str, NDArray[np.bool_]]:
+    """bool [N] each for ``train``, ``inner`` and ``held_out``; no patient in two of them.
+
+    Raises:
+        DatasetError: no folds, a patient in two folds, or a part without both classes.
+    """
+    assert_patient_disjoint(cells.rows, key="fold")
+    held_out = np.array([row.fold == fold for row in cells.rows])
+    inner = np.array([is_inner(str(row.patient_id), fold) for row in cells.rows]) & ~held_out
+    masks = {"train": ~held_out & ~inner, "inner": inner, "held_out": held_out}
+    for name, mask in masks.items():
+        if len(set(cells.labels[mask].tolist())) < 2:
+            raise DatasetError(
+                f"fold {fold}: its {name} patients do not have cells of both classes."
+            )
+    return masks
+
+
+def folds_of(dataset: Dataset) -> list[int]:
+    """The folds that the data set names.
+
+    Raises:
+        DatasetError: rows without patient or fold.
+    """
+    if not dataset.has_patients:
+        raise DatasetError(
+            f"{dataset.path} has no patients: cross-validation would leak. Give --patients FILE."
+        )
+    found = {row.fold for row in dataset.rows}
+    if None in found or len(found) < 2:
+        raise DatasetError(
+            f"{dataset.path} has no folds. Write them with: edge-malaria data split DATASET."
+        )
+    return sorted(fold for fold in found if fold is not None)
+
+
+def run_fold(
+    arch: str,
+    cells: dict[Rendering, CellSet],
+    fold: int,
+    recipe: Recipe,
+    run: Path,
+    deploy: Deploy,
+    *,
+    fine_tune_epochs: int = 3,
+    report: Report = silent,
+) -> FoldResult:
+    """Trains without ``fold`` and predicts it; resumes and reuses what ``run`` holds.
+
+    Args:
+        arch: a registered architecture.
+        cells: renderings of the whole data set, row by row alike.
+        fold: the one to predict.
+        recipe: how; its seed is shifted by the fold.
+        run: this fold's directory.
+        deploy: turns the trained network into what ships.
+        fine_tune_epochs: passes with rounding.
+        report: progress.
+    """
+    stored = run / "predictions.npz"
+    if stored.is_file():
+        return read_result(stored)
+    masks = fold_masks(cells["full"], fold)
+    train = {name: part.take(masks["train"]) for name, part in cells.items()}
+    inner = cells["full"].take(masks["inner"])
+    held_out = cells["full"].take(masks["held_out"])
+    model, _ = fit_quantized(
+        arch,
+        examples_of(train),
+        inner,
+        dataclasses.replace(recipe, seed=recipe.seed + 101 * fold),
+        run,
+        fine_tune_epochs=fine_tune_epochs,
+        resume=True,
+        report=report,
+    )
+    save_model(model, run / "model.keras")
+    result = _predicted(model, fold, masks, inner, held_out, deploy)
+    write_result(stored, result)
+    return result
+
+
+def _predicted(
+    model: Any,
+    fold: int,
+    masks: dict[str, NDArray[np.bool_]],
+    inner: CellSet,
+    held_out: CellSet,
+    deploy: Deploy,
+) -> FoldResult:
+    from edge_malaria.keras_layers import strip_fake_quant
+    from edge_malaria.training.fit import predict
+
+    shipped = deploy(model)
+    inner_logits = shipped(inner.inputs)
+    temperature, bias = fit_platt(inner_logits, inner.labels)
+    return FoldResult(
+        fold=fold,
+        held_out=np.flatnonzero(masks["held_out"]),
+        logits=shipped(held_out.inputs),
+        keras_logits=predict(strip_fake_quant(model), held_out.inputs),
+        temperature=temperature,
+        bias=bias,
+        inner_logits=inner_logits,
+        inner_labels=inner.labels,
+    )
+
+
+def cross_validate(
+    arch: str,
+    cells: dict[Rendering, CellSet],
+    folds: Sequence[int],
+    recipe: Recipe,
+    run: Path,
+    deploy: Deploy,
+    *,
+    fine_tune_epochs: int = 3,
+    report: Report = silent,
+) -> list[FoldResult]:
+    """All folds one after the other; resumable between and inside folds."""
+    settings = {"arch": arch, "folds": list(folds), "fine_tune_epochs": fine_tune_epochs}
+    write_json(run / "config.json", {**settings, "recipe": dataclasses.asdict(recipe)})
+    results = []
+    for fold in folds:
+
+        def tell(stage: str, entry: dict[str, float], fold: int = fold) -> None:
+            report(f"fold {fold} {stage}", entry)
+
+        results.append(
+            run_fold(
+                arch,
+                cells,
+                fold,
+                recipe,
+                run / f"fold{fold}",
+                deploy,
+                fine_tune_epochs=fine_tune_epochs,
+                report=tell,
+            )
+        )
+    return results
+
+
+def write_result(path: Path, result: FoldResult) -> None:
+    """Writes one fold's predictions whole or not at all."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **{f.name: getattr(result, f.name) for f in dataclasses.fields(result)})
+    write_bytes(path, buffer.getvalue())
+
+
+def read_result(path: Path) -> FoldResult:
+    """The inverse of ``write_result``.
+
+    Raises:
+        DataError: damaged.
+    """
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+            values: dict[str, Any] = {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is damaged: delete it and run again.") from error
+    for name, kind in (("fold", int), ("temperature", float), ("bias", float)):
+        values[name] = kind(values[name])
+    return FoldResult(**values)
