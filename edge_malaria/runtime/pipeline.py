@@ -1,0 +1,340 @@
+"""Fields -> quality -> cells -> classes -> journal: what screens a slide.
+
+Memory does not grow with the number of fields: what is known of a field goes to the journal, and
+only sums, the best gallery cells and the places of frames stay.
+"""
+
+from __future__ import annotations
+
+import base64
+import heapq
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from edge_malaria.errors import ImageError
+from edge_malaria.files import write_bytes
+from edge_malaria.preprocess import cell_inputs
+from edge_malaria.records import Cell, Field, Image, Prediction
+from edge_malaria.runtime.config import ScreenConfig
+from edge_malaria.runtime.journal import Journal
+from edge_malaria.runtime.pictures import annotated, cell_crop
+from edge_malaria.runtime.quality import (
+    FieldQuality,
+    assess,
+    assess_cells,
+    describe,
+)
+from edge_malaria.runtime.registration import CountedCells, Placement, Registrar
+from edge_malaria.runtime.segment import CellFinder
+from edge_malaria.runtime.slide import SlideCount
+from edge_malaria.runtime.sources import Source, Unreadable
+
+FIELDS_FOLDER = "fields"
+# Frames whose pictures the registration needs again when a slide is resumed.
+_REPLAYED = 8
+SEEN_BEFORE = "seen-before"
+
+
+class CellClassifier(Protocol):
+    """What the pipeline asks of a classifier (``runtime.classify.Classifier``)."""
+
+    input_size_px: int
+
+    def predict_inputs(self, batch: Image) -> list[Prediction]:
+        """uint8 [N, S, S, 3] -> one prediction each; N may be 0."""
+        ...
+
+
+@dataclass(frozen=True)
+class ScreenOptions:
+    """How a slide is screened.
+
+    Attributes:
+        quality_gate: refuse fields by quality.
+        max_fields, max_cells: stop after so many accepted fields or counted cells; None: all.
+    """
+
+    quality_gate: bool = True
+    max_fields: int | None = None
+    max_cells: int | None = None
+
+
+@dataclass
+class SlideTotals:
+    """Sums over the fields so far.
+
+    Attributes:
+        seen: fields looked at; skipped: frames of places that were counted already.
+        gallery: heap of (score, order, entry) of the cells with the highest scores.
+    """
+
+    seen: int = 0
+    accepted: int = 0
+    skipped: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    cells: int = 0
+    positive: int = 0
+    doubtful: int = 0
+    pictures: int = 0
+    gallery: list[tuple[float, int, dict[str, Any]]] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
+    recent: list[dict[str, Any]] = field(default_factory=list)
+    elapsed_s: float = 0.0
+
+    @property
+    def count(self) -> SlideCount:
+        """What the statistics need."""
+        return SlideCount(self.cells, self.positive, self.doubtful)
+
+    def add(self, record: dict[str, Any], gallery_cells: int) -> None:
+        """Adds one journal record."""
+        self.names.add(record["field"])
+        self.seen += 1
+        self.skipped += int(record.get("skipped", 0))
+        self.elapsed_s = float(record.get("elapsed_s", self.elapsed_s))
+        if record["reason"]:
+            self.rejected[record["reason"]] += 1
+        else:
+            self.accepted += 1
+        self.cells += record.get("counted", 0)
+        self.positive += record.get("positive", 0)
+        self.doubtful += record.get("doubtful", 0)
+        self.pictures += bool(record.get("picture"))
+        for entry in record.get("gallery", ()):
+            item = (float(entry["p"]), -len(self.names) * 1000 - int(entry["index"]), entry)
+            if len(self.gallery) < gallery_cells:
+                heapq.heappush(self.gallery, item)
+            else:
+                heapq.heappushpop(self.gallery, item)
+        self.recent = [*self.recent[-(_REPLAYED - 1) :], {k: record.get(k) for k in _KEPT}]
+
+
+_KEPT = ("field", "reason", "place")
+
+
+class SlidePipeline:
+    """Screens one slide into a journal.
+
+    Args:
+        directory: the report directory.
+        journal: an open journal in it.
+        finder, classifier: the stages.
+        config, options: the settings.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        journal: Journal,
+        finder: CellFinder,
+        classifier: CellClassifier,
+        config: ScreenConfig,
+        options: ScreenOptions | None = None,
+    ) -> None:
+        self.directory, self.journal = directory, journal
+        self.finder, self.classifier = finder, classifier
+        self.config, self.options = config, options or ScreenOptions()
+        self.totals = SlideTotals()
+        self._registrar = Registrar()
+        self._counted = CountedCells()
+        self._skipped = 0
+        self._replay: dict[str, dict[str, Any]] = {}
+        self._started = time.monotonic()
+
+    def resume(self) -> None:
+        """Takes up what the journal holds."""
+        for record in self.journal.records():
+            self.totals.add(record, self.config.report.gallery_cells)
+            if record.get("place") and not record["reason"]:
+                placement = Placement(*record["place"])
+                self._registrar.restore(placement)
+                self._counted.restore(record["cells"], placement)
+        self._replay = {r["field"]: r for r in self.totals.recent if r.get("place")}
+        self._started = time.monotonic() - self.totals.elapsed_s
+
+    def run(self, source: Source, step: Callable[[], None] = lambda: None) -> SlideTotals:
+        """Looks at every field of ``source``; ``step`` is called after each.
+
+        Raises:
+            ImageError: no field at all could be read.
+        """
+        skip = self.totals.names - set(self._replay)
+        why = ""
+        for item in source.fields(skip):
+            if self._full():
+                break
+            if isinstance(item, Unreadable):
+                if item.name not in self.totals.names:
+                    why = item.why
+                    self._write(_refusal(item.name, item.index, "unreadable", {"why": item.why}))
+            elif item.name in self._replay:
+                self._place_again(item)
+            elif item.name not in self.totals.names:
+                self._field(item, source)
+            step()
+        unreadable = self.totals.rejected["unreadable"]
+        if self.totals.seen and unreadable == self.totals.seen:
+            raise ImageError(f"no field could be read. The last one: {why or 'see the journal'}")
+        return self.totals
+
+    def _full(self) -> bool:
+        fields, cells = self.options.max_fields, self.options.max_cells
+        return (fields is not None and self.totals.accepted >= fields) or (
+            cells is not None and self.totals.cells >= cells
+        )
+
+    def _place_again(self, item: Field) -> None:
+        """Gives the registration back the picture of a frame that the journal has already."""
+        record = self._replay[item.name]
+        self._registrar.put_back(item.image, Placement(*record["place"]), record["reason"])
+
+    def _field(self, item: Field, source: Source) -> None:
+        placement = self._registrar.place(item.image)
+        stream = source.live or "#" in item.name
+        if placement.new_share < self.config.motion.min_new_share:
+            if stream:
+                self._skipped += 1
+            else:
+                self._write(_refusal(item.name, item.index, SEEN_BEFORE, {}))
+            return
+        quality = assess(item.image, self.config.quality)
+        if quality.accepted or not self.options.quality_gate:
+            region = self._registrar.new_region(placement)
+            self._count(replace(item, new_region=region), placement, quality)
+        elif stream and self._registrar.refused_here(placement) == quality.reason:
+            self._skipped += 1
+        else:
+            self._refuse(item, placement, quality)
+
+    def _refuse(self, item: Field, placement: Placement, quality: FieldQuality) -> None:
+        self._registrar.commit(placement, refused=quality.reason)
+        record = _refusal(item.name, item.index, quality.reason, describe(quality.measures))
+        self._write(record | {"place": _place(placement)})
+
+    def _count(self, item: Field, placement: Placement, quality: FieldQuality) -> None:
+        cells = self.finder.find(item.image)
+        if self.options.quality_gate:
+            side = max(item.image.shape[:2])
+            quality = assess_cells(cells, quality, side, self.config.quality)
+            if not quality.accepted:
+                self._refuse(item, placement, quality)
+                return
+        seen = self._counted.seen(cells, placement, self._registrar.earlier(placement))
+        cells = [_left_out(cell) if old else cell for cell, old in zip(cells, seen, strict=True)]
+        predictions = self._classify(item.image, cells)
+        self._registrar.commit(placement)
+        self._counted.add(cells, placement)
+        self._write(self._record(item, placement, quality, cells, predictions))
+
+    def _classify(self, image: Image, cells: list[Cell]) -> list[Prediction | None]:
+        red = [i for i, cell in enumerate(cells) if cell.kind == "red-cell"]
+        batch = cell_inputs(image, [cells[i] for i in red], self.classifier.input_size_px)
+        found: list[Prediction | None] = [None] * len(cells)
+        for i, prediction in zip(red, self.classifier.predict_inputs(batch), strict=True):
+            found[i] = prediction
+        return found
+
+    def _record(
+        self,
+        item: Field,
+        placement: Placement,
+        quality: FieldQuality,
+        cells: list[Cell],
+        predictions: list[Prediction | None],
+    ) -> dict[str, Any]:
+        counted = [
+            (i, cell, p)
+            for i, (cell, p) in enumerate(zip(cells, predictions, strict=True))
+            if cell.counted and p is not None
+        ]
+        positive = sum(p.positive for _, _, p in counted)
+        low = self.config.verdict.doubtful_from
+        return {
+            "field": item.name,
+            "index": item.index,
+            "reason": "",
+            "size": [item.image.shape[1], item.image.shape[0]],
+            "place": _place(placement),
+            "quality": describe(quality.measures),
+            "counted": len(counted),
+            "positive": positive,
+            "doubtful": sum(not p.positive and p.p_parasitized >= low for _, _, p in counted),
+            "unsure": sum(p.label == "unsure" for _, _, p in counted),
+            "picture": self._picture(item, cells, predictions, positive),
+            "cells": [_row(c, p) for c, p in zip(cells, predictions, strict=True)],
+            "gallery": self._gallery(item.image, counted),
+        }
+
+    def _picture(
+        self,
+        item: Field,
+        cells: list[Cell],
+        predictions: list[Prediction | None],
+        positive: int,
+    ) -> str:
+        """Writes the annotated field where there is room; a quarter is kept for any field."""
+        limit = self.config.report.annotated_fields
+        room = limit if positive else limit // 4
+        if not (self.totals.pictures < room):
+            return ""
+        name = f"{FIELDS_FOLDER}/{len(self.totals.names):05d}.jpg"
+        write_bytes(self.directory / name, annotated(item.image, cells, predictions))
+        return name
+
+    def _gallery(
+        self, image: Image, counted: list[tuple[int, Cell, Prediction]]
+    ) -> list[dict[str, Any]]:
+        """The crops that enter the gallery as it stands."""
+        kept = self.config.report.gallery_cells
+        full = len(self.totals.gallery) >= kept
+        least = self.totals.gallery[0][0] if full else -1.0
+        best = sorted(counted, key=lambda c: -c[2].p_parasitized)[:kept]
+        return [
+            {
+                "index": index,
+                "p": round(p.p_parasitized, 5),
+                "positive": p.positive,
+                "label": p.label,
+                "jpeg": base64.b64encode(cell_crop(image, cell.box)).decode(),
+            }
+            for index, cell, p in best
+            if p.p_parasitized > least
+        ]
+
+    def _write(self, record: dict[str, Any]) -> None:
+        record["skipped"] = self._skipped
+        record["elapsed_s"] = round(time.monotonic() - self._started, 3)
+        for entry in record.get("gallery", ()):
+            entry["field"] = record["field"]
+        self.journal.append(record)
+        self._skipped = 0
+        self.totals.add(record, self.config.report.gallery_cells)
+
+
+def _place(placement: Placement) -> list[float]:
+    return [
+        placement.chain,
+        round(placement.x_px, 2),
+        round(placement.y_px, 2),
+        placement.width_px,
+        placement.height_px,
+    ]
+
+
+def _refusal(name: str, index: int, reason: str, quality: dict[str, Any]) -> dict[str, Any]:
+    return {"field": name, "index": index, "reason": reason, "quality": quality}
+
+
+def _left_out(cell: Cell) -> Cell:
+    return replace(cell, counted=False, reason=SEEN_BEFORE) if cell.counted else cell
+
+
+def _row(cell: Cell, prediction: Prediction | None) -> list[Any]:
+    p = None if prediction is None else float(np.round(prediction.p_parasitized, 5))
+    return [*cell.box, cell.kind, p, int(cell.counted), cell.reason]

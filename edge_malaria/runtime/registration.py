@@ -1,0 +1,277 @@
+"""A place on the slide is counted once: where a frame lies among those before it.
+
+Frames are matched by normalized cross-correlation of small, light-flattened pictures over every
+shift, computed with Fourier transforms; the correlation is normalized by the energy of the
+overlapping part alone, so an overlap of a tenth of the field is found as well as a still stage.
+Frames that match form a chain with common coordinates; one that matches nothing starts a new chain.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_malaria.records import Box, Cell, Image, Mask
+
+# Longer side of the matched picture: a red cell is then some 9 px wide.
+MATCH_SIDE_PX = 160
+# Shifts with less overlap than this share of the field are not looked at.
+MIN_OVERLAP = 0.08
+# Correlation that two views of one place reach. Different places of real slides stay below
+# (docs/QUALITY.md); small overlaps match by chance more easily, so they need more.
+MIN_CORRELATION = 0.6
+MIN_CORRELATION_SMALL = 0.8
+_SMALL_OVERLAP = 0.3
+# A frame this close to the field's edge had no whole cells there, in cell diameters.
+_EDGE_DIAMETERS = 0.6
+# One cell seen in two frames lies at most so far apart, in cell diameters.
+_SAME_CELL_DIAMETERS = 0.5
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a frame lies.
+
+    Attributes:
+        chain: frames of one chain share coordinates.
+        x_px, y_px: of the frame's top left corner in the chain, px of the field.
+        width_px, height_px: of the frame.
+        new_share: share of it that no counted frame of the chain has shown, 0-1.
+        correlation: with the frame it was matched to; 0 for the first of a chain.
+    """
+
+    chain: int
+    x_px: float
+    y_px: float
+    width_px: int
+    height_px: int
+    new_share: float = 1.0
+    correlation: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Key:
+    placement: Placement
+    spectrum: NDArray[np.complex128]
+    energy: NDArray[np.complex128]
+    shape: tuple[int, int]
+    scale: float
+    refused: str
+
+
+def _flat(image: Image) -> tuple[NDArray[np.float64], float]:
+    """Small, light-flattened green channel with zero mean, and its scale."""
+    height, width = image.shape[:2]
+    scale = MATCH_SIDE_PX / max(height, width)
+    size = (max(8, round(width * scale)), max(8, round(height * scale)))
+    small = cv2.resize(image[:, :, 1], size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    small = small - cv2.GaussianBlur(small, (0, 0), MATCH_SIDE_PX / 12)
+    # One very dark white cell or a mark must not decide alone.
+    spread = float(np.std(small)) or 1.0
+    return np.clip(small / spread, -2.5, 2.5).astype(np.float64), scale
+
+
+class Registrar:
+    """Places frames one after the other.
+
+    Args:
+        keys: how many earlier frames a new one is compared with.
+    """
+
+    def __init__(self, keys: int = 6) -> None:
+        self._keys: deque[_Key] = deque(maxlen=keys)
+        self._seen: list[tuple[int, float, float, int, int]] = []
+        self._chains = 0
+        self._pending: tuple[Placement, NDArray[np.float64], float] | None = None
+
+    def place(self, image: Image) -> Placement:
+        """Where ``image``, uint8 [H, W, 3] RGB, lies; ``commit`` makes it count."""
+        flat, scale = _flat(image)
+        height, width = image.shape[:2]
+        placement = self._match(flat, scale, width, height)
+        self._pending = (placement, flat, scale)
+        return placement
+
+    def _match(self, flat: NDArray[np.float64], scale: float, width: int, height: int) -> Placement:
+        spectra = _spectra(flat)
+        for key in reversed(self._keys):
+            if key.shape != flat.shape or abs(key.scale - scale) > 1e-9:
+                continue
+            found = _shift(key, flat, spectra)
+            if found is None:
+                continue
+            dx, dy, correlation = found
+            x, y = key.placement.x_px + dx / scale, key.placement.y_px + dy / scale
+            chain = key.placement.chain
+            share = self._new_share(chain, x, y, width, height)
+            return Placement(chain, x, y, width, height, share, correlation)
+        return Placement(self._chains, 0.0, 0.0, width, height)
+
+    def _new_share(self, chain: int, x: float, y: float, width: int, height: int) -> float:
+        grid = np.ones((60, 60), np.bool_)
+        for other, ox, oy, w, h in self._seen:
+            if other == chain:
+                x0, x1 = ((ox - x) / width * 60, (ox + w - x) / width * 60)
+                y0, y1 = ((oy - y) / height * 60, (oy + h - y) / height * 60)
+                grid[
+                    max(0, round(y0)) : max(0, round(y1)), max(0, round(x0)) : max(0, round(x1))
+                ] = 0
+        return float(grid.mean())
+
+    def refused_here(self, placement: Placement) -> str:
+        """Why the latest frame of this very place was refused; empty where it was not."""
+        for key in reversed(self._keys):
+            p = key.placement
+            near = abs(p.x_px - placement.x_px) < 0.1 * p.width_px
+            near &= abs(p.y_px - placement.y_px) < 0.1 * p.height_px
+            if p.chain == placement.chain and near and placement.correlation > 0:
+                return key.refused
+        return ""
+
+    def commit(self, placement: Placement, refused: str = "") -> None:
+        """Remembers the frame just placed; a refused one helps to place others, no more."""
+        if self._pending is not None and self._pending[0] is placement:
+            _, flat, scale = self._pending
+            spectrum, energy = _spectra(flat)
+            self._keys.append(_Key(placement, spectrum, energy, flat.shape, scale, refused))
+        self._chains = max(self._chains, placement.chain + 1)
+        if not refused:
+            self.restore(placement)
+
+    def put_back(self, image: Image, placement: Placement, refused: str) -> None:
+        """Gives back the picture of a frame that was placed before, as a resumed slide does."""
+        flat, scale = _flat(image)
+        spectrum, energy = _spectra(flat)
+        self._keys.append(_Key(placement, spectrum, energy, flat.shape, scale, refused))
+
+    def restore(self, placement: Placement) -> None:
+        """Marks a place as counted without its picture, as a resumed slide does."""
+        p = placement
+        self._seen.append((p.chain, p.x_px, p.y_px, p.width_px, p.height_px))
+        self._chains = max(self._chains, p.chain + 1)
+
+    def new_region(self, placement: Placement) -> Mask | None:
+        """bool [H, W], True where no counted frame was; None where all of it is new."""
+        if placement.new_share >= 1.0:
+            return None
+        region = np.ones((placement.height_px, placement.width_px), np.bool_)
+        for chain, x, y, w, h in self._seen:
+            if chain == placement.chain:
+                x0, y0 = round(x - placement.x_px), round(y - placement.y_px)
+                region[max(0, y0) : max(0, y0 + h), max(0, x0) : max(0, x0 + w)] = False
+        return region
+
+    def earlier(self, placement: Placement) -> list[tuple[float, float, int, int]]:
+        """(x, y, width, height) px, in the frame's own coordinates, of counted frames under it."""
+        return [
+            (x - placement.x_px, y - placement.y_px, w, h)
+            for chain, x, y, w, h in self._seen
+            if chain == placement.chain
+            and abs(x - placement.x_px) < placement.width_px + w
+            and abs(y - placement.y_px) < placement.height_px + h
+        ]
+
+
+def _spectra(flat: NDArray[np.float64]) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+    size = (2 * flat.shape[0], 2 * flat.shape[1])
+    return np.fft.rfft2(flat, size), np.fft.rfft2(flat * flat, size)
+
+
+def _shift(
+    key: _Key,
+    flat: NDArray[np.float64],
+    spectra: tuple[NDArray[np.complex128], NDArray[np.complex128]],
+) -> tuple[float, float, float] | None:
+    """(dx, dy, correlation): where ``flat`` lies relative to ``key``, px of the small picture."""
+    height, width = flat.shape
+    size = (2 * height, 2 * width)
+    ones = np.fft.rfft2(np.ones(flat.shape), size)
+    spectrum, energy = spectra
+    product = np.fft.irfft2(key.spectrum * np.conj(spectrum), size)
+    first = np.fft.irfft2(key.energy * np.conj(ones), size)
+    second = np.fft.irfft2(ones * np.conj(energy), size)
+    dy = np.fft.fftfreq(size[0], 1 / size[0])[:, None]
+    dx = np.fft.fftfreq(size[1], 1 / size[1])[None, :]
+    overlap = np.maximum(0, 1 - np.abs(dy) / height) * np.maximum(0, 1 - np.abs(dx) / width)
+    norm = np.sqrt(np.maximum(first, 1e-6) * np.maximum(second, 1e-6))
+    score = np.where(overlap >= MIN_OVERLAP, product / np.maximum(norm, 1e-3 * norm.max()), -1.0)
+    row, column = np.unravel_index(int(np.argmax(score)), score.shape)
+    best = float(score[row, column])
+    share = float(overlap[row, column])
+    needed = MIN_CORRELATION if share >= _SMALL_OVERLAP else MIN_CORRELATION_SMALL
+    if not (best >= needed):
+        return None
+    fine_y = _peak(score[:, column], int(row))
+    fine_x = _peak(score[row], int(column))
+    return float(dx[0, column]) + fine_x, float(dy[row, 0]) + fine_y, best
+
+
+def _peak(line: NDArray[np.float64], at: int) -> float:
+    """Offset of the parabola's top through a peak and its neighbours, -0.5..0.5."""
+    left, middle, right = line[at - 1], line[at], line[(at + 1) % len(line)]
+    curve = left - 2 * middle + right
+    if left <= -1 or right <= -1 or not (curve < 0):
+        return 0.0
+    return float(np.clip(0.5 * (left - right) / curve, -0.5, 0.5))
+
+
+class CountedCells:
+    """Which cells of earlier frames were counted, so that none is counted twice.
+
+    Args:
+        frames: how many earlier frames are remembered.
+    """
+
+    def __init__(self, frames: int = 64) -> None:
+        self._frames: deque[tuple[int, NDArray[np.float64]]] = deque(maxlen=frames)
+
+    def seen(
+        self,
+        cells: Sequence[Cell],
+        placement: Placement,
+        earlier: Sequence[tuple[float, float, int, int]],
+    ) -> list[bool]:
+        """For each cell whether it was counted before.
+
+        Inside an earlier frame every whole cell was looked at already; along that frame's edge
+        cells were cut off, so there a cell is known only where a counted one lay.
+        """
+        if not cells or not earlier:
+            return [False] * len(cells)
+        known = [c for chain, c in self._frames if chain == placement.chain and len(c)]
+        centres = np.concatenate(known) if known else np.zeros((0, 2))
+        offset = np.array([placement.x_px, placement.y_px])
+        answers = []
+        for cell in cells:
+            x0, y0, x1, y1 = cell.box
+            centre = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
+            size = float(np.sqrt((x1 - x0) * (y1 - y0)))
+            edge = _EDGE_DIAMETERS * size
+            inside = any(
+                x + edge <= centre[0] <= x + w - edge and y + edge <= centre[1] <= y + h - edge
+                for x, y, w, h in earlier
+            )
+            if inside or len(centres) == 0:
+                answers.append(inside)
+                continue
+            away = np.hypot(*(centres - centre - offset).T)
+            answers.append(bool(away.min() < _SAME_CELL_DIAMETERS * size))
+        return answers
+
+    def add(self, cells: Sequence[Cell], placement: Placement) -> None:
+        """Remembers a frame's counted cells."""
+        self._add([cell.box for cell in cells if cell.counted], placement)
+
+    def restore(self, rows: Sequence[Sequence[Any]], placement: Placement) -> None:
+        """Remembers the counted cells of a journal's rows."""
+        self._add([(row[0], row[1], row[2], row[3]) for row in rows if row[6]], placement)
+
+    def _add(self, boxes: Sequence[Box], placement: Placement) -> None:
+        centres = np.array([((b[0] + b[2]) / 2, (b[1] + b[3]) / 2) for b in boxes]).reshape(-1, 2)
+        self._frames.append((placement.chain, centres + np.array([placement.x_px, placement.y_px])))

@@ -1,0 +1,307 @@
+"""Where fields come from: files, folders, globs, video, cameras, a watched folder, a drawn slide.
+
+``open_source`` gives one iterator whatever stands behind it. A file that cannot be read does not
+end the slide: it comes as ``Unreadable`` and is refused with that reason.
+"""
+
+from __future__ import annotations
+
+import glob as globbing
+import time
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from edge_malaria.errors import ImageError, UsageError
+from edge_malaria.files import decode_image, is_image
+from edge_malaria.records import Field
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".mjpg")
+_TEMPORARY = (".", "~", "#")
+_TEMPORARY_SUFFIXES = (".part", ".tmp", ".partial", ".crdownload", ".filepart")
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """``[source]`` of the configuration.
+
+    Attributes:
+        frames_per_s: how often a video is looked at, per second of film.
+        camera_timeout_s: a camera that delivers nothing for so long is an error.
+        follow_idle_s: a watched folder without a new field for so long ends; 0 never does.
+        poll_s: how often a watched folder is listed.
+    """
+
+    frames_per_s: float = 5.0
+    camera_timeout_s: float = 10.0
+    follow_idle_s: float = 0.0
+    poll_s: float = 0.5
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file that should have been a field."""
+
+    name: str
+    index: int
+    why: str
+
+
+class Source(Protocol):
+    """One iterator of fields.
+
+    Attributes:
+        live: frames of a moving or still stage; Ctrl-C is then the usual way to end.
+        total: how many fields are expected, None where unknown.
+        warnings: what the user should know, filled while iterating.
+    """
+
+    live: bool
+    total: int | None
+    warnings: list[str]
+
+    def fields(self, skip: Container[str] = ()) -> Iterator[Field | Unreadable]:
+        """The fields in order; those named in ``skip`` are left out where that is cheap."""
+        ...
+
+
+def whole_image(data: bytes) -> bool:
+    """Whether an encoded image has its end: False for a JPEG, PNG or WebP that was cut off.
+
+    OpenCV fills what is missing of a cut JPEG with grey and says nothing.
+    """
+    if data[:2] == b"\xff\xd8":
+        scan = _jpeg_scan_start(data)
+        # Inside scan data FF is always followed by 00 or a restart mark: FFD9 is the end.
+        return scan is not None and data.find(b"\xff\xd9", scan) >= 0
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return b"IEND" in data[-64:] or data.rfind(b"IEND") > 0
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return len(data) >= int.from_bytes(data[4:8], "little") + 8
+    if data[:2] == b"BM" and len(data) >= 6:
+        return len(data) >= int.from_bytes(data[2:6], "little")
+    return len(data) > 0
+
+
+def _jpeg_scan_start(data: bytes) -> int | None:
+    """Where the last header before the first scan ends; an EXIF thumbnail is jumped over."""
+    position = 2
+    while position + 4 <= len(data):
+        if data[position] != 0xFF:
+            return None
+        marker = data[position + 1]
+        if marker == 0xFF:
+            position += 1
+            continue
+        if marker == 0x01 or 0xD0 <= marker <= 0xD8:
+            position += 2
+            continue
+        length = int.from_bytes(data[position + 2 : position + 4], "big")
+        position += 2 + length
+        if marker == 0xDA:
+            return position
+    return None
+
+
+def read_field(path: Path, name: str, index: int) -> Field | Unreadable:
+    """Reads one image file as a field."""
+    try:
+        data = path.read_bytes()
+        if data and not whole_image(data):
+            return Unreadable(name, index, f"{path} is cut off: it ends before the picture does.")
+        return Field(decode_image(data, str(path)), name, index)
+    except ImageError as error:
+        return Unreadable(name, index, str(error))
+    except OSError as error:
+        return Unreadable(name, index, f"cannot read {path}: {error.strerror}.")
+
+
+class FileSource:
+    """Image files in a given order."""
+
+    live = False
+
+    def __init__(self, files: Sequence[tuple[str, Path]]) -> None:
+        self.files = list(files)
+        self.total: int | None = len(self.files)
+        self.warnings: list[str] = []
+
+    def fields(self, skip: Container[str] = ()) -> Iterator[Field | Unreadable]:
+        """See ``Source``."""
+        for index, (name, path) in enumerate(self.files):
+            if name not in skip:
+                yield read_field(path, name, index)
+
+
+class FollowedFolder:
+    """A folder that another program writes into; takes each file once it is whole.
+
+    A file is taken when its size and time stand still between two looks and its end is there.
+    """
+
+    live = True
+
+    def __init__(self, folder: Path, settings: SourceSettings) -> None:
+        self.folder, self.settings = folder, settings
+        self.total: int | None = None
+        self.warnings: list[str] = []
+
+    def fields(self, skip: Container[str] = ()) -> Iterator[Field | Unreadable]:
+        """See ``Source``; ends after ``follow_idle_s`` without a new field, if that is set."""
+        seen: dict[str, tuple[int, int]] = {}
+        taken: set[str] = set()
+        index, last = 0, time.monotonic()
+        while True:
+            for name, path in _listed(self.folder):
+                if name in taken:
+                    continue
+                state = _state(path)
+                if state is None or seen.get(name) != state:
+                    if state is not None:
+                        seen[name] = state
+                    continue
+                item = self._take(name, path, index)
+                if item is None:
+                    continue
+                taken.add(name)
+                seen.pop(name, None)
+                last = time.monotonic()
+                index += 1
+                if name not in skip:
+                    yield item
+            idle = self.settings.follow_idle_s
+            if idle > 0 and time.monotonic() - last > idle:
+                self._leave_out(seen)
+                return
+            time.sleep(self.settings.poll_s)
+
+    def _take(self, name: str, path: Path, index: int) -> Field | Unreadable | None:
+        """The field, or None where the writer is not done: the end is missing but still young."""
+        item = read_field(path, name, index)
+        if isinstance(item, Field):
+            return item
+        try:
+            age = time.time() - path.stat().st_mtime
+        except OSError:
+            return None
+        # A writer may pause; what is broken for half a minute stays broken.
+        return item if age > max(30.0, 10 * self.settings.poll_s) else None
+
+    def _leave_out(self, seen: dict[str, tuple[int, int]]) -> None:
+        if seen:
+            self.warnings.append(
+                f"{len(seen)} files in {self.folder} were never whole: "
+                f"{', '.join(sorted(seen)[:3])}."
+            )
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return (status.st_size, status.st_mtime_ns) if status.st_size > 0 else None
+
+
+def _usable(path: Path) -> bool:
+    name = path.name
+    return (
+        is_image(path)
+        and not name.startswith(_TEMPORARY)
+        and not name.lower().endswith(_TEMPORARY_SUFFIXES)
+    )
+
+
+def _listed(folder: Path) -> list[tuple[str, Path]]:
+    """(name, path) of the images below ``folder``; names are file names, or relative paths where
+    two files share one."""
+    files = sorted(
+        path
+        for path in folder.rglob("*")
+        if _usable(path)
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
+    return _named(files, folder)
+
+
+def _named(files: Sequence[Path], folder: Path | None = None) -> list[tuple[str, Path]]:
+    names = [path.name for path in files]
+    twice = (
+        {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ()
+    )
+    if not twice:
+        return list(zip(names, files, strict=True))
+    return [
+        (
+            path.relative_to(folder).as_posix()
+            if folder and path.name in twice
+            else path.as_posix()
+            if path.name in twice
+            else path.name,
+            path,
+        )
+        for path in files
+    ]
+
+
+def open_source(
+    specs: Sequence[str], *, follow: bool = False, settings: SourceSettings | None = None
+) -> Source:
+    """The source behind what the user named.
+
+    Args:
+        specs: files, a folder, a glob, a video, ``camera:N``, ``picamera`` or ``sim:...``.
+        follow: watch a folder for fields that another program writes.
+        settings: by default those of quality.toml.
+
+    Raises:
+        UsageError: nothing of that name, or a combination that makes no sense.
+        ImageError: a folder or glob without images.
+    """
+    how = settings or SourceSettings()
+    if not specs:
+        raise UsageError("no source: give files, a folder, a video, camera:0, picamera or sim:")
+    first = specs[0]
+    if len(specs) > 1:
+        if follow:
+            raise UsageError("--follow watches one folder.")
+        return FileSource(_named([p for spec in specs for p in _expand(spec)]))
+    if follow:
+        if not Path(first).is_dir():
+            raise UsageError(f"--follow needs an existing folder, got {first}.")
+        return FollowedFolder(Path(first), how)
+    if first.startswith("sim:") or first == "sim":
+        from edge_malaria.runtime.simulated import SimulatedSource
+
+        return SimulatedSource(first)
+    if first.startswith("camera:") or first == "picamera":
+        from edge_malaria.runtime.cameras import open_camera
+
+        return open_camera(first, how)
+    path = Path(first)
+    if path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES:
+        from edge_malaria.runtime.cameras import VideoSource
+
+        return VideoSource(path, how)
+    if path.is_dir():
+        found = _listed(path)
+        if not found:
+            raise ImageError(f"{path} holds no images.")
+        return FileSource(found)
+    return FileSource(_named(_expand(first)))
+
+
+def _expand(spec: str) -> list[Path]:
+    path = Path(spec)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        return [file for _, file in _listed(path)]
+    if globbing.has_magic(spec):
+        found = sorted(Path(p) for p in globbing.glob(spec, recursive=True) if is_image(p))
+        if not found:
+            raise ImageError(f"{spec} matches no image.")
+        return found
+    raise UsageError(f"no such source: {spec}. Give files, a folder, a video, camera:0 or sim:")
