@@ -1,0 +1,62 @@
+"""Writes docs/evidence/*.json: figures with the commit, the seed and the command behind them."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from edge_malaria.bundle import read_bundle
+from edge_malaria.files import write_json
+
+ROOT = Path(__file__).resolve().parent.parent
+EVIDENCE = ROOT / "docs" / "evidence"
+_PACKAGES = ("numpy", "opencv-python-headless", "ai-edge-litert", "onnxruntime", "tensorflow-cpu")
+
+
+def commit() -> str:
+    """The short commit of the tree, with ``+`` where it holds uncommitted changes."""
+    try:
+        words = ["git", "-C", str(ROOT)]
+        name = subprocess.check_output([*words, "rev-parse", "--short", "HEAD"], text=True).strip()
+        dirty = subprocess.check_output([*words, "status", "--porcelain", "-uno"], text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return name + ("+" if dirty.strip() else "")
+
+
+def shipped_sha256(bundle: Path | None = None) -> str:
+    """SHA-256 of the int8 TFLite file that the figures belong to."""
+    path = bundle or ROOT / "edge_malaria" / "models" / "default"
+    return read_bundle(path).classifier.file("int8", "litert").sha256
+
+
+def write_evidence(
+    name: str, command: str, figures: dict[str, Any], seed: int | None = None
+) -> Path:
+    """Writes docs/evidence/``name``.json.
+
+    Args:
+        name: without suffix.
+        command: what repeats it, from the project's root; no path of a machine.
+        figures: JSON-able; NaN is refused.
+        seed: where anything is drawn.
+    """
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    path = EVIDENCE / f"{name}.json"
+    head = {
+        "commit": commit(),
+        "command": command,
+        "seed": seed,
+        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "versions": versions,
+    }
+    write_json(path, {**head, **figures})
+    return path
