@@ -67,7 +67,7 @@ TARGETS = (
            tick_mhz=20),
     Target("cortex-m55", "cortex-m55", "mps3-an547", "Corstone-300", 512, 512, (_HARD,),
            golden=0x60000000, tick_mhz=32),
-    Target("rv32imc", "rv32imc_zicsr", "virt", "CH32V307", 256, 64, ("-mabi=ilp32",),
+    Target("rv32imc", "rv32imc", "virt", "CH32V307", 256, 64, ("-mabi=ilp32", "-misa-spec=2.2"),
            flash=0x80000000, ram=0x80200000, golden=0x80400000),
 )  # fmt: skip
 

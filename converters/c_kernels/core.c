@@ -6,7 +6,7 @@
 #endif
 
 #if defined(__GNUC__)
-#define EM_INLINE static inline __attribute__((always_inline))
+#define EM_INLINE static inline __attribute__((always_inline, unused))
 #else
 #define EM_INLINE static inline
 #endif

@@ -4,6 +4,10 @@
 
 #define LEVELS 64u /* RGB565 has six bits of green, which haemoglobin and chromatin both absorb */
 #define LEAST_SIDE 12u
+#define MOST_SPECKS 32u
+#define RIM_SIDE 40 /* the rim is a fortieth of the cell's side, as Python's smoothed mask has it */
+/* Cell and background differ by 10 levels and more, a background's own shading by 2 to 4. */
+#define CLEARLY (6u << 8)
 
 static uint32_t green(uint16_t pixel) { return (uint32_t)pixel >> 5 & 63u; }
 
@@ -19,16 +23,18 @@ static void clear(uint8_t *bits, uint32_t bytes) {
   }
 }
 
-/* Otsu 1979: the level that parts dark from bright with the largest variance between them.
-   Returns the first bright level, 0 for a frame of one level. */
-static uint32_t otsu(const uint16_t *frame, uint32_t pixels) {
-  uint32_t histogram[LEVELS] = {0}, sum = 0, dark = 0, dark_sum = 0, best = 0;
+/* Otsu 1979: the level that parts the histogram's levels from ``first`` on into dark and bright
+   with the largest variance between them. Returns the first bright level, ``first`` where there is
+   only one; *apart: the distance of the two means in 1/256 levels. */
+static uint32_t otsu(const uint32_t *histogram, uint32_t first, uint32_t *apart) {
+  uint32_t sum = 0, pixels = 0, dark = 0, dark_sum = 0, best = first;
   uint64_t most = 0;
-  for (uint32_t i = 0; i < pixels; i++) {
-    histogram[green(frame[i])]++;
-    sum += green(frame[i]);
+  *apart = 0;
+  for (uint32_t level = first; level < LEVELS; level++) {
+    pixels += histogram[level];
+    sum += level * histogram[level];
   }
-  for (uint32_t level = 0; level + 1 < LEVELS; level++) {
+  for (uint32_t level = first; level + 1 < LEVELS; level++) {
     uint32_t bright, low, high;
     uint64_t between;
     dark += histogram[level];
@@ -44,9 +50,22 @@ static uint32_t otsu(const uint16_t *frame, uint32_t pixels) {
     if (between > most) {
       most = between;
       best = level + 1;
+      *apart = high - low;
     }
   }
   return best;
+}
+
+/* The first level of the background. A dark parasite can win the split; then what is brighter is
+   split once more, into cell and background, if those two lie clearly apart. */
+static uint32_t background_level(const uint16_t *frame, uint32_t pixels) {
+  uint32_t histogram[LEVELS] = {0}, apart, level, second;
+  for (uint32_t i = 0; i < pixels; i++) {
+    histogram[green(frame[i])]++;
+  }
+  level = otsu(histogram, 0, &apart);
+  second = otsu(histogram, level, &apart);
+  return apart >= CLEARLY ? second : level;
 }
 
 /* Grows ``reached`` through the pixels of ``open`` (4-neighbours) until nothing changes: sweeps
@@ -90,6 +109,31 @@ static uint32_t nearest(const uint8_t *dark, uint32_t width, uint32_t height) {
   return found;
 }
 
+/* The dark region nearest to the centre that is more than a speck, as the mask; 0: there is none. */
+static int grow_central(uint8_t *dark, uint8_t *mask, uint32_t width, uint32_t height) {
+  const uint32_t bytes = (width * height + 7u) / 8u;
+  for (uint32_t tries = 0; tries < MOST_SPECKS; tries++) {
+    const uint32_t seed = nearest(dark, width, height);
+    uint32_t size = 0;
+    if (seed == width * height) {
+      return 0;
+    }
+    clear(mask, bytes);
+    put(mask, seed);
+    spread(dark, mask, width, height);
+    for (uint32_t i = 0; i < width * height; i++) {
+      size += get(mask, i);
+    }
+    if (size >= LEAST_SIDE * LEAST_SIDE) {
+      return 1;
+    }
+    for (uint32_t i = 0; i < bytes; i++) {
+      dark[i] = (uint8_t)(dark[i] & ~mask[i]);
+    }
+  }
+  return 0;
+}
+
 /* The mask's box; its size 0 where the mask is empty. */
 static void bound(const uint8_t *mask, uint32_t width, uint32_t height, camera_box_t *box) {
   box->x0 = (uint16_t)width;
@@ -126,26 +170,39 @@ static void fill_holes(uint8_t *mask, uint8_t *open, uint8_t *outside, uint32_t 
   }
 }
 
+/* Adds the pixels beside the mask: a cell's blurred rim is brighter than the threshold. */
+static void widen(uint8_t *mask, uint8_t *copy, uint32_t width, uint32_t height) {
+  for (uint32_t i = 0; i < (width * height + 7u) / 8u; i++) {
+    copy[i] = mask[i];
+  }
+  for (uint32_t i = 0; i < width * height; i++) {
+    const uint32_t x = i % width, y = i / width;
+    if ((x > 0 && get(copy, i - 1)) || (x + 1 < width && get(copy, i + 1)) ||
+        (y > 0 && get(copy, i - width)) || (y + 1 < height && get(copy, i + width))) {
+      put(mask, i);
+    }
+  }
+}
+
 camera_status_t camera_find(const uint16_t *frame, uint32_t width, uint32_t height, uint8_t *work,
                             camera_box_t *box) {
   const uint32_t pixels = width * height, bytes = (pixels + 7u) / 8u;
   uint8_t *mask = work, *dark = work + bytes, *spare = dark + bytes;
-  const uint32_t threshold = otsu(frame, pixels);
-  uint32_t seed;
-  clear(mask, bytes);
+  const uint32_t threshold = background_level(frame, pixels);
   clear(dark, bytes);
   for (uint32_t i = 0; i < pixels; i++) {
     if (green(frame[i]) < threshold) {
       put(dark, i);
     }
   }
-  seed = nearest(dark, width, height);
-  if (seed == pixels) {
+  if (!grow_central(dark, mask, width, height)) {
     return CAMERA_NO_CELL;
   }
-  put(mask, seed);
-  spread(dark, mask, width, height);
   fill_holes(mask, dark, spare, width, height);
+  bound(mask, width, height, box);
+  for (int side = box->x1 - box->x0; side >= RIM_SIDE; side -= RIM_SIDE) {
+    widen(mask, spare, width, height);
+  }
   bound(mask, width, height, box);
   if (box->x0 == 0 || box->y0 == 0 || box->x1 == width || box->y1 == height) {
     return CAMERA_CUT_OFF;
