@@ -26,15 +26,19 @@ FloatMap = NDArray[np.float32]
 NOMINAL_DIAMETER_PX = 20.0
 STRIDE_PX = 2
 # The sides of what the network sees are multiples of this: it halves three times.
-SIDE_MULTIPLE_PX = 32
+SIDE_MULTIPLE_PX = 8
 # The field is looked at this large (longest side) to find its scale; the coarser looks are cheap.
 LOOK_SIDES_PX = (448, 224, 112)
-# Below this share of the field in sure red cells the scale is asked of the classical measure too.
-LEAST_EXPLAINED = 0.05
-# The network was fitted on cells of 0.6-1.7 nominal diameters; within these it is at its best.
-SCALE_TOLERANCE = (0.8, 1.25)
+# Below this trust (see ``_Look``) the scale is asked of the classical measure too.
+LEAST_TRUST = 0.01
+# The network is at its best where cells measure about their nominal size.
+SCALE_TOLERANCE = (0.88, 1.2)
+MOST_CORRECTIONS = 2
 # A field of more pixels than this at the network's scale holds cells too small to tell.
 MAX_NETWORK_PIXELS = 1600 * 1600
+
+# A mask ends within this many half-sides of its box.
+BOX_MARGIN = 1.03
 
 CHANNEL_KINDS: tuple[CellKind, ...] = ("red-cell", "white-cell", "platelet")
 CHANNEL_COVER = 3
@@ -67,14 +71,15 @@ class _Look:
         peaks, answer: what it said, in network and in output pixels.
         factor: network pixels a pixel of the decoded image.
         seen_px: median red-cell size in network pixels; None for fewer than three.
-        explained: share of the field that sure red cells of about nominal size take, 0-1.
+        trust: share of the field that red cells of about nominal size take, each weighted by how
+            far its score lies above one half: off its scale the network is hardly ever sure.
     """
 
     peaks: _Peaks
     answer: FloatMap
     factor: float
     seen_px: float | None
-    explained: float
+    trust: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,28 +173,36 @@ class LearnedFinder:
     def find(self, image: Image) -> list[Cell]:
         """The things found in ``image``, uint8 [H, W, 3] RGB; see ``CellFinder``."""
         check_field(image)
-        look = self._best_look(image)
+        return self._cells(image, self._best_look(image))
+
+    def find_at(self, image: Image, diameter_px: float) -> list[Cell]:
+        """``find`` where the red cells' diameter, px of ``image``, is known."""
+        check_field(image)
+        return self._cells(image, self._look(image, NOMINAL_DIAMETER_PX / diameter_px))
+
+    def _cells(self, image: Image, look: _Look) -> list[Cell]:
         peaks = drop_red_in_white(look.peaks)
         reach = self.settings.reach
         return cells_of(candidates(peaks, look.answer, look.factor, reach), image.shape)
 
     def _best_look(self, image: Image) -> _Look:
-        """Finds the scale: the look at which cells of nominal size explain most of the field."""
+        """Finds the scale: sure answers of nominal size, on as much of the field as possible."""
         longest = max(image.shape[:2])
-        looks = [self._look(image, side / longest) for side in LOOK_SIDES_PX]
-        best = max(looks, key=lambda look: look.explained)
-        if longest > 2 * LOOK_SIDES_PX[0] and not (best.explained >= LEAST_EXPLAINED):
+        best = max((self._look(image, side / longest) for side in LOOK_SIDES_PX), key=_trust)
+        if longest > 2 * LOOK_SIDES_PX[0] and not (best.trust >= LEAST_TRUST):
             # Very small cells in a very large picture show at a finer look only.
-            best = max(best, self._look(image, 2 * LOOK_SIDES_PX[0] / longest), key=_explained)
-        if not (best.explained >= LEAST_EXPLAINED):
+            best = max(best, self._look(image, 2 * LOOK_SIDES_PX[0] / longest), key=_trust)
+        if not (best.trust >= LEAST_TRUST):
             scale = measure_scale(image)
             if scale is not None:
                 guess = self._look(image, NOMINAL_DIAMETER_PX / scale.diameter_px)
-                best = max(best, guess, key=_explained)
-        low, high = SCALE_TOLERANCE
-        if best.seen_px is None or low <= best.seen_px / NOMINAL_DIAMETER_PX <= high:
-            return best
-        return self._look(image, best.factor * NOMINAL_DIAMETER_PX / best.seen_px)
+                best = max(best, guess, key=_trust)
+        for _ in range(MOST_CORRECTIONS):
+            low, high = SCALE_TOLERANCE
+            if best.seen_px is None or low <= best.seen_px / NOMINAL_DIAMETER_PX <= high:
+                break
+            best = self._look(image, best.factor * NOMINAL_DIAMETER_PX / best.seen_px)
+        return best
 
     def _look(self, image: Image, factor: float) -> _Look:
         """Runs the network at ``factor`` of the field's resolution."""
@@ -198,20 +211,22 @@ class LearnedFinder:
         small = shrink(image, factor)
         height, width = small.shape[:2]
         down, right = -height % SIDE_MULTIPLE_PX, -width % SIDE_MULTIPLE_PX
-        padded = cv2.copyMakeBorder(small, 0, down, 0, right, cv2.BORDER_REPLICATE)
+        padded = cv2.copyMakeBorder(small, 0, down, 0, right, cv2.BORDER_REFLECT_101)
         answer = self.engine.run(np.asarray(padded, np.uint8)[None])[0]
         answer = answer[: -(-height // STRIDE_PX), : -(-width // STRIDE_PX)]
         peaks = read_peaks(answer, self.settings)
-        red = peaks.boxes[(peaks.kinds == 0) & (peaks.scores > 0.5)]
-        sizes = np.sqrt(np.prod(red[:, 2:] - red[:, :2], axis=1))
-        fitting = sizes[(sizes > 0.5 * NOMINAL_DIAMETER_PX) & (sizes < 2 * NOMINAL_DIAMETER_PX)]
-        seen = float(np.median(fitting)) if len(fitting) >= 3 else None
-        explained = float((fitting**2).sum()) / (height * width) if len(fitting) >= 3 else 0.0
-        return _Look(peaks, answer, factor, seen, explained)
+        red = (peaks.kinds == 0) & (peaks.scores > 0.5)
+        sizes = np.sqrt(np.prod(peaks.boxes[red, 2:] - peaks.boxes[red, :2], axis=1))
+        fits = (sizes > 0.5 * NOMINAL_DIAMETER_PX) & (sizes < 2 * NOMINAL_DIAMETER_PX)
+        if fits.sum() < 3:
+            return _Look(peaks, answer, factor, None, 0.0)
+        sure = peaks.scores[red][fits] - 0.5
+        trust = float((sure * sizes[fits] ** 2).sum()) / (height * width)
+        return _Look(peaks, answer, factor, float(np.median(sizes[fits])), trust)
 
 
-def _explained(look: _Look) -> float:
-    return look.explained
+def _trust(look: _Look) -> float:
+    return look.trust
 
 
 def candidates(peaks: _Peaks, answer: FloatMap, factor: float, reach: float) -> list[Candidate]:
@@ -223,7 +238,7 @@ def candidates(peaks: _Peaks, answer: FloatMap, factor: float, reach: float) -> 
     cover = np.ascontiguousarray(answer[:, :, CHANNEL_COVER])
     fine = 2
     grown = cv2.resize(cover, None, fx=fine, fy=fine, interpolation=cv2.INTER_LINEAR)
-    covered = grown > -0.5
+    covered = grown > 0.0
     per_px = fine / STRIDE_PX
     boxes = peaks.boxes * per_px
     best = np.full(grown.shape, np.inf, np.float32)
@@ -256,11 +271,16 @@ def candidates(peaks: _Peaks, answer: FloatMap, factor: float, reach: float) -> 
 def _ellipse(
     box: NDArray[np.float64], shape: tuple[int, ...], reach: float
 ) -> tuple[tuple[slice, slice], FloatMap]:
-    """A window around a box and, in it, the distance from its middle in radii: float32 [h, w]."""
+    """A window around a box and, in it, the distance from its middle in radii: float32 [h, w].
+
+    The window ends soon after the box, whose edges the network knows better than the cover map
+    does; between the axes the mask may go further out, as cells are squarer than ellipses.
+    """
     cx, cy = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     rx, ry = max(0.5, (box[2] - box[0]) / 2), max(0.5, (box[3] - box[1]) / 2)
-    x0, x1 = max(0, int(cx - reach * rx)), min(shape[1], int(np.ceil(cx + reach * rx)) + 1)
-    y0, y1 = max(0, int(cy - reach * ry)), min(shape[0], int(np.ceil(cy + reach * ry)) + 1)
+    wide, tall = BOX_MARGIN * rx, BOX_MARGIN * ry
+    x0, x1 = max(0, round(cx - wide)), min(shape[1], round(cx + wide))
+    y0, y1 = max(0, round(cy - tall)), min(shape[0], round(cy + tall))
     x = ((np.arange(x0, x1) + 0.5 - cx) / rx) ** 2
     y = ((np.arange(y0, y1) + 0.5 - cy) / ry) ** 2
     return (slice(y0, y1), slice(x0, x1)), np.sqrt(y[:, None] + x[None, :]).astype(np.float32)

@@ -27,7 +27,7 @@ def compose(rng: np.random.Generator, patches: Sequence[FloatArray], size_px: in
     zoom = float(np.exp(rng.normal() * 0.25))
     diameter = NOMINAL_DIAMETER_PX * float(np.clip(zoom, 0.55, 1.8))
     centres = lay_out(rng, size_px, diameter)
-    if rng.random() < 0.3:
+    if rng.random() < 0.45:
         for _ in range(int(rng.integers(1, 3))):
             x, y = rng.uniform(0, size_px, 2)
             clear = diameter * rng.uniform(0.8, 1.6)
@@ -132,7 +132,7 @@ def _dirt(rng: np.random.Generator, taken: FloatArray) -> None:
         start, end = rng.integers(0, size, 2), rng.integers(0, size, 2)
         lot = rng.random()
         if lot < 0.4:
-            cv2.line(marks, start.tolist(), end.tolist(), 255, int(rng.integers(1, 4)))
+            cv2.line(marks, start.tolist(), end.tolist(), 255, int(rng.integers(1, 9)))
         elif lot < 0.7:
             cv2.circle(marks, start.tolist(), int(rng.integers(1, 3)), 255, cv2.FILLED)
         else:
@@ -140,7 +140,9 @@ def _dirt(rng: np.random.Generator, taken: FloatArray) -> None:
             cv2.line(marks, start.tolist(), right, 255, 1)
             cv2.putText(marks, str(rng.integers(5, 100)), start.tolist(), 0, 0.3, 255, 1)
         layer = cv2.GaussianBlur(
-            marks.astype(np.float32) / 255, (0, 0), float(rng.uniform(0.3, 2.0))
+            marks.astype(np.float32) / 255, (0, 0), float(rng.uniform(0.3, 3.0))
         )
-        colour = rng.uniform(0.1, 1.5) * rng.uniform(0.7, 1.3, 3)
+        # A scratch in the stain is brighter than the slide.
+        sign = -0.25 if rng.random() < 0.25 else 1.0
+        colour = sign * rng.uniform(0.1, 1.5) * rng.uniform(0.7, 1.3, 3)
         taken += layer[:, :, None] * colour.astype(np.float32)

@@ -145,17 +145,25 @@ def draw_white_cell(scene: Scene, x: float, y: float) -> None:
     rng = scene.rng
     radius = NOMINAL_DIAMETER_PX * float(rng.uniform(0.55, 1.2))
     body = _blob(rng, radius, 0.12)
-    tints = np.array([[0.1, 0.2, 0.1], [0.15, 0.45, 0.25], [0.4, 0.35, 0.1], [0.02, 0.06, 0.02]])
+    tints = np.array(
+        [
+            [0.1, 0.2, 0.1],
+            [0.15, 0.45, 0.25],
+            [0.4, 0.35, 0.1],
+            [0.02, 0.06, 0.02],
+            [0.04, 0.04, 0.02],
+        ]
+    )
     tint = tints[rng.integers(len(tints))] * rng.uniform(0.5, 1.6)
     grain = cv2.GaussianBlur(rng.normal(size=body.shape).astype(np.float32), (0, 0), 0.8)
     body_taken = body[:, :, None] * (1 + 0.6 * grain[:, :, None]) * tint.astype(np.float32)
     nucleus = np.zeros_like(body)
     middle = body.shape[0] // 2
     lobes = int(rng.integers(1, 6))
-    size = radius * (rng.uniform(0.6, 0.95) if lobes == 1 else rng.uniform(0.28, 0.48))
+    size = radius * (rng.uniform(0.6, 0.95) if lobes == 1 else rng.uniform(0.22, 0.45))
     for _ in range(lobes):
         lobe = _blob(rng, size, 0.25)
-        away = 0.0 if lobes == 1 else radius * float(rng.uniform(0.2, 0.6))
+        away = 0.0 if lobes == 1 else radius * float(rng.uniform(0.25, 0.72))
         turn = float(rng.uniform(0, 6.3))
         cx = int(middle + away * np.cos(turn)) - lobe.shape[1] // 2
         cy = int(middle + away * np.sin(turn)) - lobe.shape[0] // 2

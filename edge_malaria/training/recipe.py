@@ -39,12 +39,12 @@ class Recipe:
         seed: decides weights, order and augmentation.
     """
 
-    epochs: int = 40
+    epochs: int = 30
     batch: int = 128
     learning_rate: float = 3e-3
     weight_decay: float = 5e-3
-    label_smoothing: float = 0.04
-    bootstrap: float = 0.3
+    label_smoothing: float = 0.02
+    bootstrap: float = 0.0
     bootstrap_from: float = 0.35
     averaging: float = 0.998
     patience: int = 15
