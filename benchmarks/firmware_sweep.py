@@ -214,8 +214,45 @@ def softmax(rng: Rng) -> Case:
     return Case(f"SOFTMAX {n}", build_tflite(tensors, [operator], (0,), (1,)), (n,))
 
 
+def network(rng: Rng) -> Case:
+    """A small residual network: convolution, two branches added, pools, dense, softmax."""
+    size, c, classes = int(rng.integers(8, 15)), int(rng.integers(2, 9)), int(rng.integers(2, 6))
+    half = -(-size // 2)
+    shape, small = (1, size, size, c), (1, half, half, c)
+    source = TensorSketch((1, size, size, 3), (1.0,), -128)
+    tensors = _layer(rng, source, _weights(rng, (c, 3, 3, 3)), 0, True, shape, True)
+    first = tensors[3]
+    branch = _layer(rng, first, _weights(rng, (1, 3, 3, c)), 3, True, shape, False)
+    tensors += branch[1:]  # 4 weights, 5 bias, 6 output
+    wider = max(first.scales[0], branch[3].scales[0]) * float(rng.uniform(0.8, 1.6))
+    tensors.append(TensorSketch(shape, (float(np.float32(wider)),), -128))  # 7: the sum
+    pooled = TensorSketch(small, tensors[7].scales, -128)
+    tensors.append(pooled)  # 8
+    n = pooled.shape[1] * pooled.shape[2] * c
+    tensors += [TensorSketch((1, n), pooled.scales, -128)]  # 9: flat
+    tensors += [TensorSketch((2,), dtype="int32", values=np.array([1, n], np.int32))]  # 10
+    dense = _layer(rng, tensors[9], _weights(rng, (classes, n)), 0, True, (1, classes), False)
+    tensors += dense[1:]  # 11 weights, 12 bias, 13 output
+    tensors.append(TensorSketch((1, classes), (1 / 256,), -128))  # 14
+    window = {"padding": 0, "strideH": 1, "strideW": 1}
+    same = {**window, "dilationHFactor": 1, "dilationWFactor": 1}
+    halving = {"padding": 0, "strideH": 2, "strideW": 2, "filterHeight": 2, "filterWidth": 2}
+    pool_kind = str(rng.choice(["AVERAGE_POOL_2D", "MAX_POOL_2D"]))
+    operators = [
+        OperatorSketch("CONV_2D", (0, 1, 2), (3,), {**same, "fusedActivationFunction": 1}),
+        OperatorSketch("DEPTHWISE_CONV_2D", (3, 4, 5), (6,), {**same, "depthMultiplier": 1}),
+        OperatorSketch("ADD", (3, 6), (7,), {"fusedActivationFunction": 1}),
+        OperatorSketch(pool_kind, (7,), (8,), halving),
+        OperatorSketch("RESHAPE", (8, 10), (9,), {"newShape": [1, n]}),
+        OperatorSketch("FULLY_CONNECTED", (9, 11, 12), (13,), {}),
+        OperatorSketch("SOFTMAX", (13,), (14,), {"beta": 1.0}),
+    ]
+    model = build_tflite(tensors, operators, (0,), (14,))
+    return Case(f"NETWORK {size}x{size}x{c}", model, source.shape[1:])
+
+
 KINDS: tuple[Callable[[Rng], Case], ...] = (
-    convolution, depthwise, fully_connected, pool, mean, add, pointwise, softmax,
+    convolution, depthwise, fully_connected, pool, mean, add, pointwise, softmax, network,
 )  # fmt: skip
 
 

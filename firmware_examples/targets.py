@@ -195,9 +195,11 @@ def main() -> int:
     parser.add_argument("--budget", type=Path)
     parser.add_argument("--update", action="store_true", help="record instead of checking")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--rounding", type=int, default=0, choices=(0, 1, 2))
     options = parser.parse_args()
     with ThreadPoolExecutor(2) as pool:
-        rows = list(pool.map(lambda target: measure(target, options.generated), TARGETS))
+        defines = (f"-DEDGE_MALARIA_ROUNDING={options.rounding}",)
+        rows = list(pool.map(lambda t: measure(t, options.generated, defines), TARGETS))
     _print(rows)
     ran = [row for row in rows if "skipped" not in row and "failed" not in row]
     problems = [f"{row['target']}: {row['failed']}" for row in rows if "failed" in row]

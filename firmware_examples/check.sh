@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# Generates the C file of the shipped bundle, builds it for every target, runs the golden cells
+# everywhere and holds flash, RAM and instructions to the budget. At most a minute once the tools
+# are there. What cannot be installed here is skipped with its reason; nothing else is.
+#
+#   bash firmware_examples/check.sh [BUNDLE]
+#
+# PYTHON: the environment with edge-malaria (default .venv/bin/python).
+# FIRMWARE_TOOLS=no: install nothing. FIRMWARE_UPDATE=yes: record a new budget.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PYTHON=${PYTHON:-.venv/bin/python}
+BUNDLE=${1:-edge_malaria/models/default}
+BUDGET=firmware_examples/budget/$(basename "${BUNDLE%.zip}").json
+WORK=$(mktemp -d)
+trap 'rm -rf "$WORK"' EXIT
+STRICT=(-std=c99 -Wall -Wextra -Wconversion -pedantic -Werror)
+FAILED=0
+
+say() { printf '\n== %s\n' "$*"; }
+fail() { echo "FAILED: $*" >&2; FAILED=1; }
+skip() { echo "skipped: $*"; }
+
+install_tools() {
+  local wanted=(gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm
+                gcc-riscv64-unknown-elf qemu-system-misc clang)
+  local missing=() package
+  for package in "${wanted[@]}"; do
+    dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
+  done
+  [ ${#missing[@]} -eq 0 ] && return 0
+  if [ "${FIRMWARE_TOOLS:-yes}" != yes ] || ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]
+  then
+    skip "installing ${missing[*]}: needs root and apt-get (FIRMWARE_TOOLS=${FIRMWARE_TOOLS:-yes})"
+    return 0
+  fi
+  echo "installing ${missing[*]}"
+  { apt-get update && apt-get install -y --no-install-recommends "${missing[@]}"; } \
+    >"$WORK/apt.log" 2>&1 || { tail -3 "$WORK/apt.log"; skip "apt-get could not install them"; }
+}
+
+# A virtual environment of its own: tflite-micro must not move the project's numpy.
+oracle() {
+  local venv=.venv/tflm
+  if [ ! -x $venv/bin/python ] && [ "${FIRMWARE_TOOLS:-yes}" = yes ]; then
+    { "$PYTHON" -m venv $venv && $venv/bin/pip install --quiet --pre tflite-micro; } \
+      >"$WORK/pip.log" 2>&1 || { tail -1 "$WORK/pip.log"; rm -rf $venv; }
+  fi
+  [ -x $venv/bin/python ] && $venv/bin/python -c 'import tflite_micro' 2>/dev/null &&
+    echo "$PWD/$venv/bin/python"
+}
+
+check_host() {
+  local compiler level
+  for compiler in gcc clang; do
+    command -v $compiler >/dev/null || { skip "$compiler is not installed"; continue; }
+    for level in -O0 -O2 -O3; do
+      for rounding in 0 1 2; do
+        host_golden "$compiler" $rounding $level
+      done
+    done
+  done
+  command -v gcc >/dev/null && for rounding in 0 1 2; do
+    host_golden gcc $rounding -O1 -fsanitize=address,undefined -fno-sanitize-recover
+  done
+  make -s -C firmware_examples/c_host GENERATED="$WORK/c" BUILD="$WORK/host" ||
+    fail "c_host does not build"
+  "$PYTHON" firmware_examples/c_host/check.py "$WORK/host/classify_cell" "$BUNDLE" ||
+    fail "c_host answers otherwise than Python"
+}
+
+host_golden() {
+  local compiler=$1 rounding=$2
+  shift 2
+  "$compiler" "${STRICT[@]}" "$@" -DEDGE_MALARIA_ROUNDING=$rounding -I "$WORK/c" \
+    firmware_examples/common/host_main.c "$WORK"/c/edge_malaria_{model,selftest}.c \
+    -o "$WORK/golden" && "$WORK/golden" ||
+    { fail "$compiler $* rounding $rounding"; return; }
+  echo "ok: $compiler $* rounding $rounding"
+}
+
+check_targets() {
+  local update=() status=0
+  [ "${FIRMWARE_UPDATE:-no}" = yes ] && update=(--update)
+  "$PYTHON" firmware_examples/targets.py "$WORK/c" --budget "$BUDGET" "${update[@]}" || status=$?
+  case $status in
+    0) ;;
+    3) skip "no cross compiler or qemu is installed" ;;
+    *) fail "a bare target" ;;
+  esac
+  status=0
+  "$PYTHON" firmware_examples/targets.py "$WORK/c" --rounding 1 >"$WORK/xnnpack.txt" || status=$?
+  case $status in 0 | 3) echo "ok: the same targets with XNNPACK's rounding" ;; *)
+    cat "$WORK/xnnpack.txt"; fail "a bare target with XNNPACK's rounding" ;;
+  esac
+}
+
+check_oracle() {
+  local python
+  if python=$(oracle); then
+    "$PYTHON" -m benchmarks.firmware_exactness --bundle "$BUNDLE" --tflm "$python" --quick ||
+      fail "TensorFlow Lite Micro answers otherwise"
+  else
+    skip "TensorFlow Lite Micro (PyPI tflite-micro) is not installed: no oracle"
+  fi
+}
+
+say tools
+install_tools
+say generate
+"$PYTHON" -m edge_malaria.cli.app firmware "$BUNDLE" -o "$WORK/c" | tail -n 14
+say "this machine"
+check_host
+say "bare targets"
+check_targets
+say "TensorFlow Lite Micro"
+check_oracle
+[ $FAILED -eq 0 ] && say "firmware: all that could run passed" || { say "firmware: FAILED"; exit 1; }
