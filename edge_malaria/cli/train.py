@@ -19,7 +19,7 @@ def train(
     dataset: Annotated[Path, typer.Argument(help="Folder or zip in the NIH layout.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Run directory.")],
     arch: Annotated[str, typer.Option(help="Architecture to train.")] = "compact",
-    epochs: Annotated[int, typer.Option(min=1, help="At most so many passes.")] = 40,
+    epochs: Annotated[int, typer.Option(min=1, help="At most so many passes.")] = 30,
     fine_tune: Annotated[
         int, typer.Option(min=1, help="Passes with int8 rounding at the end.")
     ] = 5,

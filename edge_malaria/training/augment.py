@@ -8,25 +8,23 @@ its generator.
   channels (hue, saturation, gamma) and an offset is exposure and white balance; strong for a share
   of the cells, because other laboratories' slides are violet, slate or grey;
 - optics: blur, JPEG, sensor noise;
-- mask: eroded, with a hole where the centre is pale, with a piece of a neighbour left in, dilated
-  with background showing, or missing;
-- the cell itself: central pallor, and neutral dark specks of dirt, which are no parasites.
+- central pallor;
+- what surrounds the cell and what a segmenter leaves of it: see ``scenery``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_malaria.records import Image
+from edge_malaria.training.scenery import Scenery, brightest, cell_mask, set_in_scene
 
 Batch = NDArray[np.float32]
 
-# Re-encoded crops have a black background up to a few grey levels of coding noise.
-BLACK_LEVEL = 24
 _OPTICAL_DENSITY = -np.log(np.maximum(np.arange(256), 1) / 255.0).astype(np.float32)
 
 
@@ -42,11 +40,7 @@ class Augmentation:
         blur, jpeg, noise: probabilities.
         density_sigma: log-normal sigma of a strong cell's overall density.
         pallor: probability of a paler centre.
-        specks: probability of grey dirt.
-        mask_jitter: probability of an eroded mask.
-        hole: probability of a hole in the mask's middle.
-        fragment: probability of a piece of a neighbour on black background.
-        background: probability of visible background (dilated or missing mask).
+        scenery: masks, neighbours and dirt.
     """
 
     rotation_deg: float = 20.0
@@ -61,22 +55,7 @@ class Augmentation:
     noise: float = 0.3
     density_sigma: float = 0.45
     pallor: float = 0.25
-    specks: float = 0.08
-    mask_jitter: float = 0.2
-    hole: float = 0.05
-    fragment: float = 0.15
-    background: float = 0.2
-
-
-def cell_mask(image: Image) -> NDArray[np.uint8]:
-    """uint8 [S, S], 1 on the cell of an input with black background."""
-    return _brightest(image, np.uint8(BLACK_LEVEL)).view(np.uint8)
-
-
-def _brightest(images: Image, level: np.uint8) -> NDArray[np.bool_]:
-    """Where any channel is above ``level``; ``max(axis=-1)`` over three numbers is slow."""
-    pair = np.maximum(images[..., 0], images[..., 1])
-    return np.asarray(np.maximum(pair, images[..., 2]) > level)
+    scenery: Scenery = field(default_factory=Scenery)
 
 
 def augment(batch: Image, rng: np.random.Generator, strength: Augmentation) -> Batch:
@@ -92,8 +71,8 @@ def augment(batch: Image, rng: np.random.Generator, strength: Augmentation) -> B
     """
     moved = np.stack([_geometry(image, rng, strength) for image in batch])
     stained = _stain(moved, rng, strength)
-    masked = np.stack([_mask(stained, index, rng, strength) for index in range(len(stained))])
-    return np.stack([_optics(image, rng, strength) for image in masked]).astype(np.float32)
+    scenes = np.stack([set_in_scene(image, rng, strength.scenery) for image in stained])
+    return np.stack([_optics(image, rng, strength) for image in scenes]).astype(np.float32)
 
 
 def _geometry(image: Image, rng: np.random.Generator, strength: Augmentation) -> Image:
@@ -125,19 +104,9 @@ def _stain(batch: Image, rng: np.random.Generator, strength: Augmentation) -> Im
     changed = flat @ matrix.transpose(0, 2, 1).astype(np.float32)
     changed += offset[:, None, :].astype(np.float32)
     values = 255.0 * np.exp(-np.clip(changed, 0.0, 6.0))
-    on_cell = _brightest(batch, np.uint8(BLACK_LEVEL))
+    on_cell = brightest(batch)
     values *= on_cell.reshape(count, size * size, 1)
     return np.asarray(values.reshape(batch.shape), np.uint8)
-
-
-def _whole(image: NDArray[np.float32]) -> Image:
-    whole: Image = image.astype(np.uint8)
-    return whole
-
-
-def _disc(radius: int) -> NDArray[np.uint8]:
-    side = 2 * radius + 1
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
 
 
 def _pallor(
@@ -156,82 +125,6 @@ def _pallor(
     factor: NDArray[np.float32] = np.ones((count, size, size), np.float32)
     factor[pale] = 1.0 - depth[pale, None, None] * bump
     return factor
-
-
-def _mask(batch: Image, index: int, rng: np.random.Generator, strength: Augmentation) -> Image:
-    """One cell of the batch with dirt and another mask."""
-    image: Image = batch[index]
-    neighbour = batch[int(rng.integers(len(batch)))]
-    if rng.random() < strength.specks:
-        image = _with_specks(image, rng)
-    draw = rng.random()
-    if draw < strength.mask_jitter:
-        kept = cv2.erode(cell_mask(image), _disc(int(rng.integers(1, 4))))
-        return np.asarray(image * kept[:, :, None], np.uint8)
-    draw -= strength.mask_jitter
-    if draw < strength.hole:
-        return _with_hole(image, rng)
-    draw -= strength.hole
-    if draw < strength.fragment:
-        black: NDArray[np.float32] = np.zeros(image.shape, np.float32)
-        return _whole(_laid_over(_neighbour_on(black, neighbour, rng), image))
-    if draw - strength.fragment < strength.background:
-        return _with_background(image, neighbour, rng)
-    return image
-
-
-def _with_specks(image: Image, rng: np.random.Generator) -> Image:
-    size = image.shape[0]
-    dirt: NDArray[np.float32] = np.zeros((size, size), np.float32)
-    for _ in range(int(rng.integers(1, 5))):
-        place = rng.uniform(0.15, 0.85, 2) * size
-        axes = rng.uniform(0.6, 2.2, 2)
-        centre = (int(place[0] * 16), int(place[1] * 16))
-        radii = (int(axes[0] * 16), int(axes[1] * 16))
-        cv2.ellipse(dirt, centre, radii, 0.0, 0.0, 360.0, rng.uniform(0.5, 1.0), -1, 8, 4)
-    alpha = cv2.GaussianBlur(dirt, (3, 3), 0.7) * cell_mask(image)
-    grey = rng.uniform(5, 70)
-    mixed = image * (1.0 - alpha[:, :, None]) + grey * alpha[:, :, None]
-    return _whole(np.asarray(mixed, np.float32))
-
-
-def _with_hole(image: Image, rng: np.random.Generator) -> Image:
-    size = image.shape[0]
-    kept: NDArray[np.uint8] = np.ones((size, size), np.uint8)
-    centre = (size / 2 + rng.uniform(-0.12, 0.12, 2) * size).astype(int).tolist()
-    radii = rng.integers(1, 7, 2).tolist()
-    cv2.ellipse(kept, centre, radii, rng.uniform(0, 180), 0.0, 360.0, 0, -1)
-    return np.asarray(image * kept[:, :, None], np.uint8)
-
-
-def _neighbour_on(
-    scene: NDArray[np.float32], neighbour: Image, rng: np.random.Generator
-) -> NDArray[np.float32]:
-    size = neighbour.shape[0]
-    direction = rng.uniform(0.0, 2.0 * np.pi)
-    distance = rng.uniform(0.72, 1.0) * size
-    shift = np.array([[1, 0, distance * np.cos(direction)], [0, 1, distance * np.sin(direction)]])
-    return _laid_over(scene, np.asarray(cv2.warpAffine(neighbour, shift, (size, size))))
-
-
-def _with_background(image: Image, neighbour: Image, rng: np.random.Generator) -> Image:
-    """The cell on a light background, maybe with a neighbour, behind a loose mask or none."""
-    shade = np.clip(rng.uniform(165, 250) + rng.normal(0.0, 12.0, 3), 90, 255)
-    scene: NDArray[np.float32] = np.full(image.shape, shade, np.float32)
-    if rng.random() < 0.6:
-        scene = _neighbour_on(scene, neighbour, rng)
-    scene = _laid_over(scene, image)
-    if rng.random() < 0.5:
-        loose = cv2.dilate(cell_mask(image), _disc(int(rng.integers(1, 6))))
-        scene = scene * loose[:, :, None]
-    return _whole(scene)
-
-
-def _laid_over(scene: NDArray[np.float32], image: Image) -> NDArray[np.float32]:
-    mask = cell_mask(image)
-    edge = cv2.GaussianBlur(mask.astype(np.float32), (3, 3), 0.8) * mask
-    alpha = np.asarray(edge, np.float32)[:, :, None]
-    return np.asarray(scene * (1.0 - alpha) + image * alpha, np.float32)
 
 
 def _optics(image: Image, rng: np.random.Generator, strength: Augmentation) -> Image:

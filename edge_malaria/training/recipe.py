@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +78,12 @@ class Examples:
 
 def versions() -> dict[str, str]:
     """What the result depends on besides the code."""
-    import tensorflow as tf
-
+    backend = keras.backend.backend()
     return {
         "edge_malaria": __version__,
         "python": platform.python_version(),
         "keras": str(keras.__version__),
-        "tensorflow": str(tf.__version__),
+        backend: str(import_module(backend).__version__),
         "numpy": np.__version__,
         "machine": platform.machine(),
     }

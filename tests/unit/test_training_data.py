@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 from edge_malaria.dataset import Dataset, open_dataset
 from edge_malaria.errors import DatasetError, ImageError
 from edge_malaria.files import encode_image
-from edge_malaria.training.augment import BLACK_LEVEL, Augmentation, augment
+from edge_malaria.training.augment import Augmentation, augment
 from edge_malaria.training.cells import RENDERINGS, fitting_rows, load_renderings, render
 from edge_malaria.training.feed import batches
 from edge_malaria.training.recipe import Examples, Recipe
+from edge_malaria.training.scenery import BLACK_LEVEL, Scenery, set_in_scene
 
 
 def cell(seed: int, parasitized: bool, side: int = 60) -> np.ndarray:
@@ -127,28 +129,50 @@ def test_augmentation_is_deterministic_and_stays_in_range(seed: int) -> None:
     assert np.array_equal(first, np.rint(first))
 
 
+BARE = Scenery(specks=0, overlap=0, mask_jitter=0, hole=0, fragment=0, background=0, cut=0)
+SHARP = Augmentation(blur=0, jpeg=0, noise=0, scenery=BARE)
+
+
 def test_stain_shifts_leave_the_background_black() -> None:
-    quiet = Augmentation(
-        blur=0, jpeg=0, noise=0, mask_jitter=0, hole=0, fragment=0, background=0, specks=0
-    )
-    changed = augment(BATCH, np.random.default_rng(3), quiet)
+    changed = augment(BATCH, np.random.default_rng(3), SHARP)
     corners = changed[:, [0, 0, -1, -1], [0, -1, 0, -1]]
     assert corners.max() == 0.0
     inside = changed[:, 20:28, 20:28]
     assert np.abs(inside - BATCH[:, 20:28, 20:28]).mean() > 3.0
 
 
-def test_masks_erode_and_backgrounds_show() -> None:
-    off = {"blur": 0.0, "jpeg": 0.0, "noise": 0.0, "specks": 0.0, "hole": 0.0, "fragment": 0.0}
-    covered = (BATCH.max(axis=3) > BLACK_LEVEL).mean()
-    eroded = augment(
-        BATCH, np.random.default_rng(0), Augmentation(**off, mask_jitter=1.0, background=0.0)
+def _covered(**scenery: float) -> float:
+    strength = replace(SHARP, scenery=replace(BARE, **scenery))
+    return float(
+        (augment(BATCH, np.random.default_rng(0), strength).max(axis=3) > BLACK_LEVEL).mean()
     )
-    opened = augment(
-        BATCH, np.random.default_rng(0), Augmentation(**off, mask_jitter=0.0, background=1.0)
-    )
-    assert (eroded.max(axis=3) > BLACK_LEVEL).mean() < covered - 0.03
-    assert (opened.max(axis=3) > BLACK_LEVEL).mean() > covered + 0.03
+
+
+def test_masks_erode_get_holes_and_let_the_background_in() -> None:
+    plain = _covered()
+    assert _covered(mask_jitter=1.0) < plain - 0.03
+    assert _covered(hole=1.0) < plain - 0.002
+    assert _covered(background=1.0) > plain + 0.03
+    assert _covered(fragment=1.0) > plain + 0.005
+
+
+def test_a_cut_leaves_straight_edges_and_a_tight_box() -> None:
+    strength = replace(SHARP, shift_px=0.0, scenery=replace(BARE, cut=1.0))
+    changed = augment(BATCH, np.random.default_rng(0), strength)
+    seen = changed.max(axis=3) > BLACK_LEVEL
+    assert seen.any(axis=1)[:, 1:-1].all()
+    assert seen.any(axis=2)[:, 1:-1].all()
+
+
+def test_an_overlapping_neighbour_only_darkens() -> None:
+    strength = replace(BARE, overlap=1.0)
+    rng = np.random.default_rng(1)
+    darker = 0
+    for image in BATCH:
+        scene = set_in_scene(image, rng, strength)
+        assert (scene <= image).all()
+        darker += int((scene < image).any())
+    assert darker >= len(BATCH) // 2
 
 
 def test_batches_depend_on_seed_and_epoch_only() -> None:
