@@ -227,10 +227,10 @@ class SlideStatistics:
     def __init__(self, fit: FalsePositiveFit, rules: VerdictRules | None = None) -> None:
         self.fit = fit
         self.rules = rules or VerdictRules()
-        self.eps: RateSpread = fit.false_positives.spread().thinned(64)
+        self.eps: RateSpread = fit.false_positives.spread().thinned(40)
         self.eps_inflated = self.eps.scaled(self.rules.inflation)
         misses = fit.misses or RateFit(ASSUMED_SENSITIVITY[1], ASSUMED_SENSITIVITY[0], 0, 0)
-        self.sensitivity: RateSpread = misses.spread().thinned(16).complement()
+        self.sensitivity: RateSpread = misses.spread().thinned(8).complement()
         self._counts_needed: dict[int, int | None] = {}
 
     def _mixed(self, tail: Any, k: float, n: int, p: float, eps: RateSpread) -> float:
