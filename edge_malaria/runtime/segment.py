@@ -64,13 +64,14 @@ class Candidate:
 
 def box_iou(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
     """Pairwise intersection over union of boxes [N, 4] and [M, 4] -> float64 [N, M], 0-1."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    inter = np.prod(np.clip(high - low, 0, None), axis=2)
-    area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    other = np.prod(others[:, 2:] - others[:, :2], axis=1)
-    union = area[:, None] + other[None, :] - inter
-    return np.asarray(inter / np.maximum(union, 1e-9), np.float64)
+    # Column by column: several times faster than reducing over the last axis.
+    left, top, right, bottom = (boxes[:, None, k] for k in range(4))
+    wide = np.minimum(right, others[:, 2]) - np.maximum(left, others[:, 0])
+    tall = np.minimum(bottom, others[:, 3]) - np.maximum(top, others[:, 1])
+    inter = np.maximum(wide, 0.0) * np.maximum(tall, 0.0)
+    area = (right - left) * (bottom - top)
+    other = (others[:, 2] - others[:, 0]) * (others[:, 3] - others[:, 1])
+    return np.asarray(inter / np.maximum(area + other - inter, 1e-9), np.float64)
 
 
 def keep_distinct(
@@ -111,23 +112,18 @@ def _place(candidate: Candidate, height: int, width: int) -> _Placed | None:
     r0, r1 = round((y0 - top) / tall * rows), round((y1 - top) / tall * rows)
     c0, c1 = round((x0 - left) / wide * columns), round((x1 - left) / wide * columns)
     part = candidate.mask[max(0, r0) : max(r1, r0 + 1), max(0, c0) : max(c1, c0 + 1)]
-    if part.size == 0 or not part.any():
+    if part.size == 0:
         return None
-    grey = cv2.resize(part.astype(np.uint8) * 255, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
+    grows = part.shape[0] < y1 - y0 or part.shape[1] < x1 - x0
+    how = cv2.INTER_LINEAR_EXACT if grows else cv2.INTER_AREA
+    grey = cv2.resize(part.astype(np.uint8) * 255, (x1 - x0, y1 - y0), interpolation=how)
     mask = grey >= 128
-    if part.shape[0] < y1 - y0 or part.shape[1] < x1 - x0:
-        grey = cv2.resize(
-            part.astype(np.uint8) * 255, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR_EXACT
-        )
-        mask = grey >= 128
-    rows_on, columns_on = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if rows_on.size == 0:
+    xa, ya, wide_px, tall_px = cv2.boundingRect(mask.view(np.uint8))
+    if wide_px == 0:
         return None
-    ya, yb = int(rows_on[0]), int(rows_on[-1]) + 1
-    xa, xb = int(columns_on[0]), int(columns_on[-1]) + 1
     return _Placed(
-        (x0 + xa, y0 + ya, x0 + xb, y0 + yb),
-        np.ascontiguousarray(mask[ya:yb, xa:xb]),
+        (x0 + xa, y0 + ya, x0 + xa + wide_px, y0 + ya + tall_px),
+        np.ascontiguousarray(mask[ya : ya + tall_px, xa : xa + wide_px]),
         candidate.kind,
         candidate.score,
     )

@@ -37,10 +37,16 @@ MOST_CORRECTIONS = 2
 # A field of more pixels than this at the network's scale holds cells too small to tell.
 MAX_NETWORK_PIXELS = 1600 * 1600
 
-# A mask ends within this many half-sides of its box.
+# A mask ends within this many half-sides of its box: the network knows a cell's four edges better
+# than the cover map does, but between them cells are squarer than ellipses.
 BOX_MARGIN = 1.03
 
+# Points of a mask a side, before it is stretched over its box; their places in half-sides.
+GRID = 24
+_UNIT = ((np.arange(GRID) + 0.5) / GRID * 2 - 1) * BOX_MARGIN
+
 CHANNEL_KINDS: tuple[CellKind, ...] = ("red-cell", "white-cell", "platelet")
+PLATELET = 2
 CHANNEL_COVER = 3
 CHANNEL_EDGES = slice(4, 8)
 CHANNELS = 8
@@ -68,14 +74,13 @@ class _Look:
     """One run of the network.
 
     Attributes:
-        peaks, answer: what it said, in network and in output pixels.
+        answer: what it said, float32 [h, w, 8].
         factor: network pixels a pixel of the decoded image.
         seen_px: median red-cell size in network pixels; None for fewer than three.
         trust: share of the field that red cells of about nominal size take, each weighted by how
             far its score lies above one half: off its scale the network is hardly ever sure.
     """
 
-    peaks: _Peaks
     answer: FloatMap
     factor: float
     seen_px: float | None
@@ -95,6 +100,15 @@ def _sigmoid(value: FloatMap) -> FloatMap:
     return np.asarray(1.0 / (1.0 + np.exp(-value)), np.float32)
 
 
+def _middles(
+    logit: FloatMap, floor: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Local maxima above a probability: rows, columns, probabilities, each [N]."""
+    around = cv2.dilate(logit, np.ones((3, 3), np.uint8))
+    y, x = np.nonzero((logit >= around) & (logit > np.log(floor / (1 - floor))))
+    return y, x, _sigmoid(logit[y, x]).astype(np.float64)
+
+
 def read_peaks(answer: FloatMap, settings: FinderSettings) -> _Peaks:
     """The network's answer [h, w, 8] -> middles above their thresholds, surest boxes only."""
     height, width = answer.shape[:2]
@@ -102,25 +116,19 @@ def read_peaks(answer: FloatMap, settings: FinderSettings) -> _Peaks:
     kinds, scores, boxes = [], [], []
     for kind, floor in enumerate(least):
         logit = np.ascontiguousarray(answer[:, :, kind])
-        around = cv2.dilate(logit, np.ones((3, 3), np.uint8))
-        peak = (logit >= around) & (logit > np.log(floor / (1 - floor)))
-        y, x = np.nonzero(peak)
+        y, x, score = _middles(logit, floor)
         edges = np.maximum(answer[y, x, CHANNEL_EDGES].astype(np.float64), 0.75)
-        if kind == 2:
-            edges = _platelet_edges(answer[:, :, kind], y, x)
-        cx, cy = x + 0.5, y + 0.5
-        found = np.stack(
-            [cx - edges[:, 0], cy - edges[:, 1], cx + edges[:, 2], cy + edges[:, 3]], 1
-        )
-        score = _sigmoid(logit[y, x]).astype(np.float64)
+        if kind == PLATELET:
+            edges = _platelet_edges(logit, y, x)
+        corner = np.stack([x + 0.5, y + 0.5, x + 0.5, y + 0.5], 1)
+        found = corner + edges * np.array([-1, -1, 1, 1])
         kept = keep_distinct(found, score, settings.distinct_iou)
         kinds += [kind] * len(kept)
         scores.append(score[kept])
         boxes.append(found[kept])
-    stacked = np.concatenate(boxes) * STRIDE_PX
-    # Resampling answers half a pixel off at the field's edge; keep boxes on the network's field.
     limit = np.array([width, height, width, height]) * STRIDE_PX
-    return _Peaks(np.array(kinds), np.concatenate(scores), np.clip(stacked, 0, limit))
+    stacked = np.clip(np.concatenate(boxes) * STRIDE_PX, 0, limit)
+    return _Peaks(np.array(kinds, np.int64), np.concatenate(scores), stacked)
 
 
 def _platelet_edges(
@@ -181,14 +189,20 @@ class LearnedFinder:
         return self._cells(image, self._look(image, NOMINAL_DIAMETER_PX / diameter_px))
 
     def _cells(self, image: Image, look: _Look) -> list[Cell]:
-        peaks = drop_red_in_white(look.peaks)
+        peaks = drop_red_in_white(read_peaks(look.answer, self.settings))
         reach = self.settings.reach
         return cells_of(candidates(peaks, look.answer, look.factor, reach), image.shape)
 
     def _best_look(self, image: Image) -> _Look:
         """Finds the scale: sure answers of nominal size, on as much of the field as possible."""
         longest = max(image.shape[:2])
-        best = max((self._look(image, side / longest) for side in LOOK_SIDES_PX), key=_trust)
+        first = min(4.0, LOOK_SIDES_PX[0] / longest)
+        small = shrink(image, first)
+        looks = [self._see(small, first)]
+        for side in LOOK_SIDES_PX[1:]:
+            part = side / LOOK_SIDES_PX[0]
+            looks.append(self._see(shrink(small, part), first * part))
+        best = max(looks, key=_trust)
         if longest > 2 * LOOK_SIDES_PX[0] and not (best.trust >= LEAST_TRUST):
             # Very small cells in a very large picture show at a finer look only.
             best = max(best, self._look(image, 2 * LOOK_SIDES_PX[0] / longest), key=_trust)
@@ -208,21 +222,23 @@ class LearnedFinder:
         """Runs the network at ``factor`` of the field's resolution."""
         area = image.shape[0] * image.shape[1] * factor**2
         factor = float(np.clip(factor * min(1.0, np.sqrt(MAX_NETWORK_PIXELS / area)), 1e-3, 4.0))
-        small = shrink(image, factor)
+        return self._see(shrink(image, factor), factor)
+
+    def _see(self, small: Image, factor: float) -> _Look:
+        """Runs the network on a field that was shrunk by ``factor``."""
         height, width = small.shape[:2]
         down, right = -height % SIDE_MULTIPLE_PX, -width % SIDE_MULTIPLE_PX
         padded = cv2.copyMakeBorder(small, 0, down, 0, right, cv2.BORDER_REFLECT_101)
         answer = self.engine.run(np.asarray(padded, np.uint8)[None])[0]
         answer = answer[: -(-height // STRIDE_PX), : -(-width // STRIDE_PX)]
-        peaks = read_peaks(answer, self.settings)
-        red = (peaks.kinds == 0) & (peaks.scores > 0.5)
-        sizes = np.sqrt(np.prod(peaks.boxes[red, 2:] - peaks.boxes[red, :2], axis=1))
+        y, x, score = _middles(np.ascontiguousarray(answer[:, :, 0]), 0.5)
+        edges = np.maximum(answer[y, x, CHANNEL_EDGES], 0.0) * STRIDE_PX
+        sizes = np.sqrt((edges[:, 0] + edges[:, 2]) * (edges[:, 1] + edges[:, 3]))
         fits = (sizes > 0.5 * NOMINAL_DIAMETER_PX) & (sizes < 2 * NOMINAL_DIAMETER_PX)
         if fits.sum() < 3:
-            return _Look(peaks, answer, factor, None, 0.0)
-        sure = peaks.scores[red][fits] - 0.5
-        trust = float((sure * sizes[fits] ** 2).sum()) / (height * width)
-        return _Look(peaks, answer, factor, float(np.median(sizes[fits])), trust)
+            return _Look(answer, factor, None, 0.0)
+        trust = float(((score[fits] - 0.5) * sizes[fits] ** 2).sum()) / (height * width)
+        return _Look(answer, factor, float(np.median(sizes[fits])), trust)
 
 
 def _trust(look: _Look) -> float:
@@ -232,55 +248,54 @@ def _trust(look: _Look) -> float:
 def candidates(peaks: _Peaks, answer: FloatMap, factor: float, reach: float) -> list[Candidate]:
     """Boxes and masks in pixels of the decoded image from an answer at ``factor`` of it.
 
-    A pixel is a cell's if the cover map holds it (or it lies in the inner half of the ellipse)
-    and it lies in the cell's own ellipse, or just outside of it and in nobody else's.
+    A point is a cell's if the cover map holds it (or it lies in the inner part of the ellipse) and
+    it lies in the cell's own ellipse, or just outside of it and in nobody else's.
     """
     cover = np.ascontiguousarray(answer[:, :, CHANNEL_COVER])
-    fine = 2
-    grown = cv2.resize(cover, None, fx=fine, fy=fine, interpolation=cv2.INTER_LINEAR)
-    covered = grown > 0.0
-    per_px = fine / STRIDE_PX
-    boxes = peaks.boxes * per_px
-    best = np.full(grown.shape, np.inf, np.float32)
-    looks = []
-    for box, kind in zip(boxes, peaks.kinds, strict=True):
-        view, far = _ellipse(box, grown.shape, reach if kind < 2 else 1.0)
-        looks.append((view, far))
-        if kind < 2:
-            np.minimum(best[view], far, out=best[view])
+    cell = peaks.kinds < PLATELET
+    middle = (peaks.boxes[:, :2] + peaks.boxes[:, 2:]) / 2
+    radius = np.maximum((peaks.boxes[:, 2:] - peaks.boxes[:, :2]) / 2, 0.5)
+    apart = np.abs(middle[:, None] - middle[None]) - radius[:, None] - radius[None]
+    beside = (apart < 0.1 * NOMINAL_DIAMETER_PX).all(2) & cell[None, :]
+    np.fill_diagonal(beside, False)
+    far = _UNIT[:, None] ** 2 + _UNIT[None, :] ** 2
     found = []
-    for (view, far), kind, score in zip(looks, peaks.kinds, peaks.scores, strict=True):
-        if far.size == 0:
-            continue
-        if kind < 2:
-            own = (far <= 1.0) | (far <= best[view])
-            mask = own & (far <= reach) & (covered[view] | (far < 0.6))
-        else:
-            mask = far <= 1.0
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        if rows.size == 0:
-            continue
-        a, b, c, d = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-        y, x = view[0].start, view[1].start
-        scale = per_px * factor
-        box = ((x + c) / scale, (y + a) / scale, (x + d) / scale, (y + b) / scale)
-        found.append(Candidate(box, mask[a:b, c:d], CHANNEL_KINDS[kind], float(score)))
+    for index in range(len(peaks.kinds)):
+        centre, half = middle[index], radius[index]
+        mask = far <= 1.0
+        if cell[index]:
+            others = np.flatnonzero(beside[index])
+            nearest = _nearest(centre, half, middle[others], radius[others])
+            own = mask | (far <= nearest)
+            mask = own & (far <= reach**2) & ((_sampled(cover, centre, half) > 0) | (far < 0.4))
+        edge = half * BOX_MARGIN
+        x0, y0, x1, y1 = (float(v) / factor for v in (*(centre - edge), *(centre + edge)))
+        kind = CHANNEL_KINDS[peaks.kinds[index]]
+        found.append(Candidate((x0, y0, x1, y1), mask, kind, float(peaks.scores[index])))
     return found
 
 
-def _ellipse(
-    box: NDArray[np.float64], shape: tuple[int, ...], reach: float
-) -> tuple[tuple[slice, slice], FloatMap]:
-    """A window around a box and, in it, the distance from its middle in radii: float32 [h, w].
+def _nearest(
+    centre: NDArray[np.float64],
+    half: NDArray[np.float64],
+    others: NDArray[np.float64],
+    radii: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Squared distance, in their radii, of a cell's grid points from the nearest other cell."""
+    if not len(others):
+        return np.full((GRID, GRID), np.inf)
+    x = ((centre[0] + half[0] * _UNIT - others[:, :1]) / radii[:, :1]) ** 2
+    y = ((centre[1] + half[1] * _UNIT - others[:, 1:]) / radii[:, 1:]) ** 2
+    return np.asarray((y[:, :, None] + x[:, None, :]).min(0), np.float64)
 
-    The window ends soon after the box, whose edges the network knows better than the cover map
-    does; between the axes the mask may go further out, as cells are squarer than ellipses.
-    """
-    cx, cy = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    rx, ry = max(0.5, (box[2] - box[0]) / 2), max(0.5, (box[3] - box[1]) / 2)
-    wide, tall = BOX_MARGIN * rx, BOX_MARGIN * ry
-    x0, x1 = max(0, round(cx - wide)), min(shape[1], round(cx + wide))
-    y0, y1 = max(0, round(cy - tall)), min(shape[0], round(cy + tall))
-    x = ((np.arange(x0, x1) + 0.5 - cx) / rx) ** 2
-    y = ((np.arange(y0, y1) + 0.5 - cy) / ry) ** 2
-    return (slice(y0, y1), slice(x0, x1)), np.sqrt(y[:, None] + x[None, :]).astype(np.float32)
+
+def _sampled(
+    cover: FloatMap, centre: NDArray[np.float64], half: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """The cover map at a cell's grid points, float32 [GRID, GRID]."""
+    step = half * (2 * BOX_MARGIN / GRID) / STRIDE_PX
+    start = (centre + half * _UNIT[0]) / STRIDE_PX - 0.5
+    matrix = np.array([[step[0], 0, start[0]], [0, step[1], start[1]]])
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    there = cv2.warpAffine(cover, matrix, (GRID, GRID), flags=how, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(there, np.float32)

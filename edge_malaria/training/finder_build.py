@@ -21,7 +21,7 @@ from edge_malaria.training.fold import fold
 
 DRAWN_FIELDS = 60
 FIRST = FinderPlan(steps=6000, peak_rate=4e-3, seed=1)
-SECOND = FinderPlan(steps=1500, peak_rate=2e-3, real_share=0.5, seed=7)
+SECOND = FinderPlan(steps=1800, peak_rate=2e-3, real_share=0.5, seed=7)
 
 
 def second_source(source: TileSource, network: Any) -> TileSource:

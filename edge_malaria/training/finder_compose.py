@@ -35,14 +35,15 @@ def compose(rng: np.random.Generator, patches: Sequence[FloatArray], size_px: in
             draw_white_cell(scene, float(x), float(y))
     spread = float(rng.uniform(0.02, 0.16))
     hollow = float(rng.choice([0.12, 0.3, 0.9], p=[0.4, 0.4, 0.2]))
-    ovals = float(rng.choice([0.03, 0.12, 0.3], p=[0.5, 0.35, 0.15]))
+    ovals = float(rng.choice([0.03, 0.12, 0.3, 0.8], p=[0.35, 0.3, 0.15, 0.2]))
     stain = STAINS[rng.integers(len(STAINS))] * np.exp(rng.normal(size=3) * 0.2)
     stain = stain * np.exp(rng.normal() * 0.4)
     fresh = rng.permutation(len(patches))
     for index, (x, y) in enumerate(centres):
         patch = _restained(rng, patches[int(fresh[index % len(fresh)])], stain, hollow)
         size = diameter * float(np.clip(np.exp(rng.normal() * spread), 0.6, 1.6))
-        ratio = float(np.exp(abs(rng.normal()) * ovals / 2))
+        # The square root of long to short side: up to 2.7 in elliptocytosis.
+        ratio = min(float(np.exp(abs(rng.normal()) * ovals / 2)), 1.65)
         scene.lay(patch, x, y, size * ratio, size / ratio)
     for _ in range(int(rng.integers(0, 8)) if rng.random() < 0.5 else 0):
         draw_platelet(scene, *rng.uniform(0, size_px, 2))

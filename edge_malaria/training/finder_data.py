@@ -49,6 +49,7 @@ class TruthField:
         cover: uint8 [H, W], as in ``Tile``.
         complete: bool [H, W], as in ``Tile``.
         diameter_px: of a typical red cell.
+        boxed: False where the boxes are guesses around annotated points.
     """
 
     image: Image
@@ -58,6 +59,7 @@ class TruthField:
     cover: NDArray[np.uint8]
     complete: NDArray[np.bool_]
     diameter_px: float
+    boxed: bool = True
 
 
 def fit_files(fields: Path, name: str) -> list[Path]:
@@ -157,7 +159,7 @@ def pointed_field(path: Path, rows: Sequence[dict[str, str]]) -> TruthField | No
     complete = _inside(found, image.shape, 1.1) | (cover == 0)
     count = len(found)
     kinds, known = np.full(count, RED, np.int64), np.ones(count, np.bool_)
-    return TruthField(image, found, kinds, known, cover, complete, diameter)
+    return TruthField(image, found, kinds, known, cover, complete, diameter, boxed=False)
 
 
 def _at_most(field: TruthField, diameter_px: float) -> TruthField:
@@ -175,6 +177,7 @@ def _at_most(field: TruthField, diameter_px: float) -> TruthField:
         np.asarray(cover, np.uint8),
         np.asarray(complete > 0, np.bool_),
         field.diameter_px * factor,
+        field.boxed,
     )
 
 

@@ -73,15 +73,15 @@ def finder_calibration_inputs(count: int = 64) -> Image:
     for number in range(count):
         rng = np.random.default_rng(FIRST_CALIBRATION_SEED + number)
         zoom = float(rng.uniform(0.7, 1.4))
-        side = 2 * CALIBRATION_PX + 2
+        side = 4 * CALIBRATION_PX + 8
         image, _ = draw_field(
             FIRST_CALIBRATION_SEED + number,
             width_px=side,
             height_px=side,
-            cell_diameter_px=2 * NOMINAL_DIAMETER_PX * zoom,
+            cell_diameter_px=4 * NOMINAL_DIAMETER_PX * zoom,
             density=float(rng.uniform(0.05, 0.6)),
             overlap=float(rng.uniform(0.0, 0.5)),
             light=float(rng.uniform(0.7, 1.1)),
         )
-        tiles[number] = shrink(image, 0.5)[:CALIBRATION_PX, :CALIBRATION_PX]
+        tiles[number] = shrink(image, 0.25)[:CALIBRATION_PX, :CALIBRATION_PX]
     return tiles

@@ -1,7 +1,8 @@
 """Fills in what annotators left out: a first network boxes the unnamed cells of the fit fields.
 
-bccd leaves cells without a box and chula gives points only. A second round of fitting learns from
-the first network's sure boxes there; what neither names stays out of the loss.
+bccd leaves cells without a box. A second round of fitting learns from the first network's sure
+boxes there; what neither names stays out of the loss. Fields with points only (chula) are left as
+they are: among their odd shapes a first network takes one long cell for two.
 """
 
 from __future__ import annotations
@@ -69,4 +70,4 @@ def _filled_in(field: TruthField, finder: LearnedFinder) -> TruthField:
 def relabelled(fields: list[TruthField], network: Any) -> list[TruthField]:
     """The fields with the network's sure cells where the truth is incomplete."""
     finder = LearnedFinder(KerasFinderEngine(network))
-    return [f if f.complete.all() else _filled_in(f, finder) for f in fields]
+    return [_filled_in(f, finder) if f.boxed and not f.complete.all() else f for f in fields]

@@ -101,14 +101,16 @@ def test_an_empty_answer_has_no_peaks():
 
 def test_drawn_training_fields_decode_to_their_truth():
     rng = np.random.default_rng(3)
-    for field in drawn_fields(2):
+    seen = 0
+    for field in drawn_fields(3):
         shown = real_tile(rng, field, SIDE)
         inside = (shown.boxes[:, :2] > 2).all(1) & (shown.boxes[:, 2:] < SIDE - 2).all(1)
         truth = shown.boxes[inside & (shown.kinds == RED) & shown.known].astype(float)
         cells = [c for c in decoded(shown) if c.kind == "red-cell"]
         found = np.array([c.box for c in cells], float).reshape(-1, 4)
-        assert len(truth) > 3
-        assert (box_iou(truth, found).max(1) >= 0.5).mean() >= 0.9
+        seen += len(truth)
+        assert len(truth) == 0 or (box_iou(truth, found).max(1) >= 0.5).mean() >= 0.9
+    assert seen > 20
 
 
 def test_a_classifier_is_refused_as_a_finder():
