@@ -23,6 +23,7 @@ from edge_malaria.records import Image
 from edge_malaria.training.checkpoint import State, read_checkpoint, write_checkpoint
 from edge_malaria.training.feed import batches
 from edge_malaria.training.recipe import Examples, Floats, Recipe
+from edge_malaria.training.step import compiled_step
 
 
 def predict(model: Any, inputs: Image, batch: int = 512) -> Floats:
@@ -62,7 +63,7 @@ class Trainer:
         )
         self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         self.optimizer.build(model.trainable_variables)
-        self._step = _compiled_step(self.model, self.average, self.optimizer, recipe)
+        self._step = compiled_step(self.model, self.average, self.optimizer, recipe)
 
     def run_epoch(self, examples: Examples, epoch: int) -> float:
         """One pass; returns the mean loss."""
@@ -97,31 +98,6 @@ class Trainer:
         self.average.set_weights(state.averaged)
         for variable, value in zip(self.optimizer.variables, state.optimizer, strict=True):
             variable.assign(value)
-
-
-def _compiled_step(model: Any, average: Any, optimizer: Any, recipe: Recipe) -> Callable[..., Any]:
-    import tensorflow as tf
-
-    variables = model.trainable_variables
-    pairs = list(zip(average.variables, model.variables, strict=True))
-    smoothing = recipe.label_smoothing
-
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def step(cells: Any, targets: Any, bootstrap: Any, keep: Any) -> Any:
-        if recipe.bootstrap > 0:
-            opinion = tf.sigmoid(average(cells, training=False))
-            targets = (1.0 - bootstrap) * targets + bootstrap * tf.stop_gradient(opinion)
-        targets = targets * (1.0 - smoothing) + 0.5 * smoothing
-        with tf.GradientTape() as tape:
-            logits = model(cells, training=True)
-            losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
-            loss = tf.reduce_mean(losses)
-        optimizer.apply(tape.gradient(loss, variables), variables)
-        for slow, fast in pairs:
-            slow.assign(keep * slow + (1.0 - keep) * fast)
-        return loss
-
-    return step  # type: ignore[no-any-return]
 
 
 def fit(
