@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from edge_malaria.bundle import TensorSpec
 from edge_malaria.records import Image
 from edge_malaria.runtime.segment import box_iou
-from edge_malaria.runtime.segment_learned import CHANNELS, LearnedFinder
+from edge_malaria.runtime.segment_learned import LearnedFinder
+from edge_malaria.runtime.segment_peaks import CHANNELS
 from edge_malaria.training.finder_data import TruthField
 from edge_malaria.training.finder_scenes import RED
 

@@ -9,9 +9,9 @@ from edge_malaria.errors import ModelShapeError
 from edge_malaria.runtime.engines import FakeEngine
 from edge_malaria.runtime.segment import box_iou, cells_of, default_finder
 from edge_malaria.runtime.segment_classical import ClassicalFinder
-from edge_malaria.runtime.segment_learned import (
+from edge_malaria.runtime.segment_learned import LearnedFinder
+from edge_malaria.runtime.segment_peaks import (
     FinderSettings,
-    LearnedFinder,
     candidates,
     drop_red_in_white,
     read_peaks,
