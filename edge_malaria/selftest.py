@@ -14,8 +14,9 @@ from edge_malaria.runtime.engines import installed_engines, open_engine
 
 # Float outputs of other processors differ by the order of their sums; a logit is of order 1-10.
 MAX_FLOAT_DIFF = 1e-3
-# Integer engines agree bit for bit with themselves; two steps allow for another engine version.
-MAX_INTEGER_STEPS = 2
+# Integer engines agree bit for bit with themselves; TFLite's built-in kernels, which 32-bit ARM
+# runs, are up to three steps off XNNPACK's.
+MAX_INTEGER_STEPS = 4
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def sqnr_db(reference: NDArray[Any], candidate: NDArray[Any]) -> float:
     """
     signal = reference.astype(np.float64)
     noise = float(np.mean((candidate.astype(np.float64) - signal) ** 2))
-    if math.isnan(noise) or not np.isfinite(signal).all():
+    if not (np.isfinite(noise) and np.isfinite(signal).all()):
         return math.nan
     if noise == 0.0:
         return math.inf

@@ -33,17 +33,19 @@ class Limits:
     sqnr_db: float
     label_agreement: float
     near_agreement: float
-    golden_lsb: int = 2
+    golden_lsb: int = 4
     golden_logit: float = 1e-3
 
 
 # float32 engines differ by rounding alone. float16 keeps 11 bits of every weight. The integer
-# variants were chosen from honest exports of five differently seeded trainings (benchmarks/
-# parity_false_alarms.py): each passes with a margin of at least a factor of two in the error.
+# limits leave honest exports at least a factor of two in the error: 24 dB and more were seen on
+# drawn cells, against 18 (benchmarks/parity_false_alarms.py retrains with five seeds).
+# Golden outputs: another processor's kernels may round otherwise. TFLite's built-in ones, which
+# 32-bit ARM runs, are up to 3 steps off XNNPACK's; dynamic files up to 0.08 of a logit.
 LIMITS: Mapping[str, Limits] = {
     "float32": Limits(1e-4, 60.0, 0.999, 0.998),
     "float16": Limits(2e-2, 40.0, 0.995, 0.99),
-    "dynamic": Limits(0.35, 18.0, 0.98, 0.85),
+    "dynamic": Limits(0.35, 18.0, 0.98, 0.85, golden_logit=0.25),
     "int8": Limits(0.35, 18.0, 0.98, 0.85),
     "int8-mixed": Limits(0.35, 18.0, 0.98, 0.85),
 }

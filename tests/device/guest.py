@@ -1,0 +1,44 @@
+"""Runs inside an ARM root file system: every model file on the golden cells and crops.
+
+Usage: python guest.py BUNDLE OUT.npz [CELLS]
+
+Uses the package's own decoding, preprocessing and engines; asserts nothing. What it writes is
+compared bit for bit with the same script's output on the host.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from edge_malaria.bundle import read_bundle
+from edge_malaria.golden import read_goldens
+from edge_malaria.preprocess import network_inputs
+from edge_malaria.runtime.engines import installed_engines, open_engine
+
+
+def main(bundle_path: str, out: str, cells: int) -> None:
+    """Writes ``<engine>.<variant>`` and ``crop.<engine>.<variant>`` raw outputs, ``inputs``."""
+    bundle = read_bundle(Path(bundle_path))
+    goldens = read_goldens(bundle.contents)
+    crops = [crop.decoded() for crop in goldens.cells.crops]
+    size_px = bundle.classifier.size_px
+    inputs = network_inputs([c for c, _ in crops], size_px, [m for _, m in crops])
+    # Evenly spread, so that cells near the threshold are among them.
+    chosen = goldens.cells.inputs[:: max(1, len(goldens.cells.inputs) // cells)]
+    found = {"inputs": inputs, "machine": np.array(platform.machine())}
+    for variant, files in bundle.classifier.variants.items():
+        for name, spec in files.items():
+            if name in installed_engines():
+                engine = open_engine(bundle.read(spec.file), name)
+                found[f"{name}.{variant}"] = engine.run_raw(chosen)
+                found[f"crop.{name}.{variant}"] = engine.run_raw(inputs)
+    np.savez(out, **found)
+    print(f"{platform.machine()}: {len(chosen)} cells, {sorted(found)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 1024)

@@ -1,0 +1,38 @@
+"""Runs inside an ARM root: the int8 files on every cell of one split, from the encoded pictures.
+
+Usage: python guest_dataset.py BUNDLE DATASET SPLIT OUT.npz
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sys
+
+import numpy as np
+
+from edge_malaria.bundle import read_bundle
+from edge_malaria.dataset import open_dataset
+from edge_malaria.preprocess import network_input
+from edge_malaria.runtime.engines import installed_engines, open_engine
+
+
+def main(bundle_path: str, dataset_path: str, split: str, out: str) -> None:
+    """Writes ``<engine>.int8`` raw outputs [N] and the hash of all network inputs."""
+    bundle = read_bundle(bundle_path)
+    spec = bundle.classifier
+    chosen = open_dataset(dataset_path).select(split)
+    inputs = np.stack([network_input(chosen.read(row), spec.size_px) for row in chosen.rows])
+    found = {
+        "inputs_sha256": np.array(hashlib.sha256(inputs.tobytes()).hexdigest()),
+        "machine": np.array(platform.machine()),
+    }
+    for name in installed_engines():
+        if name in spec.variants["int8"]:
+            engine = open_engine(bundle.read(spec.file("int8", name).file), name)
+            found[f"{name}.int8"] = engine.run_raw(inputs).reshape(-1)
+    np.savez(out, **found)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:5])
