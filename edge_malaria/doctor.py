@@ -73,8 +73,6 @@ def examine() -> list[Finding]:
 
 def _python() -> Finding:
     detail = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
-    if sys.version_info < (3, 11):
-        return Finding("python", "problem", detail, "install Python 3.11 or newer")
     return Finding("python", "ok", detail)
 
 
