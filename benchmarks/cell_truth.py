@@ -116,12 +116,15 @@ def count_points(cells: list[Cell], rows: list[dict[str, str]]) -> Counter[str]:
 
 
 def count_masked(image: Image, cells: list[Cell], mask: NDArray[np.uint8]) -> Counter[str]:
-    """Counts of one thumbnail with masked parasites: more than half of each in a counted cell."""
-    counted = np.zeros(image.shape[:2], bool)
+    """Counts of one thumbnail with masked parasites: more than half of each in a counted cell.
+
+    A parasite in a cell that the border cuts is ignored like that cell, and told separately.
+    """
+    counted, cut = np.zeros((2, *image.shape[:2]), bool)
     for cell in cells:
-        if cell.kind == "red-cell" and cell.counted:
+        if cell.kind == "red-cell" and (cell.counted or cell.reason == "border"):
             x0, y0, x1, y1 = cell.box
-            counted[y0:y1, x0:x1] |= cell.mask
+            (counted if cell.counted else cut)[y0:y1, x0:x1] |= cell.mask
     number, parts, stats, _ = cv2.connectedComponentsWithStats((mask > 0).astype(np.uint8))
     count: Counter[str] = Counter()
     for part in range(1, number):
@@ -130,7 +133,11 @@ def count_masked(image: Image, cells: list[Cell], mask: NDArray[np.uint8]) -> Co
         # Specks of a lossy mask and the long line of one picture are no parasites.
         if area < 30 or w > 4 * h or not inside_field(box, image)[0]:
             continue
-        count.update(parasites=1, parasites_inside=int(counted[parts == part].mean() >= 0.5))
+        inside = counted[parts == part].mean() >= 0.5
+        if not inside and cut[parts == part].mean() >= 0.5:
+            count.update(parasites_in_cut_cells=1)
+            continue
+        count.update(parasites=1, parasites_inside=int(inside))
     count.update(found=len(red_boxes(cells)))
     return count
 

@@ -4,8 +4,8 @@
 
 PYTHON is an interpreter with PyPI's tflite-micro (``--pre``), best in an environment of its own.
 Without ``--data`` the bundle's drawn golden cells are the cells. Rounding 0 is held against
-TensorFlow Lite Micro, 1 against LiteRT with XNNPACK and against ONNX Runtime, 2 against LiteRT's
-reference kernels. The exit status is 1 where a compared bit differs.
+TensorFlow Lite Micro, 1 against LiteRT with XNNPACK (and against ONNX Runtime, for the record), 2
+against LiteRT's reference kernels. The exit status is 1 where a compared bit differs.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ import numpy as np
 
 from benchmarks import firmware_sweep as sweep
 from benchmarks.evidence_file import write_evidence
-from edge_malaria.bundle import Bundle, read_bundle
+from edge_malaria.bundle import OPERATING_POINTS, Bundle, read_bundle
 from edge_malaria.dataset import open_dataset
 from edge_malaria.preprocess import network_input
 from edge_malaria.records import Image
-from edge_malaria.runtime.engines import open_engine
+from edge_malaria.runtime.classify import probability
+from edge_malaria.runtime.engines import dequantize, open_engine
 
 ORACLE = Path(__file__).with_name("tflm_oracle.py")
 SEED = 20260101
@@ -91,27 +92,33 @@ def count_cells(bundle: Bundle, inputs: Image, tflm: str | None) -> dict[str, An
         "cells": len(inputs),
         "model_sha256": file.sha256,
         "differing_outputs": differing,
-        "rounding_0_against_1": _modes(bundle, file, compiled[0][:, 0], compiled[1][:, 0]),
+        "rounding_0_against_1": _modes(bundle, compiled[0], compiled[1]),
+        "rounding_1_against_onnx": _modes(bundle, others["ONNX Runtime"][1], compiled[1]),
     }
 
 
-def _modes(bundle: Bundle, file: Any, a: sweep.Int8, b: sweep.Int8) -> dict[str, Any]:
-    from edge_malaria.runtime.classify import probability
-    from edge_malaria.runtime.engines import dequantize
-
-    decision = bundle.classifier.decision
-    steps = np.abs(a.astype(int) - b)
-    calls = [
+def _modes(bundle: Bundle, a: Any, b: Any) -> dict[str, Any]:
+    """How far two sets of raw outputs are apart, in steps and in calls at both thresholds."""
+    spec = bundle.classifier
+    form = spec.file("int8", "litert").output
+    raw = [np.asarray(values).reshape(-1) for values in (a, b)]
+    chances = [
         probability(
-            dequantize(raw, file.output), decision.get("temperature", 1.0), decision.get("bias", 0)
+            dequantize(r, form),
+            float(spec.decision.get("temperature", 1.0)),
+            float(spec.decision.get("bias", 0.0)),
         )
-        >= bundle.classifier.threshold("balanced")
-        for raw in (a, b)
+        for r in raw
     ]
+    steps = np.abs(raw[0].astype(int) - raw[1])
     return {
         "differing_outputs": int((steps > 0).sum()),
         "largest_step": int(steps.max()),
-        "differing_decisions": int((calls[0] != calls[1]).sum()),
+        "differing_decisions": {
+            point: int(((chances[0] >= limit) != (chances[1] >= limit)).sum())
+            for point in OPERATING_POINTS
+            for limit in [spec.threshold(point)]
+        },
     }
 
 
@@ -119,6 +126,7 @@ def count_sweep(cases: int, rows: int, tflm: str | None) -> dict[str, Any]:
     """Differing outputs over random operators, by operator, rounding and interpreter."""
     rng = np.random.default_rng(SEED)
     compared: Counter[str] = Counter()
+    beside_xnnpack: Counter[str] = Counter()
     differing: dict[str, int] = {"LiteRT with XNNPACK": 0, "LiteRT reference kernels": 0}
     queue: dict[str, tuple[bytes, sweep.Int8]] = {}
     ours: dict[str, sweep.Int8] = {}
@@ -138,8 +146,12 @@ def count_sweep(cases: int, rows: int, tflm: str | None) -> dict[str, Any]:
                     ).run(x)
                     for r in (0, 1, 2)
                 }
-                compared[case.title.split()[0]] += x[:, ...].shape[0] * got[0].shape[1]
-                differing["LiteRT with XNNPACK"] += int((got[1] != told[1]).sum())
+                compared[case.operator] += x[:, ...].shape[0] * got[0].shape[1]
+                xnnpack = int((got[1] != told[1]).sum())
+                if case.operator in sweep.WITHOUT_XNNPACK:
+                    beside_xnnpack[case.operator] += xnnpack
+                else:
+                    differing["LiteRT with XNNPACK"] += xnnpack
                 differing["LiteRT reference kernels"] += int((got[2] != told[2]).sum())
                 queue[name], ours[name] = (case.tflite, x), got[0]
     result: dict[str, Any] = {"cases": len(queue), "outputs": dict(compared)}
@@ -149,6 +161,7 @@ def count_sweep(cases: int, rows: int, tflm: str | None) -> dict[str, Any]:
         result["outputs_against_tflm"] = sum(rows.size for rows in answers.values())
         result["refused_by_tflm"] = len(queue) - len(answers)
         differing["TensorFlow Lite Micro"] = wrong
+    result["differing_where_litert_does_not_use_xnnpack"] = dict(beside_xnnpack)
     return {**result, "outputs_in_total": sum(compared.values()), "differing_outputs": differing}
 
 
@@ -168,8 +181,10 @@ def main() -> int:
     print(figures)
     if not options.quick:
         write_evidence("firmware_exactness", COMMAND, figures, SEED)
-    counts = [*cells["differing_outputs"].values(), *swept["differing_outputs"].values()]
-    return 0 if not any(counts) else 1
+    counts = {**cells["differing_outputs"]}
+    # ONNX Runtime computes the mean in float32: counted and reported, never identical by design.
+    counts.pop("ONNX Runtime")
+    return 0 if not any([*counts.values(), *swept["differing_outputs"].values()]) else 1
 
 
 if __name__ == "__main__":

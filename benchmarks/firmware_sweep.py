@@ -32,6 +32,11 @@ class Case:
     tflite: bytes
     shape: tuple[int, ...]
 
+    @property
+    def operator(self) -> str:
+        """The operator's name."""
+        return self.title.split()[0]
+
 
 def _scale(rng: Rng, low: float = 0.002, high: float = 0.2) -> float:
     return float(np.float32(np.exp(rng.uniform(np.log(low), np.log(high)))))
@@ -215,7 +220,7 @@ def softmax(rng: Rng) -> Case:
 
 
 def network(rng: Rng) -> Case:
-    """A small residual network: convolution, two branches added, pools, dense, softmax."""
+    """A small residual network: convolution, two branches added, a pool, a dense layer."""
     size, c, classes = int(rng.integers(8, 15)), int(rng.integers(2, 9)), int(rng.integers(2, 6))
     half = -(-size // 2)
     shape, small = (1, size, size, c), (1, half, half, c)
@@ -233,7 +238,6 @@ def network(rng: Rng) -> Case:
     tensors += [TensorSketch((2,), dtype="int32", values=np.array([1, n], np.int32))]  # 10
     dense = _layer(rng, tensors[9], _weights(rng, (classes, n)), 0, True, (1, classes), False)
     tensors += dense[1:]  # 11 weights, 12 bias, 13 output
-    tensors.append(TensorSketch((1, classes), (1 / 256,), -128))  # 14
     window = {"padding": 0, "strideH": 1, "strideW": 1}
     same = {**window, "dilationHFactor": 1, "dilationWFactor": 1}
     halving = {"padding": 0, "strideH": 2, "strideW": 2, "filterHeight": 2, "filterWidth": 2}
@@ -245,15 +249,19 @@ def network(rng: Rng) -> Case:
         OperatorSketch(pool_kind, (7,), (8,), halving),
         OperatorSketch("RESHAPE", (8, 10), (9,), {"newShape": [1, n]}),
         OperatorSketch("FULLY_CONNECTED", (9, 11, 12), (13,), {}),
-        OperatorSketch("SOFTMAX", (13,), (14,), {"beta": 1.0}),
     ]
-    model = build_tflite(tensors, operators, (0,), (14,))
+    model = build_tflite(tensors, operators, (0,), (13,))
     return Case(f"NETWORK {size}x{size}x{c}", model, source.shape[1:])
 
 
 KINDS: tuple[Callable[[Rng], Case], ...] = (
     convolution, depthwise, fully_connected, pool, mean, add, pointwise, softmax, network,
 )  # fmt: skip
+
+
+# LiteRT's own softmax, which runs beside XNNPACK, rounds in another way on every processor; the
+# generator has the reference kernels' only.
+WITHOUT_XNNPACK = frozenset({"SOFTMAX"})
 
 
 def draw_inputs(rng: Rng, case: Case, rows: int) -> Int8:
