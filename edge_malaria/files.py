@@ -27,6 +27,8 @@ from edge_malaria.records import Image
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 # A 200-megapixel field is above any microscope camera on sale and 600 MB once decoded.
 MAX_IMAGE_PIXELS = 200_000_000
+# Since OpenCV 4.11 the decoder can write RGB itself, which saves turning every field around.
+_DECODE_FLAG = int(getattr(cv2, "IMREAD_COLOR_RGB", cv2.IMREAD_COLOR))
 
 
 def sha256_of(path: Path) -> str:
@@ -187,12 +189,14 @@ def decode_image(data: bytes, name: str = "image") -> Image:
             f"{MAX_IMAGE_PIXELS // 1_000_000} megapixels."
         )
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), _DECODE_FLAG)
     except cv2.error as error:
         raise ImageError(f"{name} cannot be decoded ({error.err}).") from error
     if image is None or image.size == 0:
         raise ImageError(f"{name} is not an image that can be decoded, or it is damaged.")
-    return np.ascontiguousarray(image[:, :, ::-1])
+    if _DECODE_FLAG == cv2.IMREAD_COLOR:
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return np.asarray(image, np.uint8)
 
 
 def read_image(path: Path) -> Image:
