@@ -15,7 +15,19 @@ from edge_malaria.errors import EdgeMalariaError
 from edge_malaria.records import RESEARCH_USE
 
 # Each module defines ``register(app)`` and imports nothing heavy at module level.
-COMMAND_MODULES = ("export", "parity", "classify", "evaluate", "screen", "train", "data", "doctor", "firmware")
+COMMAND_MODULES = (
+    "export",
+    "parity",
+    "classify",
+    "evaluate",
+    "screen",
+    "train",
+    "crossval",
+    "prune",
+    "data",
+    "doctor",
+    "firmware",
+)
 
 app = typer.Typer(
     name="edge-malaria",

@@ -21,6 +21,7 @@ def crossval(
     arch: Annotated[str, typer.Option(help="Architecture.")] = "compact",
     epochs: Annotated[int, typer.Option(min=1, help="Passes a fold.")] = 14,
     fine_tune: Annotated[int, typer.Option(min=1, help="Passes with int8 rounding.")] = 3,
+    batch: Annotated[int, typer.Option(min=2, help="Cells a step.")] = 128,
     seed: Annotated[int, typer.Option(min=0, help="Decides everything random.")] = 0,
     only: Annotated[str, typer.Option(help="Folds to run, for example 0,1; default all.")] = "",
     patients: Annotated[Path | None, typer.Option(help="A patients.csv.")] = None,
@@ -44,7 +45,7 @@ def crossval(
         if not wanted or not set(wanted) <= set(folds):
             raise UsageError(f"--only {only}: expected folds out of {folds}.")
         folds = wanted
-    recipe = Recipe(epochs=epochs, seed=seed)
+    recipe = Recipe(epochs=epochs, batch=batch, seed=seed)
     with progress("reading cells", len(opened.rows)) as bar:
         cells = load_renderings(opened, size, RENDERINGS, cache=default_cache(), step=bar.step)
     results = cross_validate(

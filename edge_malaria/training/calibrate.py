@@ -98,7 +98,20 @@ class CrossFitted:
 
     @property
     def healthy(self) -> NDArray[np.bool_]:
-        """bool [N]: cells of patients without a single parasitized cell."""
+        """bool [N]: cells of patients without a single parasitized cell.
+
+        A data set without such patients lends the uninfected cells of the infected ones, whose
+        labels are less certain; the record then says so.
+        """
+        apart = self.has_healthy_patients
+        return self._of_healthy_patients() if apart else np.asarray(self.labels == 0)
+
+    @property
+    def has_healthy_patients(self) -> bool:
+        """Whether any patient has no parasitized cell."""
+        return bool(self._of_healthy_patients().any())
+
+    def _of_healthy_patients(self) -> NDArray[np.bool_]:
         infected = np.unique(self.patients[self.labels == 1])
         return ~np.isin(self.patients, infected)
 
@@ -119,7 +132,8 @@ def cross_fitted_counts(
         if not kept.any():
             kept = healthy & (cells.patients != name)
         threshold = _screening(cells, kept if kept.any() else healthy)
-        counted["false_positives"].append(_count(cells, cells.patients == name, name, threshold))
+        own = healthy & (cells.patients == name)
+        counted["false_positives"].append(_count(cells, own, name, threshold))
     threshold = _screening(cells, healthy)
     for name in sorted(set(cells.patients[cells.labels == 1].tolist())):
         own = (cells.patients == name) & (cells.labels == 1)
@@ -155,11 +169,13 @@ def decision(
         how: where ``crossed`` comes from, for the record.
 
     Raises:
-        DatasetError: no healthy patient among ``crossed``.
+        DatasetError: no uninfected cell among ``crossed``.
     """
     logits, labels = val
     if not crossed.healthy.any():
-        raise DatasetError("the screening threshold needs at least one healthy patient.")
+        raise DatasetError("the screening threshold needs uninfected cells.")
+    if not crossed.has_healthy_patients:
+        how += "; without healthy patients, uninfected cells of infected ones stand in"
     chances = probability(logits, *calibration)
     balanced, mcc = best_threshold(chances, labels)
     screening = float(round(max(_screening(crossed, crossed.healthy), balanced), 5))
@@ -182,7 +198,7 @@ def decision(
                 "val": _rates(chances, labels, screening),
             },
         },
-        "false_positives": _false_positives(counts, how),
+        **_false_positives(counts, how),
         "abstention": abstention,
     }
 
@@ -196,15 +212,20 @@ def _rates(chances: NDArray[np.float64], labels: Labels, threshold: float) -> di
 
 
 def _false_positives(counts: dict[str, list[tuple[str, int, int]]], how: str) -> dict[str, Any]:
+    """The ``false_positives`` entry; none where a spread between patients cannot be fitted."""
     healthy, infected = counts["false_positives"], counts["sensitivity"]
+    if len(healthy) < 2:
+        return {}
     fit = fit_false_positives(
         [(positives, cells) for _, positives, cells in healthy],
         [(positives, cells) for _, positives, cells in infected],
     )
     return {
-        **fit.as_json(),
-        "operating_point": "screening",
-        "positives": sum(row[1] for row in healthy),
-        "per_patient": [list(row) for row in healthy],
-        "how": how,
+        "false_positives": {
+            **fit.as_json(),
+            "operating_point": "screening",
+            "positives": sum(row[1] for row in healthy),
+            "per_patient": [list(row) for row in healthy],
+            "how": how,
+        }
     }

@@ -1,0 +1,88 @@
+"""``train``, ``prune`` and ``crossval`` as a user runs them, on a small drawn data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_malaria.keras_layers import has_ranges, load_model
+from tests.cli import run_cli, validate
+from tests.unit.test_training_data import SPLITS, write_dataset
+
+FOLDED = {f"P{number}": ("val" if number % 6 == 5 else "train") for number in range(18)}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.mark.slow
+def test_train_then_prune(tmp_path: Path) -> None:
+    archive = write_dataset(tmp_path, {**SPLITS, "E": "val"}, per_patient=96)
+    run = tmp_path / "run"
+    options = ["--arch", "micro", "--epochs", "6", "--fine-tune", "1", "--batch", "8"]
+    first = run_cli("train", archive, "-o", run, *options, "--json")
+    assert first.code == 0, first.err
+    document = first.json
+    validate(document, "train")
+    assert has_ranges(load_model(Path(document["model"])))
+    again = run_cli("train", archive, "-o", run, *options)
+    assert again.code == 2
+    assert "--resume or --force" in again.error
+    small = tmp_path / "small.keras"
+    options = ["--criterion", "l1", "--keep", "0.6", "--rounds", "1", "--epochs", "1"]
+    arguments = ("prune", document["model"], "--data", archive, "-o", small)
+    pruned = run_cli(*arguments, *options, "--fine-tune", "1", "--json")
+    assert pruned.code == 0, pruned.err
+    sizes = pruned.json
+    validate(sizes, "prune")
+    assert sizes["after"]["macs"] <= 0.6 * sizes["before"]["macs"]
+    assert has_ranges(load_model(small))
+    assert small.with_suffix(".json").is_file()
+
+
+@pytest.mark.slow
+def test_crossval_reports_int8(tmp_path: Path) -> None:
+    archive = write_dataset(tmp_path, FOLDED, per_patient=24)
+    options = [
+        "--arch",
+        "micro",
+        "--epochs",
+        "4",
+        "--fine-tune",
+        "1",
+        "--only",
+        "0",
+        "--batch",
+        "8",
+    ]
+    done = run_cli("crossval", archive, "-o", tmp_path / "cv", *options, "--json")
+    assert done.code == 0, done.err
+    document = done.json
+    validate(document, "crossval")
+    assert document["folds"] == [0]
+    assert document["raw_labels"]["n"] == 6 * 24
+    assert (tmp_path / "cv" / "crossval.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        (["train", "absent.zip", "-o", "run"], 5, "does not exist"),
+        (["train", "cells.zip", "-o", "run", "--arch", "vast"], 2, "unknown architecture"),
+        (["prune", "absent.keras", "--data", "cells.zip", "-o", "x.keras"], 5, "does not exist"),
+        (["prune", "m", "--data", "cells.zip", "-o", "x.onnx"], 2, "ends in .keras"),
+        (["prune", "m", "--data", "d", "-o", "x.keras", "--keep", "2"], 2, "expected a share"),
+    ],
+)
+def test_wrong_calls_are_one_line_and_leave_nothing(
+    tmp_path: Path, arguments: list[str], code: int, word: str
+) -> None:
+    write_dataset(tmp_path, SPLITS, per_patient=2)
+    before = sorted(tmp_path.iterdir())
+    done = run_cli(*arguments, cwd=tmp_path)
+    assert done.code == code, done.err
+    assert word in done.error
+    assert [path for path in sorted(tmp_path.iterdir()) if path.name != "cache"] == before

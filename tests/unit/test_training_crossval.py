@@ -1,0 +1,175 @@
+"""Cross-validation: no patient on two sides, figures by hand, interrupted folds reused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from edge_malaria.dataset import Dataset, Row, open_dataset
+from edge_malaria.errors import DataError, DatasetError
+from edge_malaria.training.cells import RENDERINGS, CellSet, load_renderings
+from edge_malaria.training.crossval import (
+    FoldResult,
+    cross_validate,
+    fold_masks,
+    folds_of,
+    is_inner,
+    read_result,
+    write_result,
+)
+from edge_malaria.training.crossval_report import summarize
+from edge_malaria.training.fit import predict
+from edge_malaria.training.recipe import Recipe
+from tests.unit.test_training_data import write_dataset
+
+
+def cells_of(patients: int = 60, per_patient: int = 4) -> CellSet:
+    """Tiny cells: every third patient is healthy, fold = patient modulo 3."""
+    rows = []
+    for patient in range(patients):
+        for index in range(per_patient):
+            label = int(patient % 3 != 0 and index % 2 == 0)
+            rows.append(
+                Row(
+                    f"p{patient}_{index}.png",
+                    label,
+                    patient_id=f"P{patient}",
+                    fold=patient // 3 % 3,
+                    suspect=index == 3,
+                )
+            )
+    inputs = np.zeros((len(rows), 4, 4, 3), np.uint8)
+    return CellSet(inputs, np.array([row.label for row in rows], np.int64), tuple(rows))
+
+
+def test_no_patient_stands_on_two_sides() -> None:
+    cells = cells_of(200)
+    for fold in range(3):
+        masks = fold_masks(cells, fold)
+        owners = [set(cells.patients[mask].tolist()) for mask in masks.values()]
+        assert sum(len(names) for names in owners) == len(set().union(*owners)) == 200
+        assert sum(int(mask.sum()) for mask in masks.values()) == len(cells)
+        assert {row.fold for row in cells.take(masks["held_out"]).rows} == {fold}
+
+
+def test_a_patient_in_two_folds_is_an_error() -> None:
+    cells = cells_of()
+    rows = list(cells.rows)
+    rows[0] = Row(rows[0].file, rows[0].label, patient_id=rows[0].patient_id, fold=2)
+    with pytest.raises(DatasetError, match="leak"):
+        fold_masks(CellSet(cells.inputs, cells.labels, tuple(rows)), 0)
+
+
+def test_inner_patients_are_a_tenth_and_depend_on_the_name_only() -> None:
+    chosen = [is_inner(f"P{number}", 1) for number in range(3000)]
+    assert 0.07 < np.mean(chosen) < 0.13
+    assert chosen == [is_inner(f"P{number}", 1) for number in range(3000)]
+    assert chosen != [is_inner(f"P{number}", 2) for number in range(3000)]
+
+
+def test_data_sets_without_patients_or_folds_are_refused(tmp_path: Path) -> None:
+    rows = (Row("a.png", 1), Row("b.png", 0))
+    with pytest.raises(DatasetError, match="no patients"):
+        folds_of(Dataset(tmp_path, rows))
+    known = tuple(Row(row.file, row.label, patient_id="A") for row in rows)
+    with pytest.raises(DatasetError, match="no folds"):
+        folds_of(Dataset(tmp_path, known))
+
+
+def result(cells: CellSet, fold: int, logits: np.ndarray) -> FoldResult:
+    held_out = np.flatnonzero([row.fold == fold for row in cells.rows])
+    inner = np.array([-3.0, -2.5, -2.0, 2.0, 2.5, 3.0] * 20, np.float32)
+    return FoldResult(
+        fold=fold,
+        held_out=held_out,
+        logits=logits[held_out].astype(np.float32),
+        keras_logits=logits[held_out].astype(np.float32),
+        temperature=1.0,
+        bias=0.0,
+        inner_logits=inner,
+        inner_labels=(inner > 0).astype(np.int64),
+    )
+
+
+def test_figures_are_what_a_hand_would_count() -> None:
+    cells = cells_of()
+    logits = np.where(cells.labels == 1, 4.0, -4.0) + np.linspace(-0.1, 0.1, len(cells))
+    wrong = np.flatnonzero(cells.suspect & (cells.labels == 0))[:6]
+    logits[wrong] = 5.0
+    summary = summarize([result(cells, fold, logits) for fold in range(3)], cells)
+    assert summary["folds"] == [0, 1, 2]
+    assert summary["raw_labels"]["n"] == len(cells)
+    assert summary["raw_labels"]["accuracy"] == pytest.approx(1 - 6 / len(cells))
+    assert summary["without_suspect_labels"]["accuracy"] == 1.0
+    assert summary["without_suspect_labels"]["auc"] == 1.0
+    assert summary["errors"]["n"] == 6
+    assert summary["errors"]["share_with_suspect_label"] == 1.0
+    assert summary["healthy_patients_at_screening"]["patients"] == 20
+    low, high = summary["raw_labels"]["ci95_by_patient"]["accuracy"]
+    assert low <= summary["raw_labels"]["accuracy"] <= high
+
+
+def test_a_result_survives_the_disk_and_damage_is_said(tmp_path: Path) -> None:
+    cells = cells_of()
+    before = result(cells, 1, np.linspace(-1, 1, len(cells)))
+    write_result(tmp_path / "p.npz", before)
+    after = read_result(tmp_path / "p.npz")
+    assert after.fold == 1
+    assert np.array_equal(after.logits, before.logits)
+    (tmp_path / "p.npz").write_bytes(b"PK damaged")
+    with pytest.raises(DataError, match="damaged"):
+        read_result(tmp_path / "p.npz")
+
+
+PATIENTS = {f"P{number}": "train" for number in range(18)}
+
+
+@pytest.mark.slow
+def test_finished_folds_are_not_trained_again(tmp_path: Path) -> None:
+    dataset = open_dataset(write_dataset(tmp_path, PATIENTS, per_patient=8))
+    cells = load_renderings(dataset, 48, RENDERINGS)
+    seen: list[str] = []
+
+    def report(stage: str, entry: dict[str, float]) -> None:
+        seen.append(stage)
+
+    def run() -> list[FoldResult]:
+        return cross_validate(
+            "micro",
+            cells,
+            [0],
+            Recipe(epochs=2, batch=16),
+            tmp_path / "run",
+            lambda model: lambda batch: predict(model, batch),
+            fine_tune_epochs=1,
+            report=report,
+        )
+
+    first = run()
+    assert seen == ["fold 0 float", "fold 0 float", "fold 0 int8"]
+    again = run()
+    assert len(seen) == 3
+    assert np.array_equal(first[0].logits, again[0].logits)
+    assert len(first[0].logits) == sum(row.fold == 0 for row in dataset.rows)
+
+
+def test_the_command_refuses_folds_that_are_not_there(tmp_path: Path) -> None:
+    from edge_malaria.cli.app import app, run
+
+    archive = write_dataset(tmp_path, PATIENTS, per_patient=2)
+    arguments = ["crossval", str(archive), "-o", str(tmp_path / "run"), "--only", "7"]
+    outcome = CliRunner().invoke(_registered(app), arguments)
+    assert outcome.exception is not None
+    code = run(lambda: (_ for _ in ()).throw(outcome.exception), debug=False)
+    assert code == 2
+
+
+def _registered(app: object) -> object:
+    from edge_malaria.cli import crossval
+
+    if not any(command.callback is crossval.crossval for command in app.registered_commands):
+        crossval.register(app)
+    return app
