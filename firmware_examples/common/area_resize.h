@@ -1,5 +1,6 @@
 /* Scaling by area averaging in integers: cv2.INTER_AREA's rule, the one the network was trained
-   with. A few values in a thousand differ from OpenCV's by 1, where its float32 sums round. */
+   with. A few values in a thousand differ from OpenCV's by 1, where its float32 sums round; where
+   one side grows, its double arithmetic may also take a neighbour on an exact pixel border. */
 #ifndef AREA_RESIZE_H
 #define AREA_RESIZE_H
 
