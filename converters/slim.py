@@ -45,7 +45,8 @@ def _shorten_names(model: Any) -> None:
             first = (tensor.name or b"").decode().split(";")[0]
             short = "/".join(first.split("/")[-2:]) or "tensor"
             count = seen[short] = seen.get(short, -1) + 1
-            tensor.name = (f"{short}_{count}" if count else short).encode()
+            # A dot, because TensorFlow's own names end in _1 and the like.
+            tensor.name = (f"{short}.{count}" if count else short).encode()
     model.description = b"edge-malaria"
 
 
