@@ -6,7 +6,7 @@ them into ``Cell``s by rules that do not depend on the finder:
 - duplicates: of two proposals whose boxes overlap above IoU 0.5 the surer one stays;
 - border: a cell whose box reaches the field's edge is found but not counted (``border``), since
   half a cell shows half of its parasites and every neighbouring field would count it again;
-- overlap: a cell of which more than half lies under other cells is not counted (``overlap``);
+- overlap: a cell mostly under other cells is not counted (``overlap``);
 - kind: only red cells count; others carry their kind as the reason.
 """
 
@@ -32,7 +32,7 @@ MAX_BOX_IOU = 0.5
 # A box that ends this close to the field's edge is taken as cut off by it.
 BORDER_PX = 1
 # Above this covered share a cell cannot be judged by itself.
-MAX_COVERED = 0.5
+MAX_COVERED = 0.6
 
 
 class CellFinder(Protocol):

@@ -37,10 +37,12 @@ __all__ = ["NOMINAL_DIAMETER_PX", "FinderSettings", "LearnedFinder"]
 SIDE_MULTIPLE_PX = 8
 # The field is looked at this large (longest side) to find its scale; the coarser looks are cheap.
 LOOK_SIDES_PX = (448, 224, 112)
+# Off a cell's scale the network is rarely this sure of its middle.
+SURE = 0.6
 # Below this trust (see ``_Look``) the scale is asked of the classical measure too.
-LEAST_TRUST = 0.01
+LEAST_TRUST = 0.003
 # The network is at its best where cells measure about their nominal size.
-SCALE_TOLERANCE = (0.88, 1.2)
+SCALE_TOLERANCE = (0.92, 1.2)
 MOST_CORRECTIONS = 2
 # A field of more pixels than this at the network's scale holds cells too small to tell.
 MAX_NETWORK_PIXELS = 1600 * 1600
@@ -53,9 +55,9 @@ class _Look:
     Attributes:
         answer: what it said, float32 [h, w, 8].
         factor: network pixels a pixel of the decoded image.
-        seen_px: median red-cell size in network pixels; None for fewer than three.
+        seen_px: median size of sure red cells, network pixels; None for fewer than three.
         trust: share of the field that red cells of about nominal size take, each weighted by how
-            far its score lies above one half: off its scale the network is hardly ever sure.
+            far its score lies above ``SURE``: off its scale the network is hardly ever sure.
     """
 
     answer: FloatMap
@@ -139,13 +141,13 @@ class LearnedFinder:
         padded = cv2.copyMakeBorder(small, 0, down, 0, right, cv2.BORDER_REFLECT_101)
         answer = self.engine.run(np.asarray(padded, np.uint8)[None])[0]
         answer = answer[: -(-height // STRIDE_PX), : -(-width // STRIDE_PX)]
-        y, x, score = middles(np.ascontiguousarray(answer[:, :, 0]), 0.5)
+        y, x, score = middles(np.ascontiguousarray(answer[:, :, 0]), SURE)
         edges = np.maximum(answer[y, x, CHANNEL_EDGES], 0.0) * STRIDE_PX
         sizes = np.sqrt((edges[:, 0] + edges[:, 2]) * (edges[:, 1] + edges[:, 3]))
         fits = (sizes > 0.5 * NOMINAL_DIAMETER_PX) & (sizes < 2 * NOMINAL_DIAMETER_PX)
         if fits.sum() < 3:
             return _Look(answer, factor, None, 0.0)
-        trust = float(((score[fits] - 0.5) * sizes[fits] ** 2).sum()) / (height * width)
+        trust = float(((score[fits] - SURE) * sizes[fits] ** 2).sum()) / (height * width)
         return _Look(answer, factor, float(np.median(sizes[fits])), trust)
 
 

@@ -47,7 +47,7 @@ class FinderSettings:
         reach: how far beyond its box's ellipse a mask may go, in radii.
     """
 
-    red: float = 0.3
+    red: float = 0.45
     white: float = 0.4
     platelet: float = 0.4
     distinct_iou: float = 0.45
@@ -119,7 +119,7 @@ def drop_red_in_white(peaks: Peaks) -> Peaks:
             (centre[:, 0] - (x0 + x1) / 2) * 2 / (x1 - x0),
             (centre[:, 1] - (y0 + y1) / 2) * 2 / (y1 - y0),
         )
-        keep &= ~((peaks.kinds == 0) & (far < 0.65) & (peaks.scores < peaks.scores[index] + 0.2))
+        keep &= ~((peaks.kinds == 0) & (far < 0.75) & (peaks.scores < peaks.scores[index] + 0.2))
     return Peaks(peaks.kinds[keep], peaks.scores[keep], peaks.boxes[keep])
 
 
