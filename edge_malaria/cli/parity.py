@@ -115,7 +115,7 @@ def _write(
 
 def _show(report: ParityReport, as_json: bool) -> None:
     from edge_malaria.cli.output import log, print_json, print_table
-    from edge_malaria.parity.render import headline, settings_line, shown_columns
+    from edge_malaria.parity import render
     from edge_malaria.records import RESEARCH_USE
 
     for line in report.not_run:
@@ -125,6 +125,8 @@ def _show(report: ParityReport, as_json: bool) -> None:
     if as_json:
         print_json(report.as_json())
         return
-    columns, rows = shown_columns(report)
-    print_table(headline(report), columns, rows)
-    print(f"{settings_line(report)}\n{RESEARCH_USE}")
+    print_table(render.headline(report), *render.part_of_table(report, render.OUTPUT_COLUMNS))
+    columns, rows = render.part_of_table(report, render.CALL_COLUMNS)
+    if rows:
+        print_table("Calls on labelled cells, changes in percentage points", columns, rows)
+    print(f"{render.settings_line(report)}\n{RESEARCH_USE}")

@@ -64,6 +64,21 @@ def shown_columns(report: ParityReport) -> tuple[Sequence[str], list[tuple[str, 
     return [COLUMNS[i] for i in keep], [tuple(row[i] for i in keep) for row in rows]
 
 
+# What fits on a terminal, in two tables: outputs, then calls on labelled cells.
+OUTPUT_COLUMNS = (0, 1, 2, 3, 4, 5, 6, 7, 11, 12)
+CALL_COLUMNS = (0, 1, 2, 3, 7, 8, 9, 10)
+
+
+def part_of_table(
+    report: ParityReport, columns: Sequence[int]
+) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Some columns of ``COLUMNS``; of the calls only pairs that have labels."""
+    labelled = columns == CALL_COLUMNS
+    pairs = [p for p in report.pairs if not labelled or p.delta_sensitivity is not None]
+    rows = [tuple(pair_row(pair)[i] for i in columns) for pair in pairs]
+    return [COLUMNS[i] for i in columns], rows
+
+
 def headline(report: ParityReport) -> str:
     """One line: verdict, cells and time."""
     word = "passed" if report.passed else "FAILED"

@@ -141,8 +141,27 @@ def rescale(tensors: list[StoredTensor], kernel: StoredTensor, factor: float) ->
     bias = bias_of(tensors, kernel)
     wide = np.rint(values_of(bias).astype(np.float64) / factor)
     values_of(bias)[...] = np.clip(wide, -(2**31), 2**31 - 1).astype(np.int32)
-    bias.scales[...] *= np.float32(factor)
-    kernel.scales[...] *= np.float32(factor)
+    _multiply_scales(kernel, bias, np.float32(factor))
+
+
+def _multiply_scales(kernel: StoredTensor, bias: StoredTensor, factor: Any) -> None:
+    # Equal vectors may be stored once: behind an input of scale 1 a bias has its kernel's scales.
+    if not np.shares_memory(kernel.scales, bias.scales):
+        bias.scales[...] *= factor
+    kernel.scales[...] *= factor
+
+
+def shift_logit(path: Path, steps: int) -> None:
+    """Adds ``steps`` output steps to every logit of an int8 .tflite file, through its last bias."""
+
+    def edit(tensors: list[StoredTensor]) -> None:
+        out = next(
+            t for t in tensors if t.values is None and t.dtype == "int8" and t.shape == (1, 1)
+        )
+        bias = bias_of(tensors, last_kernel(tensors))
+        values_of(bias)[...] += np.int32(round(steps * float(out.scales[0] / bias.scales[0])))
+
+    edit_tflite(path, edit)
 
 
 def per_tensor(tensors: list[StoredTensor], kernel: StoredTensor) -> None:
@@ -156,7 +175,7 @@ def per_tensor(tensors: list[StoredTensor], kernel: StoredTensor) -> None:
     real = values_of(kernel).astype(np.float64) * old.reshape(shape)
     values_of(kernel)[...] = np.clip(np.rint(real / one), -127, 127).astype(np.int8)
     values_of(bias)[...] = np.rint(values_of(bias) * (old / one).astype(np.float64))
-    bias.scales[...] *= one / old
+    _multiply_scales(kernel, bias, one / old)
     kernel.scales[...] = one
 
 

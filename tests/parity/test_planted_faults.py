@@ -84,8 +84,23 @@ def _output(tensors: Any) -> Any:
     return next(t for t in tensors if t.values is None and t.dtype == "int8" and t.shape == (1, 1))
 
 
-def _shift_output_zero_point(tensors: Any) -> None:
-    _output(tensors).zero_points[...] += 30
+def _shifted_logits(bundle: Path) -> None:
+    """What a reader with another zero point sees: every logit shifted alike."""
+    faults.shift_logit(bundle / INT8, 25)
+    faults.record_again(bundle)
+
+
+def _wrong_zero_point_in_onnx_metadata(bundle: Path) -> None:
+    import onnx
+
+    path = bundle / "model.int8.onnx"
+    proto = onnx.load_model_from_string(path.read_bytes())
+    for entry in proto.metadata_props:
+        if entry.key == "edge_malaria.output":
+            scale, zero_point = entry.value.split()
+            entry.value = f"{scale} {int(zero_point) + 25}"
+    path.write_bytes(proto.SerializeToString())
+    faults.record_again(bundle)
 
 
 def _double_output_scale(tensors: Any) -> None:
@@ -290,7 +305,8 @@ FAULTS = (
     Fault("1/255 missing, float32", _tflite(FLOAT, _rescaled(255.0)), ("1/255 missing",)),
     Fault("1/255 missing, int8", _tflite(INT8, _rescaled(255.0)), ("litert.int8", "[tensors]")),
     Fault("input zero point", _tflite(INT8, _shift_input_zero_point), ("wrong zero point",)),
-    Fault("output zero point", _tflite(INT8, _shift_output_zero_point), ("wrong zero point",)),
+    Fault("logits shifted", _shifted_logits, ("[tensors]", "wrong zero point", "steps")),
+    Fault("zero point in ONNX", _wrong_zero_point_in_onnx_metadata, ("wrong zero point",)),
     Fault("output zero point recorded", _record_says("zero_point", 5), ("wrong zero point",)),
     Fault("output scale", _tflite(INT8, _double_output_scale), ("wrong scale",)),
     Fault("output scale recorded", _record_says("scale", 0.5), ("wrong scale",)),
@@ -323,8 +339,8 @@ def _messages(report: ParityReport) -> list[str]:
     return [failure.message for failure in report.all_failures()]
 
 
-def test_the_honest_bundle_passes(tiny_bundle: Path, tmp_path: Path) -> None:
-    bundle = faults.copy_bundle(tiny_bundle, tmp_path / "bundle")
+def test_the_honest_bundle_passes(shipped_bundle: Path, tmp_path: Path) -> None:
+    bundle = faults.copy_bundle(shipped_bundle, tmp_path / "bundle")
     faults.record_again(bundle)
     report = gate(bundle)
     assert _messages(report) == []
@@ -332,8 +348,8 @@ def test_the_honest_bundle_passes(tiny_bundle: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
-def test_fault_is_refused_and_named(fault: Fault, tiny_bundle: Path, tmp_path: Path) -> None:
-    bundle = faults.copy_bundle(tiny_bundle, tmp_path / "bundle")
+def test_fault_is_refused_and_named(fault: Fault, shipped_bundle: Path, tmp_path: Path) -> None:
+    bundle = faults.copy_bundle(shipped_bundle, tmp_path / "bundle")
     fault.plant(bundle)
     report = gate(bundle)
     assert not report.passed

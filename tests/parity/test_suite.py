@@ -43,11 +43,7 @@ def near_cells(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def _shift_int8(bundle: Path, steps: int) -> None:
-    def edit(tensors: list[faults.StoredTensor]) -> None:
-        last = [t for t in tensors if t.values is None and t.shape == (1, 1) and t.dtype == "int8"]
-        last[0].zero_points[...] -= steps
-
-    faults.edit_tflite(bundle / INT8, edit)
+    faults.shift_logit(bundle / INT8, steps)
     faults.record_again(bundle)
 
 
