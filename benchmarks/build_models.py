@@ -45,18 +45,20 @@ class Plan:
         arch: architecture.
         recipe: of the network that ships.
         fine_tune_epochs: passes with rounding.
+        cross_parts: groups of folds that are left out in turn for cross-fitting.
         cross_epochs: passes of each cross-fitted network.
     """
 
     arch: str
     recipe: Recipe
     fine_tune_epochs: int = 5
-    cross_epochs: int = 6
+    cross_parts: int = 3
+    cross_epochs: int = 5
 
 
 PLANS = {
-    "default": Plan("compact", Recipe()),
-    "micro": Plan("micro", Recipe(epochs=30)),
+    "default": Plan("compact", Recipe(bootstrap=0.3, label_smoothing=0.04)),
+    "micro": Plan("micro", Recipe(epochs=20), fine_tune_epochs=4),
 }
 
 
@@ -68,7 +70,11 @@ def log_epoch(stage: str, entry: dict[str, float]) -> None:
 
 def cross_fitted(dataset: Dataset, plan: Plan, run: Path) -> CrossFitted:
     """Probabilities of train and val cells by networks that had not seen the patient."""
-    part = dataset.select(("train", "val"))
+    rows = tuple(
+        dataclasses.replace(row, fold=(row.fold or 0) % plan.cross_parts)
+        for row in dataset.select(("train", "val")).rows
+    )
+    part = dataclasses.replace(dataset, rows=rows)
     size = int(load_size(plan))
     cells = load_renderings(part, size, RENDERINGS, cache=default_cache())
     recipe = dataclasses.replace(plan.recipe, epochs=plan.cross_epochs)
