@@ -9,7 +9,7 @@ host="$PWD/.venv/bin/python"
 
 "$host" -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir "$work" .
 python3 -m venv "$work/venv"
-"$work/venv/bin/python" -m pip --disable-pip-version-check install --quiet "$work"/*.whl'[litert]'
+"$work/venv/bin/python" -m pip --disable-pip-version-check install --quiet "$(echo "$work"/*.whl)[litert]"
 cd "$work" # so that nothing is imported from the checkout
 
 em="$work/venv/bin/edge-malaria"
@@ -21,8 +21,8 @@ for absent in tensorflow keras onnx tf2onnx onnxruntime sklearn; do
 done
 "$em" selftest
 "$em" parity default --engine litert >/dev/null
-"$em" data synth cells -o cells --count 40 --seed 1 >/dev/null
-"$em" evaluate default cells --json >/dev/null
+"$em" data synth cells -o cells --cells 40 --seed 1 >/dev/null
+"$em" evaluate default cells --split all --json >/dev/null
 "$em" classify cells --json >/dev/null
 "$em" doctor
 site=$("$work/venv/bin/python" -c 'import numpy, pathlib; print(pathlib.Path(numpy.__file__).parent.parent)')

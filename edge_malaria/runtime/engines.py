@@ -9,7 +9,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -149,6 +152,21 @@ def load_interpreter_module() -> Any:
     raise MissingExtra("LiteRT", "litert")
 
 
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Drops what LiteRT's C++ writes to stderr while it starts: a line about its own delegate."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(sink)
+
+
 class LiteRTEngine:
     """LiteRT's classic interpreter with XNNPACK.
 
@@ -161,8 +179,9 @@ class LiteRTEngine:
         module = load_interpreter_module()
         logging.getLogger("ai_edge_litert").setLevel(logging.ERROR)
         try:
-            self._interpreter = module.Interpreter(model_content=data, num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with _silent_stderr():
+                self._interpreter = module.Interpreter(model_content=data, num_threads=threads)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise BundleIntegrityError(f"LiteRT cannot load the model: {error}") from error
         self._in = self._interpreter.get_input_details()[0]
