@@ -7,11 +7,9 @@ only sums, the best gallery cells and the places of frames stay.
 from __future__ import annotations
 
 import base64
-import heapq
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,7 +21,7 @@ from edge_malaria.preprocess import cell_inputs
 from edge_malaria.records import Cell, Field, Image, Prediction
 from edge_malaria.runtime.config import ScreenConfig
 from edge_malaria.runtime.journal import Journal
-from edge_malaria.runtime.pictures import annotated, cell_crop
+from edge_malaria.runtime.pictures import annotated, cell_crop, overview
 from edge_malaria.runtime.quality import (
     FieldQuality,
     assess,
@@ -32,12 +30,10 @@ from edge_malaria.runtime.quality import (
 )
 from edge_malaria.runtime.registration import CountedCells, Placement, Registrar
 from edge_malaria.runtime.segment import CellFinder
-from edge_malaria.runtime.slide import SlideCount
 from edge_malaria.runtime.sources import Source, Unreadable
+from edge_malaria.runtime.totals import SlideTotals
 
 FIELDS_FOLDER = "fields"
-# Frames whose pictures the registration needs again when a slide is resumed.
-_REPLAYED = 8
 SEEN_BEFORE = "seen-before"
 
 
@@ -57,65 +53,14 @@ class ScreenOptions:
 
     Attributes:
         quality_gate: refuse fields by quality.
+        likely_from: the balanced point's threshold; above 1 nothing is likely.
         max_fields, max_cells: stop after so many accepted fields or counted cells; None: all.
     """
 
     quality_gate: bool = True
     max_fields: int | None = None
     max_cells: int | None = None
-
-
-@dataclass
-class SlideTotals:
-    """Sums over the fields so far.
-
-    Attributes:
-        seen: fields looked at; skipped: frames of places that were counted already.
-        gallery: heap of (score, order, entry) of the cells with the highest scores.
-    """
-
-    seen: int = 0
-    accepted: int = 0
-    skipped: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    cells: int = 0
-    positive: int = 0
-    doubtful: int = 0
-    pictures: int = 0
-    gallery: list[tuple[float, int, dict[str, Any]]] = field(default_factory=list)
-    names: set[str] = field(default_factory=set)
-    recent: list[dict[str, Any]] = field(default_factory=list)
-    elapsed_s: float = 0.0
-
-    @property
-    def count(self) -> SlideCount:
-        """What the statistics need."""
-        return SlideCount(self.cells, self.positive, self.doubtful)
-
-    def add(self, record: dict[str, Any], gallery_cells: int) -> None:
-        """Adds one journal record."""
-        self.names.add(record["field"])
-        self.seen += 1
-        self.skipped += int(record.get("skipped", 0))
-        self.elapsed_s = float(record.get("elapsed_s", self.elapsed_s))
-        if record["reason"]:
-            self.rejected[record["reason"]] += 1
-        else:
-            self.accepted += 1
-        self.cells += record.get("counted", 0)
-        self.positive += record.get("positive", 0)
-        self.doubtful += record.get("doubtful", 0)
-        self.pictures += bool(record.get("picture"))
-        for entry in record.get("gallery", ()):
-            item = (float(entry["p"]), -len(self.names) * 1000 - int(entry["index"]), entry)
-            if len(self.gallery) < gallery_cells:
-                heapq.heappush(self.gallery, item)
-            else:
-                heapq.heappushpop(self.gallery, item)
-        self.recent = [*self.recent[-(_REPLAYED - 1) :], {k: record.get(k) for k in _KEPT}]
-
-
-_KEPT = ("field", "reason", "place")
+    likely_from: float = 2.0
 
 
 class SlidePipeline:
@@ -192,10 +137,12 @@ class SlidePipeline:
     def _place_again(self, item: Field) -> None:
         """Gives the registration back the picture of a frame that the journal has already."""
         record = self._replay[item.name]
-        self._registrar.put_back(item.image, Placement(*record["place"]), record["reason"])
+        placement = Placement(*record["place"])
+        self._registrar.put_back(overview(item.image), placement, record["reason"])
 
     def _field(self, item: Field, source: Source) -> None:
-        placement = self._registrar.place(item.image)
+        small = overview(item.image)
+        placement = self._registrar.place(small, item.image.shape)
         stream = source.live or "#" in item.name
         if placement.new_share < self.config.motion.min_new_share:
             if stream:
@@ -203,7 +150,7 @@ class SlidePipeline:
             else:
                 self._write(_refusal(item.name, item.index, SEEN_BEFORE, {}))
             return
-        quality = assess(item.image, self.config.quality)
+        quality = assess(small, self.config.quality)
         if quality.accepted or not self.options.quality_gate:
             region = self._registrar.new_region(placement)
             self._count(replace(item, new_region=region), placement, quality)
@@ -255,6 +202,7 @@ class SlidePipeline:
         ]
         positive = sum(p.positive for _, _, p in counted)
         low = self.config.verdict.doubtful_from
+        likely = self.options.likely_from
         return {
             "field": item.name,
             "index": item.index,
@@ -265,6 +213,7 @@ class SlidePipeline:
             "counted": len(counted),
             "positive": positive,
             "doubtful": sum(not p.positive and p.p_parasitized >= low for _, _, p in counted),
+            "likely": sum(p.p_parasitized >= likely for _, _, p in counted),
             "unsure": sum(p.label == "unsure" for _, _, p in counted),
             "picture": self._picture(item, cells, predictions, positive),
             "cells": [_row(c, p) for c, p in zip(cells, predictions, strict=True)],
@@ -284,7 +233,9 @@ class SlidePipeline:
         if not (self.totals.pictures < room):
             return ""
         name = f"{FIELDS_FOLDER}/{len(self.totals.names):05d}.jpg"
-        write_bytes(self.directory / name, annotated(item.image, cells, predictions))
+        small = overview(item.image)
+        factor = small.shape[1] / item.image.shape[1]
+        write_bytes(self.directory / name, annotated(small, factor, cells, predictions))
         return name
 
     def _gallery(
@@ -294,7 +245,8 @@ class SlidePipeline:
         kept = self.config.report.gallery_cells
         full = len(self.totals.gallery) >= kept
         least = self.totals.gallery[0][0] if full else -1.0
-        best = sorted(counted, key=lambda c: -c[2].p_parasitized)[:kept]
+        # One field fills at most half of the gallery, so that a slide is not judged by one place.
+        best = sorted(counted, key=lambda c: -c[2].p_parasitized)[: max(1, kept // 2)]
         return [
             {
                 "index": index,

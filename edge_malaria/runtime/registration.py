@@ -24,7 +24,7 @@ MATCH_SIDE_PX = 160
 # Shifts with less overlap than this share of the field are not looked at.
 MIN_OVERLAP = 0.08
 # Correlation that two views of one place reach. Different places of real slides stay below
-# (docs/QUALITY.md); small overlaps match by chance more easily, so they need more.
+# (docs/SCREENING.md); small overlaps match by chance more easily, so they need more.
 MIN_CORRELATION = 0.6
 MIN_CORRELATION_SMALL = 0.8
 _SMALL_OVERLAP = 0.3
@@ -65,16 +65,16 @@ class _Key:
     refused: str
 
 
-def _flat(image: Image) -> tuple[NDArray[np.float64], float]:
-    """Small, light-flattened green channel with zero mean, and its scale."""
+def _flat(image: Image, side_px: int) -> tuple[NDArray[np.float64], float]:
+    """Small, light-flattened green channel with zero mean, and its scale to ``side_px``."""
     height, width = image.shape[:2]
-    scale = MATCH_SIDE_PX / max(height, width)
-    size = (max(8, round(width * scale)), max(8, round(height * scale)))
-    small = cv2.resize(image[:, :, 1], size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    shrunk = MATCH_SIDE_PX / max(height, width)
+    size = (max(8, round(width * shrunk)), max(8, round(height * shrunk)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)[:, :, 1].astype(np.float32)
     small = small - cv2.GaussianBlur(small, (0, 0), MATCH_SIDE_PX / 12)
     # One very dark white cell or a mark must not decide alone.
     spread = float(np.std(small)) or 1.0
-    return np.clip(small / spread, -2.5, 2.5).astype(np.float64), scale
+    return np.clip(small / spread, -2.5, 2.5).astype(np.float64), MATCH_SIDE_PX / side_px
 
 
 class Registrar:
@@ -90,10 +90,15 @@ class Registrar:
         self._chains = 0
         self._pending: tuple[Placement, NDArray[np.float64], float] | None = None
 
-    def place(self, image: Image) -> Placement:
-        """Where ``image``, uint8 [H, W, 3] RGB, lies; ``commit`` makes it count."""
-        flat, scale = _flat(image)
-        height, width = image.shape[:2]
+    def place(self, image: Image, shape: tuple[int, ...] | None = None) -> Placement:
+        """Where a frame lies; ``commit`` makes it count.
+
+        Args:
+            image: uint8 [H, W, 3] RGB, the frame or a smaller copy of it.
+            shape: of the frame itself, [H, W, ...]; by default the image's.
+        """
+        height, width = (shape or image.shape)[:2]
+        flat, scale = _flat(image, max(height, width))
         placement = self._match(flat, scale, width, height)
         self._pending = (placement, flat, scale)
         return placement
@@ -146,7 +151,7 @@ class Registrar:
 
     def put_back(self, image: Image, placement: Placement, refused: str) -> None:
         """Gives back the picture of a frame that was placed before, as a resumed slide does."""
-        flat, scale = _flat(image)
+        flat, scale = _flat(image, max(placement.width_px, placement.height_px))
         spectrum, energy = _spectra(flat)
         self._keys.append(_Key(placement, spectrum, energy, flat.shape, scale, refused))
 

@@ -19,9 +19,10 @@ from edge_malaria.files import fsync_directory, storage_errors, write_json, writ
 from edge_malaria.records import RESEARCH_USE, SlideReport
 from edge_malaria.runtime import report_html as html
 from edge_malaria.runtime.journal import Journal
-from edge_malaria.runtime.pipeline import SEEN_BEFORE, SlideTotals
+from edge_malaria.runtime.pipeline import SEEN_BEFORE
 from edge_malaria.runtime.quality import REASONS
 from edge_malaria.runtime.slide import SlideResult
+from edge_malaria.runtime.totals import SlideTotals
 
 CELL_COLUMNS = (
     "field", "index", "x0", "y0", "x1", "y1", "kind", "p_parasitized", "counted", "reason",
@@ -255,6 +256,10 @@ def _facts_rows(report: SlideReport, facts: ReportFacts) -> list[tuple[str, str]
             f"parasites are detected from {numbers['count_needed']} positive cells on"
             if numbers["count_needed"]
             else "no count among so few cells would mean parasites",
+        ),
+        (
+            "How much",
+            f"measured at the {numbers['measured_at']} point, corrected for false and missed calls",
         ),
         ("Red cells per \u00b5L", f"{report.rbc_per_ul:,.0f}"),
         ("Left out", "gametocytes are not counted apart by this version"),

@@ -138,12 +138,13 @@ def screen(
     Raises:
         UsageError, StorageError, ImageError, HardwareError: see the stages.
     """
-    finder = default_finder(bundle, classifier.engine.name)
+    finder = default_finder(bundle, engine=classifier.engine.name)
     statistics = SlideStatistics(bundle_fit(bundle, classifier.operating_point), config.verdict)
     settings = {**config.as_json()["quality"], "gate": options.quality_gate}
     header = _header(bundle, classifier, finder, call.spec, settings)
     journal = Journal(call.directory, header, resume=call.resume)
     try:
+        options = replace(options, likely_from=statistics.fit.quantity_threshold or 2.0)
         pipeline = SlidePipeline(call.directory, journal, finder, classifier, config, options)
         if call.resume:
             pipeline.resume()

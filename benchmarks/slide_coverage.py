@@ -1,0 +1,276 @@
+"""Verdicts and intervals on slides made of real cells -> docs/evidence/slide_coverage.json.
+
+    python benchmarks/slide_coverage.py --data DATA [--bundle BUNDLE] [--run CROSSVAL_RUN]
+
+Cells come from patients that the network behind each score had not seen: the five-fold
+cross-validation's predictions (--run), else the val and test patients of the bundle's network. Each
+slide takes its cells, with replacement, from one healthy and one infected patient, so that both
+keep their own error rates; the fit that judges it leaves out both patients. Reported: how often the
+95 % interval holds the true parasitemia, how many slides without parasites are called
+parasites-detected, the same at twice the healthy patients' rates, and on cells of bccd, a set
+without malaria from another laboratory.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter, defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from cell_truth import files_of
+from evidence_file import shipped_sha256, write_evidence
+from numpy.typing import NDArray
+
+from edge_malaria.bundle import Bundle, read_bundle
+from edge_malaria.dataset import open_dataset
+from edge_malaria.files import read_image
+from edge_malaria.metrics import clopper_pearson_interval
+from edge_malaria.preprocess import cell_inputs, network_input
+from edge_malaria.runtime.classify import Classifier, shipped_bundle
+from edge_malaria.runtime.segment import default_finder
+from edge_malaria.runtime.slide import (
+    FalsePositiveFit,
+    SlideCount,
+    SlideStatistics,
+    VerdictRules,
+    choose_screening_threshold,
+    fit_false_positives,
+)
+
+SEED = 11
+CELLS = (1000, 5000)
+PARASITEMIAS = (0.0005, 0.002, 0.01, 0.05)
+REPEATS = 20
+Scores = dict[str, NDArray[np.float64]]
+
+
+def bundle_scores(bundle: Bundle, data: Path) -> tuple[Scores, Scores]:
+    """(healthy, infected): probabilities of each val and test patient's cells."""
+    dataset = open_dataset(data / "nih" / "cell_images.zip")
+    classifier = Classifier(bundle, operating_point="screening")
+    grouped: dict[tuple[str, int], list[Any]] = defaultdict(list)
+    for row in dataset.rows:
+        if row.split in ("val", "test") and row.patient_id:
+            grouped[row.patient_id, row.label].append(row)
+    healthy: Scores = {}
+    infected: Scores = {}
+    for (patient, label), rows in grouped.items():
+        batch = np.stack([network_input(dataset.read(r), classifier.input_size_px) for r in rows])
+        p = np.array([q.p_parasitized for q in classifier.predict_inputs(batch)])
+        if patient.startswith("H"):
+            healthy[patient] = p
+        elif label == 1:
+            infected[patient] = p
+    return healthy, infected
+
+
+def crossval_scores(run: Path, data: Path) -> tuple[Scores, Scores]:
+    """(healthy, infected) from a cross-validation's stored predictions."""
+    from edge_malaria.runtime.classify import probability
+    from edge_malaria.training.crossval import read_result
+
+    rows = open_dataset(data / "nih" / "cell_images.zip").rows
+    healthy: dict[str, list[float]] = defaultdict(list)
+    infected: dict[str, list[float]] = defaultdict(list)
+    for stored in sorted(run.glob("**/predictions.npz")):
+        result = read_result(stored)
+        chances = probability(result.logits, result.temperature, result.bias)
+        for place, p in zip(result.held_out, chances, strict=True):
+            row = rows[int(place)]
+            if row.patient_id and row.patient_id.startswith("H"):
+                healthy[row.patient_id].append(float(p))
+            elif row.patient_id and row.label == 1:
+                infected[row.patient_id].append(float(p))
+    return (
+        {k: np.array(v) for k, v in healthy.items()},
+        {k: np.array(v) for k, v in infected.items()},
+    )
+
+
+Points = tuple[float, float, float]
+
+
+def split_of(p: NDArray[np.float64], points: Points) -> NDArray[np.float64]:
+    """Shares of cells: positive, likely but not positive, doubtful but not likely, clear."""
+    edges = np.sort(np.asarray(points))[::-1]
+    above = np.array([float((p >= edge).mean()) for edge in edges])
+    return np.maximum(np.diff(np.concatenate([[0.0], above, [1.0]])), 0.0)
+
+
+def count_of(drawn: NDArray[np.int64]) -> SlideCount:
+    """What the statistics need of the counts of the four shares."""
+    return SlideCount(
+        int(drawn.sum()), int(drawn[0]), int(drawn[1] + drawn[2]), int(drawn[0] + drawn[1])
+    )
+
+
+class LeaveOut:
+    """Statistics whose fit leaves out some patients; the threshold is chosen without them too."""
+
+    def __init__(
+        self, healthy: Scores, infected: Scores, threshold: float | None, balanced: float
+    ) -> None:
+        self.healthy, self.infected, self.fixed = healthy, infected, threshold
+        self.balanced = balanced
+
+    def without(self, out: set[str]) -> tuple[SlideStatistics, Points]:
+        """(statistics, thresholds) from everybody but ``out``."""
+        kept = {k: v for k, v in self.healthy.items() if k not in out}
+        threshold = self.fixed
+        if threshold is None:
+            pooled = np.concatenate(list(kept.values()))
+            names = [k for k, v in kept.items() for _ in v]
+            threshold = choose_screening_threshold(pooled, names)
+        sick = {k: v for k, v in self.infected.items() if k not in out}
+
+        def fit(at: float) -> FalsePositiveFit:
+            return fit_false_positives(
+                [(int((v >= at).sum()), len(v)) for v in kept.values()],
+                [(int((v >= at).sum()), len(v)) for v in sick.values()],
+            )
+
+        likely = min(self.balanced, threshold)
+        whole = replace(fit(threshold), quantity=fit(likely), quantity_threshold=likely)
+        return SlideStatistics(whole), (threshold, likely, VerdictRules().doubtful_from)
+
+
+def share_record(hits: int, n: int, patients: int) -> dict[str, Any]:
+    """A share with its Clopper-Pearson interval over slides."""
+    interval = clopper_pearson_interval(hits, n)
+    return {
+        "share": hits / max(n, 1),
+        "slides": n,
+        "ci95_slides": list(interval) if interval else None,
+        "patients": patients,
+    }
+
+
+def measure(
+    healthy: Scores, infected: Scores, threshold: float | None, balanced: float
+) -> dict[str, Any]:
+    """Every table for slides of NIH patients."""
+    rng = np.random.default_rng(SEED)
+    leave = LeaveOut(healthy, infected, threshold, balanced)
+    sick = sorted(infected)
+    covered: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    verdicts: dict[str, Counter[str]] = defaultdict(Counter)
+    patients: dict[str, set[str]] = defaultdict(set)
+    for number, name in enumerate(sorted(healthy)):
+        ill = sick[number % len(sick)]
+        stats, points = leave.without({name, ill})
+        calm, wild = split_of(healthy[name], points), split_of(infected[ill], points)
+        double = 2 * calm
+        double[3] = max(0.0, 1 - double[:3].sum())
+        results: dict[SlideCount, tuple[str, tuple[float, float]]] = {}
+        for cells in CELLS:
+            for _ in range(REPEATS):
+                cases = [("0", 0.0, calm), ("0 at twice the rate", 0.0, double / double.sum())]
+                cases += [(f"{p:g}", p, calm) for p in PARASITEMIAS]
+                for key, truth, base in cases:
+                    parasites = int(rng.binomial(cells, truth)) if truth else 0
+                    drawn = rng.multinomial(cells - parasites, base) + rng.multinomial(
+                        parasites, wild
+                    )
+                    count = count_of(drawn)
+                    if count not in results:
+                        interval = stats.interval(count) or (0.0, 1.0)
+                        results[count] = (stats.verdict(count)[0], interval)
+                    verdict, interval = results[count]
+                    label = f"{key} / {cells} cells"
+                    verdicts[label][verdict] += 1
+                    total[key] += 1
+                    covered[key] += interval[0] <= truth <= interval[1]
+                    if verdict == "parasites-detected":
+                        patients[label].add(name)
+    false = {
+        label: {
+            **share_record(c["parasites-detected"], sum(c.values()), len(healthy)),
+            "patients_with_any": len(patients[label]),
+            "ci95_patients": list(
+                clopper_pearson_interval(len(patients[label]), len(healthy)) or (0, 1)
+            ),
+        }
+        for label, c in verdicts.items()
+        if label.startswith("0 ")
+    }
+    real = [key for key in total if "twice" not in key]
+    return {
+        "coverage": {k: covered[k] / total[k] for k in total},
+        "coverage_pooled": sum(covered[k] for k in real) / sum(total[k] for k in real),
+        "verdicts": {k: dict(v) for k, v in verdicts.items()},
+        "false_alarms": false,
+    }
+
+
+def bccd_slides(bundle: Bundle, data: Path) -> dict[str, Any]:
+    """Slides resampled from cells of bccd, under the bundle's own fit and threshold."""
+    from edge_malaria.runtime.screening import bundle_fit
+
+    rng = np.random.default_rng(SEED)
+    finder, classifier = default_finder(bundle), Classifier(bundle, operating_point="screening")
+    scores: list[float] = []
+    for file in files_of(data / "fields" / "bccd", "report"):
+        image = read_image(file)
+        cells = [c for c in finder.find(image) if c.counted]
+        found = classifier.predict_inputs(cell_inputs(image, cells, classifier.input_size_px))
+        scores += [p.p_parasitized for p in found]
+    stats = SlideStatistics(bundle_fit(bundle, "screening"))
+    balanced = bundle.classifier.threshold("balanced")
+    points = (classifier.threshold, balanced, stats.rules.doubtful_from)
+    shares = split_of(np.array(scores), points)
+    verdicts: Counter[str] = Counter()
+    for _ in range(200):
+        drawn = rng.multinomial(1000, shares)
+        verdicts[stats.verdict(count_of(drawn))[0]] += 1
+    return {
+        "cells": len(scores),
+        "share_called": shares[0],
+        "share_doubtful": shares[1] + shares[2],
+        "verdicts": dict(verdicts),
+        **share_record(verdicts["parasites-detected"], 200, 0),
+    }
+
+
+def main() -> None:
+    """Measures and writes the evidence."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--bundle", type=Path, default=shipped_bundle())
+    parser.add_argument("--run", type=Path, help="a cross-validation's run directory")
+    parser.add_argument("--dry", action="store_true", help="print only")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    bundle = read_bundle(options.bundle)
+    if options.run:
+        healthy, infected = crossval_scores(options.run, options.data)
+        threshold, whose = None, "cross-validated: networks that had not seen the patient"
+    else:
+        healthy, infected = bundle_scores(bundle, options.data)
+        threshold, whose = bundle.classifier.threshold("screening"), "val and test patients"
+    figures: dict[str, Any] = {
+        "classifier_sha256": shipped_sha256(options.bundle),
+        "cells_of": whose,
+        "healthy_patients": len(healthy),
+        "healthy_cells": sum(len(v) for v in healthy.values()),
+        "infected_patients": len(infected),
+        "rules": vars(VerdictRules()),
+        "targets": {"coverage": [0.93, 0.97], "negative_slides_called_detected": 0.02},
+        **measure(healthy, infected, threshold, bundle.classifier.threshold("balanced")),
+        "bccd": bccd_slides(bundle, options.data),
+    }
+    if not options.dry:
+        command = "python benchmarks/slide_coverage.py --data DATA"
+        write_evidence(
+            "slide_coverage", command + (" --run RUN" if options.run else ""), figures, SEED
+        )
+    for key, value in figures.items():
+        print(key, value)
+
+
+if __name__ == "__main__":
+    main()
