@@ -32,6 +32,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
     body = [[str(cell) for cell in row] for row in rows]
@@ -39,7 +40,8 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         numeric = all(_looks_numeric(row[index]) for row in body) and bool(body)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in body:
-        table.add_row(*row)
+        # Text, not markup: a pip extra in square brackets would vanish.
+        table.add_row(*(Text(cell) for cell in row))
     Console(width=None if sys.stdout.isatty() else 140, soft_wrap=False).print(table)
 
 
