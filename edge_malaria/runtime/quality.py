@@ -157,7 +157,8 @@ def assess(image: Image, limits: QualityLimits | None = None) -> FieldQuality:
     if reason:
         return FieldQuality(reason, light)
     channels = absorbance(small)
-    taken = np.asarray(channels.max(2), np.float32)
+    red, green, blue = cv2.split(channels)
+    taken = np.asarray(cv2.max(cv2.max(red, green), blue), np.float32)
     first, mask = separation(taken)
     measures = {**light, **asdict(first)}
     if not (first.contrast >= limit.min_contrast):

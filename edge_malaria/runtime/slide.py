@@ -23,7 +23,14 @@ from typing import Any
 import numpy as np
 
 from edge_malaria.records import Interval, Verdict, expect
-from edge_malaria.runtime.beta_binomial import RateFit, RateSpread, binomial_cdf, binomial_sf
+from edge_malaria.runtime.beta_binomial import (
+    Floats,
+    RateFit,
+    RateSpread,
+    binomial_cdf,
+    binomial_sf,
+    log_gamma,
+)
 from edge_malaria.runtime.error_rates import (
     FalsePositiveFit,
     choose_screening_threshold,
@@ -160,7 +167,7 @@ class SlideStatistics:
         self._counts_needed: dict[int, int | None] = {}
 
     def _mixed(self, tail: Any, k: float, n: int, p: float, eps: RateSpread) -> float:
-        """``tail`` (binomial_cdf or binomial_sf) at parasitemia ``p``, averaged over eps and s."""
+        """``tail`` (such as binomial_sf) at parasitemia ``p``, averaged over eps and s."""
         if p == 0.0:
             return float(eps.weights @ tail(k, n, eps.rates))
         rate = eps.rates[:, None] * (1 - p) + self.sensitivity.rates[None, :] * p
@@ -217,20 +224,37 @@ class SlideStatistics:
         if better is not None:
             return better[0].interval(better[1], level)
         tail = (1 - level) / 2
-        k, n = count.positive, count.cells
-
-        def mid(p: float, high_side: bool) -> float:
-            below = self._mixed(binomial_cdf, k - 1, n, p, self.eps)
-            upto = self._mixed(binomial_cdf, k, n, p, self.eps)
-            middle = (below + upto) / 2
-            return 1 - middle if high_side else middle
-
-        low = 0.0 if mid(0.0, True) > tail else _bisect(lambda p: mid(p, True) > tail)
-        high = 1.0 if mid(1.0, False) > tail else _bisect(lambda p: mid(p, False) <= tail)
+        grid = np.concatenate([[0.0], np.geomspace(1e-7, 1.0, 57)])
+        below = self._mid_p(count, grid)
+        # Lower end: the least p that makes so many positives not too rare; upper end: the largest
+        # that makes so few not too rare. Both fall with p, so each lies between two grid points.
+        first = int(np.argmax(1 - below > tail)) if (1 - below > tail).any() else len(grid) - 1
+        last = int(np.flatnonzero(below > tail)[-1]) if (below > tail).any() else 0
+        low, high = float(grid[first]), float(grid[last])
+        fine_low = np.linspace(grid[max(first - 1, 0)], grid[first], 25)
+        fine_high = np.linspace(grid[last], grid[min(last + 1, len(grid) - 1)], 25)
+        below = self._mid_p(count, np.concatenate([fine_low, fine_high]))
+        if (1 - below[:25] > tail).any():
+            low = float(fine_low[int(np.argmax(1 - below[:25] > tail))])
+        if (below[25:] > tail).any():
+            high = float(fine_high[int(np.flatnonzero(below[25:] > tail)[-1])])
         # A count far below what the fit expects would make the interval empty; no count can say
         # more than the rule of three: -ln(tail) parasites among n cells may always be missed.
-        least = min(1.0, -float(np.log(tail)) / (n * max(self.sensitivity.mean, 0.05)))
+        least = min(1.0, -float(np.log(tail)) / (count.cells * max(self.sensitivity.mean, 0.05)))
         return (low, max(high, low, least))
+
+    def _mid_p(self, count: SlideCount, parasitemia: Floats) -> Floats:
+        """P(K < positive) + P(K = positive) / 2 at each parasitemia, averaged over eps and s."""
+        k, n = count.positive, count.cells
+        p = parasitemia[:, None, None]
+        rate = self.eps.rates[None, :, None] * (1 - p) + self.sensitivity.rates[None, None, :] * p
+        rate = np.clip(rate, 1e-12, 1 - 1e-12)
+        choose = log_gamma(n + 1.0) - log_gamma(k + 1.0) - log_gamma(n - k + 1.0)
+        exact = np.exp(choose + k * np.log(rate) + (n - k) * np.log1p(-rate))
+        middle = binomial_cdf(k - 1, n, rate) + exact / 2
+        return np.asarray(
+            np.einsum("pes,e,s->p", middle, self.eps.weights, self.sensitivity.weights), np.float64
+        )
 
     def limit_of_detection(self, cells: int, power: float = 0.95) -> float | None:
         """The lowest parasitemia called parasites-detected with chance ``power`` from ``cells``."""
