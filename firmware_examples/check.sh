@@ -5,13 +5,15 @@
 #
 #   bash firmware_examples/check.sh [BUNDLE]
 #
+# Without BUNDLE: the shipped default, and on the bare targets the shipped micro network too.
 # PYTHON: the environment with edge-malaria (default .venv/bin/python).
 # FIRMWARE_TOOLS=no: install nothing. FIRMWARE_UPDATE=yes: record a new budget.
+# FIRMWARE_PIP_ONLY=yes: also the path without apt (ziglang and unicorn; minutes at first).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
 BUNDLE=${1:-edge_malaria/models/default}
-BUDGET=firmware_examples/budget/$(basename "${BUNDLE%.zip}").json
+MICRO=edge_malaria/models/micro
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
 STRICT=(-std=c99 -Wall -Wextra -Wconversion -pedantic -Werror)
@@ -79,20 +81,46 @@ host_golden() {
   echo "ok: $compiler $* rounding $rounding"
 }
 
-check_targets() {
-  local update=() status=0
-  [ "${FIRMWARE_UPDATE:-no}" = yes ] && update=(--update)
-  "$PYTHON" firmware_examples/targets.py "$WORK/c" --budget "$BUDGET" "${update[@]}" || status=$?
+# bare_targets GENERATED NAME: every target with the reference rounding, against NAME's budget.
+bare_targets() {
+  local budget=(--budget "firmware_examples/budget/$2.json") status=0
+  if [ "${FIRMWARE_UPDATE:-no}" = yes ]; then
+    budget+=(--update)
+  elif [ ! -f "${budget[1]}" ]; then
+    echo "no budget is recorded for $2: sizes and instructions are shown, not judged"
+    budget=()
+  fi
+  "$PYTHON" firmware_examples/targets.py "$1" "${budget[@]}" || status=$?
   case $status in
     0) ;;
     3) skip "no cross compiler or qemu is installed" ;;
-    *) fail "a bare target" ;;
+    *) fail "a bare target with $2" ;;
   esac
-  status=0
+}
+
+check_targets() {
+  local status=0
+  bare_targets "$WORK/c" "$(basename "${BUNDLE%.zip}")"
+  if [ $# -eq 0 ] && [ -d $MICRO ]; then
+    "$PYTHON" -m edge_malaria.cli.app firmware $MICRO -o "$WORK/micro" --json >/dev/null &&
+      bare_targets "$WORK/micro" micro || fail "the micro network"
+  fi
   "$PYTHON" firmware_examples/targets.py "$WORK/c" --rounding 1 >"$WORK/xnnpack.txt" || status=$?
   case $status in 0 | 3) echo "ok: the same targets with XNNPACK's rounding" ;; *)
     cat "$WORK/xnnpack.txt"; fail "a bare target with XNNPACK's rounding" ;;
   esac
+}
+
+check_pip_only() {
+  local venv=.venv/zig
+  [ "${FIRMWARE_PIP_ONLY:-no}" = yes ] || { skip "FIRMWARE_PIP_ONLY=yes runs it"; return 0; }
+  if [ ! -x $venv/bin/python ]; then
+    { "$PYTHON" -m venv $venv &&
+      $venv/bin/pip install --quiet -r firmware_examples/pip_only/requirements.txt; } \
+      >"$WORK/pip.log" 2>&1 ||
+      { tail -1 "$WORK/pip.log"; rm -rf $venv; skip "pip could not install them"; return 0; }
+  fi
+  $venv/bin/python firmware_examples/pip_only/run.py "$WORK/c" || fail "the path without apt"
 }
 
 check_oracle() {
@@ -112,7 +140,9 @@ say generate
 say "this machine"
 check_host
 say "bare targets"
-check_targets
+check_targets "$@"
+say "without apt"
+check_pip_only
 say "TensorFlow Lite Micro"
 check_oracle
 [ $FAILED -eq 0 ] && say "firmware: all that could run passed" || { say "firmware: FAILED"; exit 1; }
