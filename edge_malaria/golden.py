@@ -228,6 +228,7 @@ def _near_threshold(
     low, high = np.zeros(len(ill)), np.ones(len(ill))
     best = np.full(len(ill), np.inf)
     chosen = healthy.copy()
+    ends = []
     for step in range(_BLEND_STEPS + 2):
         share = np.full(len(ill), float(step)) if step < 2 else (low + high) / 2.0
         mixed = _mix(ill, healthy, share)
@@ -235,8 +236,12 @@ def _near_threshold(
         closer = np.abs(miss) < best
         best = np.where(closer, np.abs(miss), best)
         chosen[closer] = mixed[closer]
-        if step >= 2:
-            low, high = np.where(miss < 0, share, low), np.where(miss < 0, high, share)
+        if step < 2:
+            ends.append(miss)
+            continue
+        # Where the reference takes the healthy cell for the worse one, the logit falls.
+        more = (miss < 0) == (ends[1] >= ends[0])
+        low, high = np.where(more, share, low), np.where(more, high, share)
     order = np.argsort(best, kind="stable")[:count]
     return np.asarray(chosen[np.sort(order)])
 

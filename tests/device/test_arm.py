@@ -6,6 +6,7 @@ missing. Integer files must give the same bits; float files the same calls.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,10 +32,16 @@ pytestmark = [pytest.mark.device, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
-def host(shipped_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def bundle(shipped_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the shipped bundle, so that both sides read the same files for minutes."""
+    return Path(shutil.copytree(shipped_bundle, tmp_path_factory.mktemp("shipped") / "bundle"))
+
+
+@pytest.fixture(scope="module")
+def host(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The same script's output on this machine."""
     out = tmp_path_factory.mktemp("host") / "out.npz"
-    subprocess.run([sys.executable, GUEST, shipped_bundle, out], check=True, timeout=300)
+    subprocess.run([sys.executable, GUEST, bundle, out], check=True, timeout=300)
     with np.load(out) as stored:
         return dict(stored)
 
@@ -77,15 +84,15 @@ def _compare(host: dict[str, Any], guest: dict[str, Any], steps: int) -> set[str
     "processor", [arm.CORTEX_A53, arm.CORTEX_A72, arm.CORTEX_A76], ids=lambda p: p.qemu
 )
 def test_aarch64_gives_the_same_bits(
-    processor: arm.Processor, host: dict[str, Any], shipped_bundle: Path, tmp_path: Path
+    processor: arm.Processor, host: dict[str, Any], bundle: Path, tmp_path: Path
 ) -> None:
-    guest = _guest(arm.AARCH64, processor, shipped_bundle, tmp_path)
+    guest = _guest(arm.AARCH64, processor, bundle, tmp_path)
     assert str(guest["machine"]) == "aarch64"
     names = _compare(host, guest, steps=0)
     assert {"litert.int8", "onnx.int8", "litert.float32", "onnx.float32"} <= names
     assert len(guest["litert.int8"]) >= 1024
     # And the same as stored in the bundle on the machine that exported it.
-    stored = read_goldens(read_bundle(shipped_bundle).contents).engines["litert.int8"]
+    stored = read_goldens(read_bundle(bundle).contents).engines["litert.int8"]
     np.testing.assert_array_equal(guest["litert.int8"].reshape(-1), stored.raw)
 
 
@@ -110,22 +117,20 @@ def _builtin_kernels(bundle: Path) -> Any:
     return np.array(found)
 
 
-def test_32_bit_arm_decides_alike(
-    host: dict[str, Any], shipped_bundle: Path, tmp_path: Path
-) -> None:
+def test_32_bit_arm_decides_alike(host: dict[str, Any], bundle: Path, tmp_path: Path) -> None:
     """tflite-runtime runs TFLite's built-in kernels there, which round unlike XNNPACK's."""
-    guest = _guest(arm.ARMV7, arm.CORTEX_A7, shipped_bundle, tmp_path)
+    guest = _guest(arm.ARMV7, arm.CORTEX_A7, bundle, tmp_path)
     assert str(guest["machine"]).startswith("arm")
     limits = LIMITS["int8"]
     assert "litert.int8" in _compare(host, guest, steps=limits.golden_lsb)
     here, there = (side["litert.int8"].reshape(-1).astype(int) for side in (host, guest))
-    apart = np.abs(_builtin_kernels(shipped_bundle) - there)
+    apart = np.abs(_builtin_kernels(bundle) - there)
     assert np.mean(apart == 0) >= 0.99, "32-bit ARM no longer gives the built-in kernels' bits"
     assert apart.max() <= 1
-    opened = read_bundle(shipped_bundle)
+    opened = read_bundle(bundle)
     spec, threshold = opened.classifier, opened.classifier.threshold("balanced")
     output, decision = spec.file("int8", "litert").output, Decision(spec, threshold)
     calls = [decision.probabilities(dequantize(raw, output)) >= threshold for raw in (here, there)]
     near = read_goldens(opened.contents).cells.near
-    assert np.mean(calls[0][~near] == calls[1][~near]) == 1.0
-    assert np.mean(calls[0] == calls[1]) >= 0.98
+    assert np.mean(calls[0][~near] == calls[1][~near]) >= limits.label_agreement
+    assert np.mean(calls[0][near] == calls[1][near]) >= limits.near_agreement
