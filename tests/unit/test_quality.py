@@ -11,7 +11,7 @@ import pytest
 from edge_malaria.errors import ConfigError
 from edge_malaria.files import read_image
 from edge_malaria.records import Image
-from edge_malaria.runtime.config import load_config
+from edge_malaria.runtime.config import ScreenConfig, load_config
 from edge_malaria.runtime.quality import REASONS, QualityLimits, assess, assess_cells
 from edge_malaria.runtime.segment_classical import ClassicalFinder
 from edge_malaria.synthetic import draw_field
@@ -76,7 +76,7 @@ def test_a_haze_is_not_a_thin_smear() -> None:
 
 
 def test_limits_come_from_toml_and_unknown_names_are_refused(tmp_path: Path) -> None:
-    assert load_config().quality == QualityLimits(), "quality.toml and its record agree"
+    assert load_config() == ScreenConfig(), "quality.toml and the records' defaults agree"
     path = tmp_path / "mine.toml"
     path.write_text("[quality]\nmin_focus = 99.0\n[verdict]\nmin_cells = 1000\n")
     config = load_config(path)

@@ -261,3 +261,22 @@ def test_numbers_are_written_with_the_figures_that_mean_something() -> None:
         "\u2013", "0 %", "0.012 %", "3.1 %", "50 %",
     ]  # fmt: skip
     assert [per_ul(v) for v in (None, 0.0, 512.0, 48_765.0)] == ["\u2013", "0", "510", "49,000"]
+
+
+def test_without_the_gate_every_field_is_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "fields"
+    write_image(folder / "black.png", np.zeros((300, 400, 3), np.uint8))
+    write_image(folder / "white.png", np.full((300, 400, 3), 255, np.uint8))
+    made = pipeline(tmp_path / "report", options=ScreenOptions(quality_gate=False))
+    made.run(open_source([str(folder)]))
+    assert (made.totals.accepted, made.totals.cells) == (2, 0)
+    assert written(tmp_path / "report", made)["verdict"] == "indeterminate"
+
+
+def test_one_file_given_twice_is_counted_once(tmp_path: Path) -> None:
+    image = next(iter(open_source([SIM]).fields())).image  # type: ignore[union-attr]
+    for name in ("a.png", "b.png"):
+        write_image(tmp_path / "fields" / name, image)
+    made = pipeline(tmp_path / "report")
+    made.run(open_source([str(tmp_path / "fields")]))
+    assert (made.totals.accepted, dict(made.totals.rejected)) == (1, {"seen-before": 1})

@@ -178,7 +178,7 @@ def test_more_cells_settle_it_where_they_are_said_to(slides: SlideStatistics) ->
 
 def test_a_blurred_domain_is_never_called(slides: SlideStatistics) -> None:
     clear = SlideCount(2000, 100, doubtful=60)
-    smeared = SlideCount(2000, 100, doubtful=600)
+    smeared = SlideCount(2000, 100, doubtful=800)
     assert slides.verdict(clear)[0] == "parasites-detected"
     assert slides.verdict(smeared)[0] == "indeterminate"
     assert slides.more_cells(smeared) is None
