@@ -152,8 +152,27 @@ def _count(
     return name, int((cells.chances[own] >= threshold).sum()), int(own.sum())
 
 
+def same_sensitivity(
+    threshold: float, known: NDArray[np.float64], other: NDArray[np.float64]
+) -> float:
+    """The threshold on ``other`` that finds the same share of cells as ``threshold`` in ``known``.
+
+    Two networks' probabilities do not compare far out in the tail, where the screening point lies;
+    the share of the same parasitized cells that they find does.
+
+    Args:
+        threshold: on ``known``.
+        known, other: two networks' probabilities of parasitized cells of the same patients.
+    """
+    ordered = np.sort(other)[::-1]
+    found = round(float(np.mean(known >= threshold)) * len(ordered))
+    above = ordered[found - 1] if found else 1.0
+    below = ordered[found] if found < len(ordered) else 0.0
+    return float(np.clip((above + below) / 2.0, 1e-4, 1.0 - 1e-5))
+
+
 def decision(
-    val: tuple[Logits, Labels],
+    val: tuple[Logits, Labels, NDArray[np.str_]],
     calibration: tuple[float, float],
     crossed: CrossFitted,
     abstention: dict[str, Any],
@@ -162,7 +181,7 @@ def decision(
     """The decision block of a bundle: calibration, operating points, false positives.
 
     Args:
-        val: logits and labels of validation patients, from the network that ships.
+        val: logits, labels and patients of validation cells, from the network that ships.
         calibration: (temperature, bias) of that network.
         crossed: cells of train and val patients with networks that had not seen them.
         abstention: see ``runtime.classify.Decision``.
@@ -171,14 +190,19 @@ def decision(
     Raises:
         DatasetError: no uninfected cell among ``crossed``.
     """
-    logits, labels = val
+    logits, labels, patients = val
     if not crossed.healthy.any():
         raise DatasetError("the screening threshold needs uninfected cells.")
     if not crossed.has_healthy_patients:
         how += "; without healthy patients, uninfected cells of infected ones stand in"
     chances = probability(logits, *calibration)
     balanced, mcc = best_threshold(chances, labels)
-    screening = float(round(max(_screening(crossed, crossed.healthy), balanced), 5))
+    infected = (crossed.labels == 1) & np.isin(crossed.patients, patients)
+    crossed_infected, own_infected = crossed.chances[infected], chances[labels == 1]
+    crossed_screening = _screening(crossed, crossed.healthy)
+    screening = same_sensitivity(crossed_screening, crossed_infected, own_infected)
+    screening = float(round(max(screening, balanced), 5))
+    crossed_balanced = same_sensitivity(balanced, own_infected, crossed_infected)
     counts = cross_fitted_counts(crossed)
     return {
         "temperature": round(calibration[0], 6),
@@ -193,12 +217,13 @@ def decision(
                 "threshold": screening,
                 "chosen": (
                     f"at most {SCREENING_FALSE_POSITIVES:.1%} of a healthy patient's cells "
-                    "positive on average, never below balanced"
+                    "positive on average in the cross-fitted networks, carried over at equal "
+                    "sensitivity on validation patients; never below balanced"
                 ),
                 "val": _rates(chances, labels, screening),
             },
         },
-        **_false_positives(counts, how, (balanced, counts_at(crossed, balanced))),
+        **_false_positives(counts, how, (balanced, counts_at(crossed, crossed_balanced))),
         "abstention": abstention,
     }
 

@@ -224,7 +224,7 @@ def decide(
         how = "the val patients, whom the network had not been fitted to"
         crossed = CrossFitted(probability(logits, *calibration), val.labels, val.patients)
     abstention = {"not_a_red_cell": fit_limits(train_cells.inputs)}
-    return decision((logits, val.labels), calibration, crossed, abstention, how)
+    return decision((logits, val.labels, val.patients), calibration, crossed, abstention, how)
 
 
 def write_outcome(run: Path, outcome: Trained, recipe: Recipe, settings: dict[str, Any]) -> None:

@@ -27,6 +27,7 @@ from edge_malaria.training.calibrate import (
     best_threshold,
     cross_fitted_counts,
     fit_platt,
+    same_sensitivity,
 )
 from edge_malaria.training.checkpoint import read_checkpoint
 from edge_malaria.training.fit import fit, predict
@@ -220,6 +221,14 @@ def test_thresholds_do_what_they_promise() -> None:
     chances = np.linspace(0.001, 0.999, 1000)
     labels = (chances > 0.7).astype(np.int64)
     assert best_threshold(chances, labels)[0] == pytest.approx(0.7, abs=0.01)
+
+
+@settings(max_examples=30, deadline=None)
+@given(threshold=st.floats(0.05, 0.99), power=st.floats(0.2, 2.0))
+def test_thresholds_carry_over_at_equal_sensitivity(threshold: float, power: float) -> None:
+    known = np.random.default_rng(0).uniform(0.02, 0.98, 400)
+    carried = same_sensitivity(threshold, known, known**power)
+    assert np.mean(known**power >= carried) == np.mean(known >= threshold)
 
 
 def test_false_positives_are_counted_at_a_threshold_chosen_without_the_patient() -> None:
