@@ -42,8 +42,11 @@ SURE = 0.6
 # Below this trust (see ``_Look``) the scale is asked of the classical measure too.
 LEAST_TRUST = 0.003
 # The network is at its best where cells measure about their nominal size.
-SCALE_TOLERANCE = (0.92, 1.2)
+SCALE_TOLERANCE = (0.92, 1.1)
 MOST_CORRECTIONS = 2
+# A field below this longest side at the nominal scale is looked at up to ``FINEST`` times finer.
+SMALL_SIDE_PX = 256
+FINEST = 1.2
 # A field of more pixels than this at the network's scale holds cells too small to tell.
 MAX_NETWORK_PIXELS = 1600 * 1600
 
@@ -122,10 +125,15 @@ class LearnedFinder:
                 guess = self._look(image, NOMINAL_DIAMETER_PX / scale.diameter_px)
                 best = max(best, guess, key=_trust)
         for _ in range(MOST_CORRECTIONS):
-            low, high = SCALE_TOLERANCE
-            if best.seen_px is None or low <= best.seen_px / NOMINAL_DIAMETER_PX <= high:
+            if best.seen_px is None:
                 break
-            best = self._look(image, best.factor * NOMINAL_DIAMETER_PX / best.seen_px)
+            # Where a field is small a finer look costs little and places edges better.
+            room = SMALL_SIDE_PX * best.seen_px / (longest * best.factor * NOMINAL_DIAMETER_PX)
+            aim = NOMINAL_DIAMETER_PX * float(np.clip(room, 1.0, FINEST))
+            low, high = SCALE_TOLERANCE
+            if low <= best.seen_px / aim <= high:
+                break
+            best = self._look(image, best.factor * aim / best.seen_px)
         return best
 
     def _look(self, image: Image, factor: float) -> _Look:

@@ -47,7 +47,7 @@ class FinderSettings:
         reach: how far beyond its box's ellipse a mask may go, in radii.
     """
 
-    red: float = 0.45
+    red: float = 0.5
     white: float = 0.4
     platelet: float = 0.4
     distinct_iou: float = 0.45

@@ -1,7 +1,7 @@
 """Rebuilds the shipped cell finder: ``python -m edge_malaria.training.finder_build --data DATA``.
 
-Three rounds: the first on composed tiles and on fields as they were annotated, the others on
-fields whose unnamed cells the first round's network filled in, with drawn fields beside them.
+Two rounds: the first on composed tiles and on fields as they were annotated, the second on fields
+whose unnamed cells the first round's network filled in, with drawn fields beside them.
 """
 
 from __future__ import annotations
@@ -20,19 +20,14 @@ from edge_malaria.training.finder_source import FinderPlan, TileSource, open_sou
 from edge_malaria.training.fold import fold
 
 DRAWN_FIELDS = 60
-# Boxed completely, so each of its few fields teaches more than one of bccd.
-WHOLE_TRUTH_WEIGHT = 3
 FIRST = FinderPlan(steps=6000, peak_rate=4e-3, seed=1)
 SECOND = FinderPlan(steps=1800, peak_rate=2e-3, real_share=0.5, seed=7)
-
-THIRD = FinderPlan(steps=900, peak_rate=1.5e-3, real_share=0.5, seed=11)
 
 
 def second_source(source: TileSource, network: Any) -> TileSource:
     """The second round's tiles; every drawn field counts as one real field."""
     fields = relabelled(source.fields, network)
-    whole = [field for field in fields if field.complete.all()] * (WHOLE_TRUTH_WEIGHT - 1)
-    return replace(source, fields=[*fields, *whole, *drawn_fields(DRAWN_FIELDS)])
+    return replace(source, fields=[*fields, *drawn_fields(DRAWN_FIELDS)])
 
 
 def build_shipped_finder(data: Path, output: Path, say: Callable[[str], None] = print) -> None:
@@ -45,9 +40,7 @@ def build_shipped_finder(data: Path, output: Path, say: Callable[[str], None] = 
     """
     source = open_source(data, FIRST)
     network = train_finder(source, FIRST, say)
-    source = second_source(source, network)
-    network = train_finder(source, SECOND, say, network)
-    network = train_finder(source, THIRD, say, network)
+    network = train_finder(second_source(source, network), SECOND, say, network)
     fold(network).save(output)
 
 

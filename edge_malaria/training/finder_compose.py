@@ -17,8 +17,6 @@ from edge_malaria.training.finder_scenes import (
     lay_out,
 )
 
-# Share of cells with a late stage, far above any smear's, so that they are learnt.
-LATE_STAGES = 0.07
 # Absorbance of a red cell's middle in red, green and blue light: eosin, slate, deep violet, brown.
 STAINS = np.array([[0.12, 0.45, 0.28], [0.32, 0.42, 0.26], [0.3, 1.1, 0.45], [0.25, 0.42, 0.45]])
 
@@ -29,7 +27,7 @@ def compose(rng: np.random.Generator, patches: Sequence[FloatArray], size_px: in
     zoom = float(np.exp(rng.normal() * 0.25))
     diameter = NOMINAL_DIAMETER_PX * float(np.clip(zoom, 0.55, 1.8))
     centres = lay_out(rng, size_px, diameter)
-    if rng.random() < 0.5:
+    if rng.random() < 0.45:
         for _ in range(int(rng.integers(1, 3))):
             x, y = rng.uniform(0, size_px, 2)
             clear = diameter * rng.uniform(0.8, 1.6)
@@ -46,9 +44,6 @@ def compose(rng: np.random.Generator, patches: Sequence[FloatArray], size_px: in
         size = diameter * float(np.clip(np.exp(rng.normal() * spread), 0.6, 1.6))
         # The square root of long to short side: up to 2.7 in elliptocytosis.
         ratio = min(float(np.exp(abs(rng.normal()) * ovals / 2)), 1.65)
-        if rng.random() < LATE_STAGES:
-            _late_stage(rng, patch)
-            size *= float(rng.uniform(1.0, 1.5))
         scene.lay(patch, x, y, size * ratio, size / ratio)
     for _ in range(int(rng.integers(0, 8)) if rng.random() < 0.5 else 0):
         draw_platelet(scene, *rng.uniform(0, size_px, 2))
@@ -77,30 +72,6 @@ def _restained(
     elif lot < hollow:
         _hollow(rng, patch)
     return patch
-
-
-def _late_stage(rng: np.random.Generator, patch: FloatArray) -> None:
-    """A swollen, pale cell with a violet body and pigment, in place: a red cell all the same.
-
-    Late trophozoites and schizonts, of P. vivax above all, are what a white cell is most easily
-    taken for.
-    """
-    side = patch.shape[0]
-    patch[:, :, :3] *= np.float32(rng.uniform(0.5, 1.0))
-    body = np.zeros(patch.shape[:2], np.float32)
-    for _ in range(int(rng.integers(1, 4))):
-        x, y = rng.normal(size=2) * side / 8 + side / 2
-        axes = (int(side * rng.uniform(0.08, 0.32)), int(side * rng.uniform(0.08, 0.32)))
-        cv2.ellipse(body, (int(x), int(y)), axes, float(rng.uniform(0, 180)), 0, 360, 1.0, -1)
-    colour = np.array([0.4, 0.6, 0.2]) * rng.uniform(0.3, 1.3) * rng.uniform(0.8, 1.2, 3)
-    body = cv2.GaussianBlur(body, (0, 0), float(rng.uniform(0.5, 2.0))) * patch[:, :, 3]
-    patch[:, :, :3] += body[:, :, None] * colour.astype(np.float32)
-    for _ in range(int(rng.integers(0, 25))):
-        x, y = rng.normal(size=2) * side / 5 + side / 2
-        dot = np.zeros(patch.shape[:2], np.float32)
-        cv2.circle(dot, (int(x), int(y)), int(rng.integers(1, 3)), 1.0, cv2.FILLED)
-        taken = rng.uniform(0.2, 1.0) * np.array([0.9, 1.0, 0.8])
-        patch[:, :, :3] += (dot * patch[:, :, 3])[:, :, None] * taken.astype(np.float32)
 
 
 def _hollow(rng: np.random.Generator, patch: FloatArray) -> None:
