@@ -88,7 +88,7 @@ def test_white_cells_and_platelets_are_told_apart():
 
 def test_an_unsure_red_middle_inside_a_white_cell_goes():
     answer = perfect_answer(tile([(20, 20, 60, 60)], [WHITE]))
-    answer[20, 20, 0] = 0.0
+    answer[20, 20, 0] = 0.5
     peaks = read_peaks(answer, FinderSettings())
     assert (peaks.kinds == 0).sum() == 1
     assert (drop_red_in_white(peaks).kinds == 0).sum() == 0
