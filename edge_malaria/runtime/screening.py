@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_malaria.bundle import Bundle
-from edge_malaria.errors import OutputExists, UsageError
+from edge_malaria.errors import EdgeMalariaError, OutputExists, UsageError
 from edge_malaria.files import storage_errors
 from edge_malaria.records import SlideReport
 from edge_malaria.runtime.classify import Classifier
@@ -174,9 +174,21 @@ def screen(
         result = statistics.result(totals.count, call.rbc_per_ul)
         report = slide_report(totals, result, facts, config.as_json())
         page = write_report(call.directory, journal, totals, report, facts)
+    except EdgeMalariaError:
+        _leave_nothing_empty(call, journal)
+        raise
     finally:
         journal.close()
     return Screened(report, page, interrupted and not source.live)
+
+
+def _leave_nothing_empty(call: ScreenCall, journal: Journal) -> None:
+    """Takes away a directory in which no field was recorded, so that the next try finds none."""
+    if call.resume or next(journal.records(), None) is not None:
+        return
+    journal.path.unlink(missing_ok=True)
+    if not any(call.directory.iterdir()):
+        call.directory.rmdir()
 
 
 def _warnings(patients: int, options: ScreenOptions, totals: Any) -> list[str]:

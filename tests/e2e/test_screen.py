@@ -158,7 +158,7 @@ def test_errors_are_one_line_with_the_right_code(
     ran = run_cli("screen", *arguments, "-o", tmp_path / "r", cwd=tmp_path)
     assert ran.code == code, ran.err
     assert hint in ran.error
-    assert not (tmp_path / "r" / "report.json").exists()
+    assert not (tmp_path / "r").exists()
 
 
 def test_a_file_that_is_no_picture_alone_is_a_data_error(tmp_path: Path) -> None:
