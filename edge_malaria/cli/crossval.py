@@ -31,13 +31,20 @@ def crossval(
     from edge_malaria.dataset import open_dataset
     from edge_malaria.errors import UsageError
     from edge_malaria.files import write_json
-    from edge_malaria.training.architectures import architecture
+    from edge_malaria.training.architectures import architecture, build
     from edge_malaria.training.cells import RENDERINGS, default_cache, load_renderings
     from edge_malaria.training.crossval import cross_validate, folds_of
     from edge_malaria.training.crossval_report import summarize
+    from edge_malaria.training.fold import obstacle
     from edge_malaria.training.recipe import Recipe
 
     size = architecture(arch).input_size_px
+    float_only = obstacle(build(arch))
+    if float_only:
+        raise UsageError(
+            f"crossval reports the int8 file of what train gives; {arch} has no int8 ranges of its "
+            f"own ({float_only}). Choose another --arch."
+        )
     opened = open_dataset(dataset, patients)
     folds = folds_of(opened)
     if only:

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from edge_malaria.cli.output import log, print_json, print_table, progress
+from edge_malaria.cli.output import log, print_json, print_table, progress, warn
+
+_AT_EXPORT = "its int8 ranges are measured at export, which then needs --data"
 
 
 def register(app: typer.Typer) -> None:
@@ -18,7 +20,12 @@ def register(app: typer.Typer) -> None:
 def train(
     dataset: Annotated[Path, typer.Argument(help="Folder or zip in the NIH layout.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Run directory.")],
-    arch: Annotated[str, typer.Option(help="Architecture to train.")] = "compact",
+    arch: Annotated[
+        str, typer.Option(help="Architecture to train; an unknown name lists them all.")
+    ] = "compact",
+    input_size: Annotated[
+        int | None, typer.Option(min=8, help="Input side in px. Default: the architecture's own.")
+    ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="At most so many passes.")] = 30,
     fine_tune: Annotated[
         int, typer.Option(min=1, help="Passes with int8 rounding at the end.")
@@ -35,14 +42,17 @@ def train(
 
     from edge_malaria.dataset import open_dataset
     from edge_malaria.errors import OutputExists
-    from edge_malaria.training.architectures import architecture
+    from edge_malaria.training.architectures import build
     from edge_malaria.training.cells import default_cache, fitting_rows
+    from edge_malaria.training.fold import obstacle
     from edge_malaria.training.recipe import Recipe
     from edge_malaria.training.session import train as run_training
 
     if output.exists() and not (resume or force):
         raise OutputExists(f"{output} exists. Choose another name, or add --resume or --force.")
-    architecture(arch)
+    float_only = obstacle(build(arch, input_size))
+    if float_only:
+        warn(f"{arch} is trained in float only ({float_only}): {_AT_EXPORT}.")
     opened = open_dataset(dataset, patients)
     splits = fitting_rows(opened)
     for warning in opened.warnings:
@@ -57,6 +67,7 @@ def train(
             arch,
             recipe,
             output,
+            input_size=input_size,
             fine_tune_epochs=fine_tune,
             resume=resume,
             cache=default_cache(),
@@ -75,13 +86,16 @@ def _report(stage: str, entry: dict[str, float]) -> None:
 
 
 def _show(run: Path, outcome: Any, as_json: bool) -> None:
-    last = max(outcome.history["int8"], key=lambda entry: entry["val_auc"])
+    aware = "int8" in outcome.history
+    stage = outcome.history["int8" if aware else "float"]
+    last = max(stage, key=lambda entry: entry["val_auc"])
     points = outcome.decision["operating_points"]
     if as_json:
         print_json(
             {
                 "run": str(run),
                 "model": str(run / "model.keras"),
+                "int8_ranges": "in the model" if aware else "measured at export",
                 "val_auc": last["val_auc"],
                 "val_accuracy": last["val_accuracy"],
                 "operating_points": points,
@@ -98,4 +112,5 @@ def _show(run: Path, outcome: Any, as_json: bool) -> None:
         ("operating point", "threshold", "sensitivity", "specificity"),
         rows,
     )
-    print(f"next: edge-malaria export {run / 'model.keras'} --int8 -o my-bundle")
+    needed = "" if aware else " --data DATASET"
+    print(f"next: edge-malaria export {run / 'model.keras'} --int8{needed} -o my-bundle")

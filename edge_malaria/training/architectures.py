@@ -1,11 +1,13 @@
 """Networks that can be trained: ``build(name, input_size=None) -> keras.Model``.
 
 Every model takes float32 [N, S, S, 3] of pixel values 0-255 (RGB), scales by 1/255 inside and
-ends in one logit [N, 1]. Other modules add theirs with ``register``.
+ends in one logit [N, 1]. Other modules add theirs with ``register``; those in ``FAMILIES`` are
+imported when a name is first looked up.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +34,8 @@ class Architecture:
 
 
 _REGISTRY: dict[str, Architecture] = {}
+# Modules beside this one that register more; looked into only when somebody asks for a name.
+FAMILIES = ("literature", "literature_deep")
 
 
 def register(name: str, input_size_px: int, summary: str) -> Callable[..., Callable[[int], Any]]:
@@ -46,8 +50,14 @@ def register(name: str, input_size_px: int, summary: str) -> Callable[..., Calla
     return add
 
 
+def _load_families() -> None:
+    for family in FAMILIES:
+        importlib.import_module(f"edge_malaria.training.{family}")
+
+
 def architectures() -> tuple[Architecture, ...]:
     """All registered ones, by name."""
+    _load_families()
     return tuple(_REGISTRY[name] for name in sorted(_REGISTRY))
 
 
@@ -57,6 +67,7 @@ def architecture(name: str) -> Architecture:
     Raises:
         UsageError: unknown.
     """
+    _load_families()
     if name not in _REGISTRY:
         raise UsageError(f"unknown architecture {name!r}: expected one of {sorted(_REGISTRY)}.")
     return _REGISTRY[name]

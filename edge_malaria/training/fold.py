@@ -44,6 +44,51 @@ def _foldable(model: Any) -> dict[str, Any]:
     return pairs
 
 
+RANGEABLE_LAYERS = (
+    *LINEAR_LAYERS,
+    keras.layers.InputLayer,
+    keras.layers.Rescaling,
+    keras.layers.BatchNormalization,
+    keras.layers.ReLU,
+    keras.layers.Add,
+    keras.layers.Concatenate,
+    keras.layers.Dropout,
+    keras.layers.Flatten,
+    keras.layers.ZeroPadding2D,
+    keras.layers.MaxPooling2D,
+    keras.layers.AveragePooling2D,
+    keras.layers.GlobalAveragePooling2D,
+)
+
+
+def obstacle(model: Any) -> str | None:
+    """Why ``model`` cannot be folded and fine-tuned with int8 rounding; None where it can.
+
+    A network with an obstacle is still trained in float; its int8 ranges are then measured at
+    export (``--data``).
+    """
+    producers = _producers(model)
+    pairs = _foldable(model)
+    norms = {norm.name for norm in pairs.values()}
+    for layer in model.layers:
+        kind = type(layer).__name__
+        rectifier = isinstance(layer, keras.layers.Activation) and (
+            layer.activation is keras.activations.relu
+        )
+        if not (isinstance(layer, RANGEABLE_LAYERS) or rectifier):
+            return f"{kind} layer {layer.name} has no int8 range"
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.name not in norms:
+            return f"batch norm {layer.name} does not follow a convolution alone"
+        if isinstance(layer, LINEAR_LAYERS):
+            if layer.activation is not keras.activations.linear:
+                return f"{kind} layer {layer.name} has its activation fused in"
+            if not layer.use_bias and layer.name not in pairs:
+                return f"{kind} layer {layer.name} has neither bias nor batch norm"
+        elif any(isinstance(parent, keras.layers.Rescaling) for parent in producers[layer.name]):
+            return f"the scaling by 1/255 is followed by {kind} layer {layer.name}"
+    return None
+
+
 def _with_bias(layer: Any) -> Any:
     config = layer.get_config()
     config["use_bias"] = True

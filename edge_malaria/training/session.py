@@ -2,6 +2,9 @@
 
 float training -> batch norms folded -> ranges observed -> fine-tuning with rounding -> calibration.
 Only train and val rows are ever opened; see ``cells.fitting_rows``.
+
+A network that cannot be folded (``fold.obstacle`` says why) stops after the first stage: it ships
+in float, and its int8 ranges are measured at export.
 """
 
 from __future__ import annotations
@@ -21,12 +24,13 @@ from edge_malaria.files import storage_errors, write_json
 from edge_malaria.keras_layers import keras
 from edge_malaria.runtime.abstain import fit_limits
 from edge_malaria.runtime.classify import probability
-from edge_malaria.training.architectures import build, count_macs
+from edge_malaria.training.architectures import architecture, build, count_macs
 from edge_malaria.training.calibrate import CrossFitted, decision, fit_platt
 from edge_malaria.training.cells import RENDERINGS, CellSet, load_renderings
 from edge_malaria.training.curves import plot_learning_curve
 from edge_malaria.training.feed import batches
 from edge_malaria.training.fit import fit, predict
+from edge_malaria.training.fold import obstacle
 from edge_malaria.training.quantize_aware import finish, prepare
 from edge_malaria.training.recipe import Examples, Recipe, versions, write_config
 
@@ -46,9 +50,10 @@ class Trained:
     """The outcome.
 
     Attributes:
-        model: quantization-aware ``keras.Model`` with its ranges, ready to save and export.
+        model: quantization-aware ``keras.Model`` with its ranges, ready to save and export; a
+            float one where ``history`` has no stage ``int8``.
         decision: the bundle's decision block (temperature, operating points, ...).
-        history: per-epoch entries of both stages.
+        history: per-epoch entries of each stage.
     """
 
     model: Any
@@ -90,7 +95,10 @@ def fit_quantized(
     resume: bool = False,
     report: Report = silent,
 ) -> tuple[Any, dict[str, list[dict[str, float]]]]:
-    """Both stages; returns (network that ships, history by stage)."""
+    """Both stages; returns (network that ships, history by stage).
+
+    A network with an obstacle to folding comes back in float with the history of that stage alone.
+    """
     keras.utils.set_random_seed(recipe.seed)
     network = build(arch, int(train.renderings[0].shape[1]))
     stages = {"float": run / "float" if run else None, "int8": run / "int8" if run else None}
@@ -104,6 +112,8 @@ def fit_quantized(
         resume=resume,
         report=lambda entry: report("float", entry),
     )
+    if obstacle(network) is not None:
+        return network, {"float": history}
     shipped, tuned = quantize(
         network,
         train,
@@ -150,6 +160,7 @@ def train(
     recipe: Recipe,
     run: Path,
     *,
+    input_size: int | None = None,
     fine_tune_epochs: int = 5,
     resume: bool = False,
     cache: Path | None = None,
@@ -164,6 +175,7 @@ def train(
         recipe: how.
         run: receives config.json, versions.json, history.json, learning-curve.*, checkpoints,
             model.keras and model.json (the decision block and where it comes from).
+        input_size: input side in px; None for the architecture's own.
         fine_tune_epochs: passes with rounding.
         resume: continue after an interruption; the configuration must be the same.
         cache: for rendered cells.
@@ -174,7 +186,7 @@ def train(
         ConfigError: ``resume`` with another configuration.
         StorageError: the run directory is not writable.
     """
-    size = int(build(arch).input.shape[1])
+    size = input_size or architecture(arch).input_size_px
     settings = {
         "arch": arch,
         "input_size_px": size,
