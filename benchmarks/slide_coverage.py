@@ -44,7 +44,7 @@ from edge_malaria.runtime.slide import (
 SEED = 11
 CELLS = (1000, 5000)
 PARASITEMIAS = (0.0005, 0.002, 0.01, 0.05)
-REPEATS = 10
+REPEATS = 4
 Scores = dict[str, NDArray[np.float64]]
 
 

@@ -56,10 +56,6 @@ DEFAULT_RBC_PER_UL = 5_000_000.0
 RBC_PER_UL_PER_HAEMATOCRIT = 125_600.0
 # What the sensitivity's spread is taken for where a bundle does not record it.
 ASSUMED_SENSITIVITY = (18.0, 2.0)
-# The balanced point measures how much from here on: so many times the share that it calls on the
-# worst of twenty healthy slides at ``inflation``, and at least so high a share.
-QUANTITY_FROM = 2.0
-QUANTITY_LEAST = 0.01
 # A count that could ever settle a slide; beyond it more cells are no advice.
 MOST_CELLS = 200_000
 
@@ -166,6 +162,7 @@ class SlideStatistics:
         misses = fit.misses or RateFit(ASSUMED_SENSITIVITY[1], ASSUMED_SENSITIVITY[0], 0, 0)
         self.sensitivity: RateSpread = misses.spread().thinned(8).complement()
         self._counts_needed: dict[int, int | None] = {}
+        self._better: dict[SlideCount, tuple[SlideStatistics, SlideCount] | None] = {}
 
     def _mixed(self, tail: Any, k: float, n: int, p: float, eps: RateSpread) -> float:
         """``tail`` (such as binomial_sf) at parasitemia ``p``, averaged over eps and s."""
@@ -196,14 +193,23 @@ class SlideStatistics:
         """The statistics that measure how much, where they measure better than the verdict's own.
 
         The screening point misses more parasites, and not equally many on every slide; the
-        balanced point's own false alarms do not matter once most of what it calls is real.
+        balanced point calls more healthy cells. Once parasites are detected, whichever has the
+        narrower interval says how many.
         """
-        if self.quantity is None or count.likely == 0 or count.cells == 0:
+        if count not in self._better:
+            self._better[count] = self._narrower(count)
+        return self._better[count]
+
+    def _narrower(self, count: SlideCount) -> tuple[SlideStatistics, SlideCount] | None:
+        if self.quantity is None or count.likely < count.positive or count.cells == 0:
             return None
-        worst = self.quantity.eps_inflated.quantile(0.95)
-        if not (count.likely / count.cells > max(QUANTITY_FROM * worst, QUANTITY_LEAST)):
+        needed = self.count_needed(count.cells)
+        if needed is None or count.positive < needed:
             return None
-        return self.quantity, SlideCount(count.cells, count.likely)
+        other = SlideCount(count.cells, count.likely)
+        own, better = self._interval(count), self.quantity._interval(other)
+        narrower = better[0] > 0 and better[1] - better[0] < own[1] - own[0]
+        return (self.quantity, other) if narrower else None
 
     def parasitemia(self, count: SlideCount) -> float | None:
         """Rogan-Gladen estimate, 0-1."""
@@ -222,8 +228,13 @@ class SlideStatistics:
         if count.cells == 0:
             return None
         better = self._quantity(count)
-        if better is not None:
-            return better[0].interval(better[1], level)
+        return (
+            self._interval(count, level)
+            if better is None
+            else better[0]._interval(better[1], level)
+        )
+
+    def _interval(self, count: SlideCount, level: float = 0.95) -> Interval:
         tail = (1 - level) / 2
         grid = np.concatenate([[0.0], np.geomspace(1e-7, 1.0, 57)])
         below = self._mid_p(count, grid)

@@ -249,3 +249,26 @@ def test_rules_refuse_nonsense() -> None:
         VerdictRules(level=0.5, grey_level=0.1)
     with pytest.raises(ValueError, match="inflation"):
         VerdictRules(inflation=float("nan"))
+
+
+def test_the_balanced_point_measures_how_much_once_parasites_are_detected() -> None:
+    rng = np.random.default_rng(9)
+    healthy = [(int(rng.binomial(300, rng.beta(1, 99))), 300) for _ in range(40)]
+    infected = [(int(rng.binomial(100, rng.beta(190, 10))), 100) for _ in range(60)]
+    verdict_fit = made_fit(1)
+    # The screening point finds between a tenth and nine tenths of the parasites.
+    uneven = [(int(rng.binomial(100, rng.beta(1.5, 1.5))), 100) for _ in range(60)]
+    fit = FalsePositiveFit(
+        verdict_fit.false_positives,
+        fit_false_positives(healthy, uneven).misses,
+        fit_false_positives(healthy, infected),
+        0.6,
+    )
+    slides = SlideStatistics(FalsePositiveFit.from_json(fit.as_json()))
+    result = slides.result(SlideCount(2000, 100, doubtful=90, likely=210))
+    assert result.measured_at == "balanced"
+    assert result.parasitemia == pytest.approx(0.10, abs=0.015)
+    assert result.ci95 is not None
+    assert result.ci95[1] - result.ci95[0] < 0.06
+    few = slides.result(SlideCount(2000, 2, likely=30))
+    assert (few.measured_at, few.parasitemia) == ("screening", pytest.approx(0.0, abs=0.003))
