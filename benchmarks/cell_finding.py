@@ -91,7 +91,7 @@ def measure_set(finder: CellFinder, data: Path, name: str, part: str, pictures: 
         cells = finder.find(image)
         times.append((time.thread_time() - started) * 1e3)
         truth = truth_rows(folder, path, rows)
-        total += count_one(name, image, cells, truth)
+        total.update(count_one(name, image, cells, truth))
         if pictures is not None:
             out = pictures / finder.name / name / f"{path.stem}.png"
             write_image(out, drawn_over(image, cells, truth))
@@ -120,7 +120,7 @@ def measure_drawn(finder: CellFinder, count: int, overlapping: bool, pictures: P
         cells = finder.find(image)
         times.append((time.thread_time() - started) * 1e3)
         rows = [drawn_row(thing) for thing in truth.objects]
-        total += count_boxed(image, cells, rows)
+        total.update(count_boxed(image, cells, rows))
         if pictures is not None:
             kind = "overlapping" if overlapping else "monolayer"
             out = pictures / finder.name / f"drawn-{kind}" / f"{seed}.png"

@@ -64,14 +64,20 @@ class Candidate:
 
 def box_iou(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
     """Pairwise intersection over union of boxes [N, 4] and [M, 4] -> float64 [N, M], 0-1."""
-    # Column by column: several times faster than reducing over the last axis.
+    # Column by column and in place: several times faster than reducing over the last axis.
     left, top, right, bottom = (boxes[:, None, k] for k in range(4))
-    wide = np.minimum(right, others[:, 2]) - np.maximum(left, others[:, 0])
-    tall = np.minimum(bottom, others[:, 3]) - np.maximum(top, others[:, 1])
-    inter = np.maximum(wide, 0.0) * np.maximum(tall, 0.0)
-    area = (right - left) * (bottom - top)
-    other = (others[:, 2] - others[:, 0]) * (others[:, 3] - others[:, 1])
-    return np.asarray(inter / np.maximum(area + other - inter, 1e-9), np.float64)
+    inter = np.minimum(right, others[:, 2])
+    inter -= np.maximum(left, others[:, 0])
+    np.maximum(inter, 0.0, out=inter)
+    tall = np.minimum(bottom, others[:, 3])
+    tall -= np.maximum(top, others[:, 1])
+    np.maximum(tall, 0.0, out=tall)
+    inter *= tall
+    union = (right - left) * (bottom - top) - inter
+    union += (others[:, 2] - others[:, 0]) * (others[:, 3] - others[:, 1])
+    np.maximum(union, 1e-9, out=union)
+    inter /= union
+    return np.asarray(inter, np.float64)
 
 
 def keep_distinct(
@@ -104,45 +110,57 @@ def _place(candidate: Candidate, height: int, width: int) -> _Placed | None:
     left, top, right, bottom = candidate.box
     x0, y0 = max(0, round(left)), max(0, round(top))
     x1, y1 = min(width, round(right)), min(height, round(bottom))
-    if x1 - x0 < 2 or y1 - y0 < 2 or not candidate.mask.any():
+    if x1 - x0 < 2 or y1 - y0 < 2:
         return None
-    # Where the box leaves the field its mask is cut in the same proportion.
+    part = candidate.mask
+    if left < x0 - 0.5 or top < y0 - 0.5 or right > x1 + 0.5 or bottom > y1 + 0.5:
+        part = _part_in_field(candidate, (x0, y0, x1, y1))
+    # Shares of 0 and 1 are rounded at one half: the outline comes out smooth.
+    size = (x1 - x0, y1 - y0)
+    grown = cv2.resize(part.view(np.uint8), size, interpolation=cv2.INTER_AREA)
+    xa, ya, wide, tall = cv2.boundingRect(grown)
+    if wide == 0:
+        return None
+    mask = grown.view(np.bool_)[ya : ya + tall, xa : xa + wide]
+    box = (x0 + xa, y0 + ya, x0 + xa + wide, y0 + ya + tall)
+    return _Placed(box, np.ascontiguousarray(mask), candidate.kind, candidate.score)
+
+
+def _part_in_field(candidate: Candidate, inside: tuple[int, int, int, int]) -> Mask:
+    """The mask's part for the box's part ``inside`` the field, at least one point each way."""
+    left, top, right, bottom = candidate.box
+    x0, y0, x1, y1 = inside
     rows, columns = candidate.mask.shape
-    tall, wide = (bottom - top) or 1.0, (right - left) or 1.0
+    tall, wide = bottom - top, right - left
     r0, r1 = round((y0 - top) / tall * rows), round((y1 - top) / tall * rows)
     c0, c1 = round((x0 - left) / wide * columns), round((x1 - left) / wide * columns)
-    part = candidate.mask[max(0, r0) : max(r1, r0 + 1), max(0, c0) : max(c1, c0 + 1)]
-    if part.size == 0:
-        return None
-    grows = part.shape[0] < y1 - y0 or part.shape[1] < x1 - x0
-    how = cv2.INTER_LINEAR_EXACT if grows else cv2.INTER_AREA
-    grey = cv2.resize(part.astype(np.uint8) * 255, (x1 - x0, y1 - y0), interpolation=how)
-    mask = grey >= 128
-    xa, ya, wide_px, tall_px = cv2.boundingRect(mask.view(np.uint8))
-    if wide_px == 0:
-        return None
-    return _Placed(
-        (x0 + xa, y0 + ya, x0 + xa + wide_px, y0 + ya + tall_px),
-        np.ascontiguousarray(mask[ya : ya + tall_px, xa : xa + wide_px]),
-        candidate.kind,
-        candidate.score,
-    )
+    r0, c0 = min(max(0, r0), rows - 1), min(max(0, c0), columns - 1)
+    part = candidate.mask[r0 : max(r1, r0 + 1), c0 : max(c1, c0 + 1)]
+    return np.ascontiguousarray(part)
 
 
 def _covered(placed: Sequence[_Placed], height: int, width: int) -> list[float]:
     """The share of each cell's mask, 0-1, that lies under another cell; at a coarse grid."""
-    longest = max(height, width)
-    step = max(1, longest // 800)
+    boxes = np.array([item.box for item in placed], np.float64)
+    meets = (box_iou(boxes, boxes) > 0).sum(1) > 1
+    step = max(1, max(height, width) // 400)
     layers = np.zeros((height // step + 2, width // step + 2), np.uint8)
-    samples = []
-    for item in placed:
+    samples: list[tuple[NDArray[np.uint8], Mask] | None] = []
+    for item, meeting in zip(placed, meets, strict=True):
+        if not meeting:
+            samples.append(None)
+            continue
         x0, y0, _, _ = item.box
         dots = item.mask[::step, ::step]
         view = layers[y0 // step : y0 // step + dots.shape[0], x0 // step :][:, : dots.shape[1]]
-        dots = dots[: view.shape[0], : view.shape[1]]
         view += dots
         samples.append((view, dots))
-    return [float((view[dots] > 1).mean()) if dots.any() else 0.0 for view, dots in samples]
+    return [_share_below(*sample) if sample else 0.0 for sample in samples]
+
+
+def _share_below(view: NDArray[np.uint8], dots: Mask) -> float:
+    area = int(np.count_nonzero(dots))
+    return np.count_nonzero(dots & (view > 1)) / area if area else 0.0
 
 
 def _reason(item: _Placed, covered: float, height: int, width: int) -> str:

@@ -37,6 +37,8 @@ __all__ = ["NOMINAL_DIAMETER_PX", "FinderSettings", "LearnedFinder"]
 SIDE_MULTIPLE_PX = 8
 # The field is looked at this large (longest side) to find its scale; the coarser looks are cheap.
 LOOK_SIDES_PX = (448, 224, 112)
+# Between looks that share a page: further than a cell reaches.
+LOOK_GAP_PX = 16
 # Off a cell's scale the network is rarely this sure of its middle.
 SURE = 0.6
 # Below this trust (see ``_Look``) the scale is asked of the classical measure too.
@@ -109,13 +111,7 @@ class LearnedFinder:
     def _best_look(self, image: Image) -> _Look:
         """Finds the scale: sure answers of nominal size, on as much of the field as possible."""
         longest = max(image.shape[:2])
-        first = min(4.0, LOOK_SIDES_PX[0] / longest)
-        small = shrink(image, first)
-        looks = [self._see(small, first)]
-        for side in LOOK_SIDES_PX[1:]:
-            part = side / LOOK_SIDES_PX[0]
-            looks.append(self._see(shrink(small, part), first * part))
-        best = max(looks, key=_trust)
+        best = max(self._first_looks(image, min(4.0, LOOK_SIDES_PX[0] / longest)), key=_trust)
         if longest > 2 * LOOK_SIDES_PX[0] and not (best.trust >= LEAST_TRUST):
             # Very small cells in a very large picture show at a finer look only.
             best = max(best, self._look(image, 2 * LOOK_SIDES_PX[0] / longest), key=_trust)
@@ -148,15 +144,55 @@ class LearnedFinder:
         down, right = -height % SIDE_MULTIPLE_PX, -width % SIDE_MULTIPLE_PX
         padded = cv2.copyMakeBorder(small, 0, down, 0, right, cv2.BORDER_REFLECT_101)
         answer = self.engine.run(np.asarray(padded, np.uint8)[None])[0]
-        answer = answer[: -(-height // STRIDE_PX), : -(-width // STRIDE_PX)]
-        y, x, score = middles(np.ascontiguousarray(answer[:, :, 0]), SURE)
-        edges = np.maximum(answer[y, x, CHANNEL_EDGES], 0.0) * STRIDE_PX
-        sizes = np.sqrt((edges[:, 0] + edges[:, 2]) * (edges[:, 1] + edges[:, 3]))
-        fits = (sizes > 0.5 * NOMINAL_DIAMETER_PX) & (sizes < 2 * NOMINAL_DIAMETER_PX)
-        if fits.sum() < 3:
-            return _Look(answer, factor, None, 0.0)
-        trust = float(((score[fits] - SURE) * sizes[fits] ** 2).sum()) / (height * width)
-        return _Look(answer, factor, float(np.median(sizes[fits])), trust)
+        return _judged(answer[: -(-height // STRIDE_PX), : -(-width // STRIDE_PX)], factor)
+
+    def _first_looks(self, image: Image, factor: float) -> list[_Look]:
+        """The field at three scales in one run, the smaller two side by side below the largest.
+
+        One run, because an engine lays out its memory anew for every other size.
+        """
+        fine = shrink(image, factor)
+        parts = [shrink(fine, side / LOOK_SIDES_PX[0]) for side in LOOK_SIDES_PX[1:]]
+        places = _side_by_side(fine, parts)
+        right = max(x + part.shape[1] for (_, x), part in zip(places, [fine, *parts], strict=True))
+        below = max(y + part.shape[0] for (y, _), part in zip(places, [fine, *parts], strict=True))
+        size = (below + -below % SIDE_MULTIPLE_PX, right + -right % SIDE_MULTIPLE_PX, 3)
+        page = np.empty(size, np.uint8)
+        page[:] = np.median(parts[-1], axis=(0, 1)).astype(np.uint8)
+        for (y, x), part in zip(places, [fine, *parts], strict=True):
+            page[y : y + part.shape[0], x : x + part.shape[1]] = part
+        answer = self.engine.run(page[None])[0]
+        looks = []
+        for (y, x), part, side in zip(places, [fine, *parts], LOOK_SIDES_PX, strict=True):
+            rows = slice(y // STRIDE_PX, -(-(y + part.shape[0]) // STRIDE_PX))
+            columns = slice(x // STRIDE_PX, -(-(x + part.shape[1]) // STRIDE_PX))
+            looks.append(_judged(answer[rows, columns], factor * side / LOOK_SIDES_PX[0]))
+        return looks
+
+
+def _side_by_side(fine: Image, parts: list[Image]) -> list[tuple[int, int]]:
+    """(row, column) of the finest look and of the others below it, on even pixels, apart."""
+    below = fine.shape[0] + LOOK_GAP_PX
+    below += below % STRIDE_PX
+    places, x = [(0, 0)], 0
+    for part in parts:
+        places.append((below, x))
+        x += part.shape[1] + LOOK_GAP_PX
+        x += x % STRIDE_PX
+    return places
+
+
+def _judged(answer: FloatMap, factor: float) -> _Look:
+    """An answer with the size of its sure red cells and how far it can be trusted."""
+    y, x, score = middles(np.ascontiguousarray(answer[:, :, 0]), SURE)
+    edges = np.maximum(answer[y, x, CHANNEL_EDGES], 0.0) * STRIDE_PX
+    sizes = np.sqrt((edges[:, 0] + edges[:, 2]) * (edges[:, 1] + edges[:, 3]))
+    fits = (sizes > 0.5 * NOMINAL_DIAMETER_PX) & (sizes < 2 * NOMINAL_DIAMETER_PX)
+    if fits.sum() < 3:
+        return _Look(answer, factor, None, 0.0)
+    area = answer.shape[0] * answer.shape[1] * STRIDE_PX**2
+    trust = float(((score[fits] - SURE) * sizes[fits] ** 2).sum()) / area
+    return _Look(answer, factor, float(np.median(sizes[fits])), trust)
 
 
 def _trust(look: _Look) -> float:

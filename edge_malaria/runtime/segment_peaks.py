@@ -34,7 +34,9 @@ BOX_MARGIN = 1.03
 
 # Points of a mask a side, before it is stretched over its box; their places in half-sides.
 GRID = 24
-_UNIT = ((np.arange(GRID) + 0.5) / GRID * 2 - 1) * BOX_MARGIN
+_UNIT = np.asarray(((np.arange(GRID) + 0.5) / GRID * 2 - 1) * BOX_MARGIN, np.float32)
+# Cells whose masks are made together: bounds the memory and OpenCV's 32,767 rows.
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -129,51 +131,69 @@ def candidates(peaks: Peaks, answer: FloatMap, factor: float, reach: float) -> l
     A point is a cell's if the cover map holds it (or it lies in the inner part of the ellipse) and
     it lies in the cell's own ellipse, or just outside of it and in nobody else's.
     """
+    count = len(peaks.kinds)
     cover = np.ascontiguousarray(answer[:, :, CHANNEL_COVER])
-    cell = peaks.kinds < PLATELET
     middle = (peaks.boxes[:, :2] + peaks.boxes[:, 2:]) / 2
     radius = np.maximum((peaks.boxes[:, 2:] - peaks.boxes[:, :2]) / 2, 0.5)
-    apart = np.abs(middle[:, None] - middle[None]) - radius[:, None] - radius[None]
-    beside = (apart < 0.1 * NOMINAL_DIAMETER_PX).all(2) & cell[None, :]
-    np.fill_diagonal(beside, False)
+    masks = np.empty((count, GRID, GRID), np.bool_)
+    for start in range(0, count, _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        masks[part] = _masks(part, middle, radius, peaks.kinds < PLATELET, cover, reach)
+    edge = radius * BOX_MARGIN
+    boxes = (np.hstack([middle - edge, middle + edge]) / factor).tolist()
+    kinds = [CHANNEL_KINDS[kind] for kind in peaks.kinds]
+    rows = zip(boxes, masks, kinds, peaks.scores.tolist(), strict=True)
+    return [Candidate(tuple(box), mask, kind, score) for box, mask, kind, score in rows]
+
+
+def _masks(
+    part: slice,
+    middle: NDArray[np.float64],
+    radius: NDArray[np.float64],
+    cell: NDArray[np.bool_],
+    cover: FloatMap,
+    reach: float,
+) -> NDArray[np.bool_]:
+    """The masks of the cells in ``part``: bool [n, GRID, GRID]."""
     far = _UNIT[:, None] ** 2 + _UNIT[None, :] ** 2
-    found = []
-    for index in range(len(peaks.kinds)):
-        centre, half = middle[index], radius[index]
-        mask = far <= 1.0
-        if cell[index]:
-            others = np.flatnonzero(beside[index])
-            nearest = _nearest(centre, half, middle[others], radius[others])
-            own = mask | (far <= nearest)
-            mask = own & (far <= reach**2) & ((_sampled(cover, centre, half) > 0) | (far < 0.4))
-        edge = half * BOX_MARGIN
-        x0, y0, x1, y1 = (float(v) / factor for v in (*(centre - edge), *(centre + edge)))
-        kind = CHANNEL_KINDS[peaks.kinds[index]]
-        found.append(Candidate((x0, y0, x1, y1), mask, kind, float(peaks.scores[index])))
-    return found
+    x = (middle[part, :1] + radius[part, :1] * _UNIT).astype(np.float32)
+    y = (middle[part, 1:] + radius[part, 1:] * _UNIT).astype(np.float32)
+    held = _sampled(cover, x, y) > 0
+    apart = np.abs(middle[part, None] - middle[None]) - radius[part, None] - radius[None]
+    beside = (apart < 0.1 * NOMINAL_DIAMETER_PX).all(2) & cell[None, :]
+    beside[np.arange(len(x)), np.arange(part.start, part.start + len(x))] = False
+    inside = np.broadcast_to(far <= 1.0, held.shape)
+    own = inside | (far <= _nearest(beside, x, y, middle, radius))
+    mask = own & (far <= reach**2) & (held | (far < 0.4))
+    return np.where(cell[part, None, None], mask, inside)
 
 
 def _nearest(
-    centre: NDArray[np.float64],
-    half: NDArray[np.float64],
-    others: NDArray[np.float64],
-    radii: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Squared distance, in their radii, of a cell's grid points from the nearest other cell."""
-    if not len(others):
-        return np.full((GRID, GRID), np.inf)
-    x = ((centre[0] + half[0] * _UNIT - others[:, :1]) / radii[:, :1]) ** 2
-    y = ((centre[1] + half[1] * _UNIT - others[:, 1:]) / radii[:, 1:]) ** 2
-    return np.asarray((y[:, :, None] + x[:, None, :]).min(0), np.float64)
+    beside: NDArray[np.bool_],
+    x: FloatMap,
+    y: FloatMap,
+    middle: NDArray[np.float64],
+    radius: NDArray[np.float64],
+) -> FloatMap:
+    """Squared distance, in their radii, of grid points from the nearest other cell: [n, G, G]."""
+    nearest = np.full((len(x), GRID, GRID), np.inf, np.float32)
+    mine, other = np.nonzero(beside)
+    if not len(mine):
+        return nearest
+    centre, half = middle[other].astype(np.float32), radius[other].astype(np.float32)
+    across = ((x[mine] - centre[:, :1]) / half[:, :1]) ** 2
+    along = ((y[mine] - centre[:, 1:]) / half[:, 1:]) ** 2
+    first = np.flatnonzero(np.diff(mine, prepend=-1))
+    pairs = along[:, :, None] + across[:, None, :]
+    nearest[mine[first]] = np.minimum.reduceat(pairs, first, axis=0)
+    return nearest
 
 
-def _sampled(
-    cover: FloatMap, centre: NDArray[np.float64], half: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """The cover map at a cell's grid points, float32 [GRID, GRID]."""
-    step = half * (2 * BOX_MARGIN / GRID) / STRIDE_PX
-    start = (centre + half * _UNIT[0]) / STRIDE_PX - 0.5
-    matrix = np.array([[step[0], 0, start[0]], [0, step[1], start[1]]])
-    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    there = cv2.warpAffine(cover, matrix, (GRID, GRID), flags=how, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(there, np.float32)
+def _sampled(cover: FloatMap, x: FloatMap, y: FloatMap) -> FloatMap:
+    """The cover map at the grid points of n cells: x, y [n, GRID] -> float32 [n, GRID, GRID]."""
+    shape = (len(x), GRID, GRID)
+    across = np.broadcast_to((x / STRIDE_PX - 0.5)[:, None, :], shape).reshape(-1, GRID)
+    along = np.broadcast_to((y / STRIDE_PX - 0.5)[:, :, None], shape).reshape(-1, GRID)
+    border = cv2.BORDER_REPLICATE
+    there = cv2.remap(cover, across, along, cv2.INTER_LINEAR, borderMode=border)
+    return np.asarray(there, np.float32).reshape(shape)
