@@ -24,6 +24,7 @@ COMMAND_MODULES = (
     "train",
     "crossval",
     "prune",
+    "profile",
     "data",
     "doctor",
     "firmware",

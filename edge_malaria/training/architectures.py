@@ -165,7 +165,7 @@ def count_macs(model: Any) -> int:
 
 def layer_macs(layer: Any) -> int:
     """Multiply-accumulates of one layer; 0 for any but convolutions and dense layers."""
-    if not isinstance(layer, COUNTED_LAYERS):
+    if not isinstance(layer, (*COUNTED_LAYERS, keras.layers.SeparableConv2D)):
         return 0
     shape = layer.output.shape
     positions = 1
@@ -175,6 +175,9 @@ def layer_macs(layer: Any) -> int:
 
 
 def _kernel_macs(layer: Any, channels: int) -> int:
+    if isinstance(layer, keras.layers.SeparableConv2D):
+        height, width, depth, multiplier = (int(side) for side in layer.depthwise_kernel.shape)
+        return depth * multiplier * (height * width + channels)
     kernel = layer.kernel.shape
     if isinstance(layer, keras.layers.DepthwiseConv2D):
         return int(kernel[0]) * int(kernel[1]) * channels

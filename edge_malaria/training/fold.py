@@ -18,7 +18,7 @@ RANGE_SUFFIX = "_range"
 LINEAR_LAYERS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
 
 
-def _producers(model: Any) -> dict[str, list[Any]]:
+def parents_of(model: Any) -> dict[str, list[Any]]:
     """Layer name -> the layers whose outputs it takes."""
     found: dict[str, list[Any]] = {}
     for layer in model.layers:
@@ -29,7 +29,7 @@ def _producers(model: Any) -> dict[str, list[Any]]:
 
 def _foldable(model: Any) -> dict[str, Any]:
     """Convolution or dense layer's name -> the batch norm that follows it directly."""
-    producers = _producers(model)
+    producers = parents_of(model)
     consumers: dict[str, int] = {}
     for parents in producers.values():
         for parent in parents:
@@ -67,7 +67,7 @@ def obstacle(model: Any) -> str | None:
     A network with an obstacle is still trained in float; its int8 ranges are then measured at
     export (``--data``).
     """
-    producers = _producers(model)
+    producers = parents_of(model)
     pairs = _foldable(model)
     norms = {norm.name for norm in pairs.values()}
     for layer in model.layers:
@@ -142,7 +142,7 @@ def fold(model: Any, *, keep_scale: bool = False) -> Any:
 def input_scales(model: Any) -> dict[str, float]:
     """Layer name -> factor of the Rescaling directly before it."""
     scales = {}
-    for name, parents in _producers(model).items():
+    for name, parents in parents_of(model).items():
         if len(parents) == 1 and isinstance(parents[0], keras.layers.Rescaling):
             if parents[0].offset != 0:
                 raise ModelShapeError("a Rescaling with an offset cannot be folded: pads are 0.")
@@ -205,7 +205,7 @@ def with_ranges(model: Any, layer_types: dict[Any, Any] | None = None) -> Any:
         A new model with the weights copied; the ranges are still to be observed.
     """
     types = layer_types or {}
-    producers = _producers(model)
+    producers = parents_of(model)
     fused = {
         parent.name
         for layer in model.layers
@@ -253,7 +253,7 @@ def with_input_scale(model: Any) -> Any:
         return model
     first = {
         name
-        for name, parents in _producers(model).items()
+        for name, parents in parents_of(model).items()
         if any(isinstance(parent, keras.layers.InputLayer) for parent in parents)
     }
     scale = keras.layers.Rescaling(1.0 / 255.0, name="scale")
