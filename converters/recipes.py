@@ -1,9 +1,10 @@
 """The rungs of the int8 ladder, as data, in the order in which ``export --int8`` climbs them.
 
 1. ``ranges-in-model``: int8 with the activation ranges that the model carries (quantization-aware
-   training); or ``per-channel-ptq``: per-channel weights, ranges from calibration cells.
-2. ``keep-float-<k>``: the k worst layers of the diagnosis stay float; the file is ``int8-mixed``
-   and is never called int8.
+   training). Where there are none, or they fail and there are calibration cells,
+   ``per-channel-ptq``: per-channel weights, ranges from those cells.
+2. ``keep-float-<k>``: the k worst layers of the diagnosis stay float, and the layers that read
+   them; the file is ``int8-mixed`` and is never called int8.
 3. ``qat-fine-tune``: the model learns to live with 8 bits on train cells; needs a data set.
 
 The first rung whose files pass the gate ships, and bundle.json names it. Where none passes,
@@ -59,7 +60,11 @@ def first_recipe(has_ranges: bool) -> Recipe:
 
 
 def later_recipes(
-    noise: Sequence[LayerNoise], *, has_calibration: bool, has_data: bool
+    noise: Sequence[LayerNoise],
+    *,
+    has_calibration: bool,
+    has_data: bool,
+    after_ranges: bool = False,
 ) -> tuple[Recipe, ...]:
     """The rungs above the first, in order.
 
@@ -67,20 +72,26 @@ def later_recipes(
         noise: of the int8 file that failed.
         has_calibration: whether there are cells to set ranges with (mixed files need them).
         has_data: whether there are train patients to fine-tune on.
+        after_ranges: whether it was ``ranges-in-model`` that failed; then calibration comes next.
     """
     recipes = []
+    if has_calibration and after_ranges:
+        recipes.append(Recipe(PER_CHANNEL))
     if has_calibration:
-        worst = worst_first(noise)
-        # Keeping every layer in float would not be a quantized file at all.
-        counts = [count for count in KEPT_COUNTS if count < len(worst)]
-        for count in counts:
-            kept = worst[:count]
+        order = [noise.index(layer) for layer in worst_first(noise)]
+        for count in KEPT_COUNTS:
+            # What reads a layer's output must read floats too, or it is rounded all the same.
+            kept = sorted({i for worst in order[:count] for i in (worst, worst + 1)})
+            layers = [noise[i] for i in kept if i < len(noise)]
+            # Keeping every layer in float would not be a quantized file at all.
+            if count > len(order) or not len(layers) < len(noise):
+                break
             recipes.append(
                 Recipe(
                     f"{KEEP_FLOAT}-{count}",
                     "int8-mixed",
-                    tuple(layer.tensor for layer in kept),
-                    tuple(layer.layer for layer in kept),
+                    tuple(layer.tensor for layer in layers),
+                    tuple(layer.layer for layer in layers),
                 )
             )
     if has_data:

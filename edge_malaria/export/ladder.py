@@ -52,7 +52,10 @@ def climb(
     if work.calibration is None and dataset is not None and has_data:
         work.calibration = choose_calibration(dataset, work.source.size_px)
     rungs = recipes.later_recipes(
-        noise, has_calibration=work.calibration is not None, has_data=has_data
+        noise,
+        has_calibration=work.calibration is not None,
+        has_data=has_data,
+        after_ranges=work.source.has_ranges,
     )
     for recipe in rungs:
         started = time.monotonic()

@@ -85,13 +85,17 @@ def test_rungs_in_order() -> None:
     assert [recipe.variant for recipe in found] == ["int8-mixed"] * 3 + ["int8"]
     assert found[0].layers == ("layer7",)
     assert set(found[0].keep_float) < set(found[1].keep_float) < set(found[2].keep_float)
+    after = recipes.later_recipes(
+        _noise(8), has_calibration=True, has_data=False, after_ranges=True
+    )
+    assert [recipe.name for recipe in after][:2] == ["per-channel-ptq", "keep-float-1"]
     assert recipes.first_recipe(True).name == "ranges-in-model"
     assert recipes.first_recipe(False).name == "per-channel-ptq"
 
 
 def test_rungs_that_lack_something_are_left_out() -> None:
     assert recipes.later_recipes(_noise(8), has_calibration=False, has_data=False) == ()
-    only = recipes.later_recipes(_noise(2), has_calibration=True, has_data=False)
+    only = recipes.later_recipes(_noise(3), has_calibration=True, has_data=False)
     assert [recipe.name for recipe in only] == ["keep-float-1"], "never every layer"
 
 
