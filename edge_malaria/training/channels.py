@@ -205,6 +205,7 @@ def with_gates(model: Any, channels: ChannelMap) -> Any:
     gates at 0 silence it exactly, and the sum of its gates' gradients is the loss's derivative
     with respect to keeping it.
     """
+
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         if layer.name in channels.inputs:
             gate = ChannelGate(name=f"{layer.name}_gate")
