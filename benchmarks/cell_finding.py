@@ -33,7 +33,7 @@ from cell_truth import (
     rates,
 )
 
-from edge_malaria.files import encode_image, read_image, write_image, write_json
+from edge_malaria.files import encode_image, read_image, sha256_of, write_image, write_json
 from edge_malaria.records import Cell, Image
 from edge_malaria.runtime.engines import open_engine
 from edge_malaria.runtime.segment import CellFinder
@@ -240,6 +240,7 @@ def main() -> int:
         "command": "python benchmarks/cell_finding.py --part " + options.part,
         "commit": commit(),
         "rule": "border (1 px) ignored on both sides; one to one at IoU 0.5; thread time",
+        "model_sha256": sha256_of(options.model) if options.model else None,
         "targets": TARGETS,
         "finders": {},
     }
