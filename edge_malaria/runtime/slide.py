@@ -80,7 +80,7 @@ class VerdictRules:
 
     level: float = 0.01
     grey_level: float = 0.1
-    inflation: float = 2.0
+    inflation: float = 4.0
     min_cells: int = 500
     min_cells_detected: int = 200
     doubtful_from: float = 0.2
@@ -157,10 +157,10 @@ class SlideStatistics:
         self.rules = rules or VerdictRules()
         quantity = fit.quantity
         self.quantity = None if quantity is None else SlideStatistics(quantity, self.rules)
-        self.eps: RateSpread = fit.false_positives.spread().thinned(40)
+        self.eps: RateSpread = fit.false_positives.spread().thinned(48)
         self.eps_inflated = self.eps.scaled(self.rules.inflation)
         misses = fit.misses or RateFit(ASSUMED_SENSITIVITY[1], ASSUMED_SENSITIVITY[0], 0, 0)
-        self.sensitivity: RateSpread = misses.spread().thinned(8).complement()
+        self.sensitivity: RateSpread = misses.spread().thinned(20).complement()
         self._counts_needed: dict[int, int | None] = {}
         self._better: dict[SlideCount, tuple[SlideStatistics, SlideCount] | None] = {}
 

@@ -148,7 +148,7 @@ def test_zero_of_many_is_not_detected_and_never_better_than_the_rule_of_three(
 
 
 def test_verdict_moves_from_not_detected_over_grey_to_detected(slides: SlideStatistics) -> None:
-    verdicts = [slides.verdict(SlideCount(2000, k))[0] for k in range(60)]
+    verdicts = [slides.verdict(SlideCount(2000, k))[0] for k in range(200)]
     order = {"not-detected": 0, "indeterminate": 1, "parasites-detected": 2}
     steps = [order[v] for v in verdicts]
     assert steps == sorted(steps)
