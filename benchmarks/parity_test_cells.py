@@ -36,6 +36,11 @@ WHY_ONNX_DIFFERS = (
     "float32 between DequantizeLinear and QuantizeLinear, LiteRT's XNNPACK in integers; where a "
     "value lies halfway between two steps they may round apart by one step."
 )
+WHY_INPUTS_DIFFER = (
+    "Decoding gives the same bits. OpenCV's INTER_AREA sums in float32; where the exact mean lies "
+    "halfway between two grey levels, as it often does for a side of 160 px shrunk to 48, the sum "
+    "on ARM may round to the other one."
+)
 
 
 def keras_engine(path: Path) -> Engine:
@@ -87,9 +92,16 @@ def _compared(bundle: Bundle, here: dict[str, Any], there: dict[str, Any]) -> di
     spec = bundle.classifier
     threshold = spec.threshold("balanced")
     decision = Decision(spec, threshold)
+    levels = np.abs(here["inputs"].astype(np.int16) - there["inputs"])
+    alike = ~(levels > 0).any(axis=(1, 2, 3))
     found: dict[str, Any] = {
         "machine": str(there["machine"]),
-        "inputs_identical": str(here["inputs_sha256"]) == str(there["inputs_sha256"]),
+        "cells_with_identical_inputs": int(alike.sum()),
+        "cells_with_other_inputs": int((~alike).sum()),
+        "input_values_that_differ": int(np.count_nonzero(levels)),
+        "input_values": int(levels.size),
+        "largest_difference_in_grey_levels": int(levels.max()),
+        "why_inputs_differ": WHY_INPUTS_DIFFER,
     }
     for name in (key for key in there if key.endswith(".int8")):
         output = spec.file("int8", name.partition(".")[0]).output
@@ -102,6 +114,9 @@ def _compared(bundle: Bundle, here: dict[str, Any], there: dict[str, Any]) -> di
             "cells": len(here[name]),
             "identical_bits": 1.0 - differing / len(here[name]),
             "differing_cells": differing,
+            "differing_cells_with_identical_inputs": int(
+                np.count_nonzero((here[name] != there[name]) & alike)
+            ),
             "same_call": float(np.mean(calls[0] == calls[1])),
         }
     return found

@@ -17,7 +17,15 @@ import numpy as np
 from edge_malaria.bundle import read_bundle
 from edge_malaria.golden import read_goldens
 from edge_malaria.preprocess import network_inputs
+from edge_malaria.records import Image
 from edge_malaria.runtime.engines import installed_engines, open_engine
+
+
+def noise_crops() -> list[Image]:
+    """Noise of many sizes, sides of 160 px among them."""
+    rng = np.random.default_rng(160)
+    sides = [(160, 160), (160, 131), *rng.integers(46, 200, (30, 2)).tolist()]
+    return [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for height, width in sides]
 
 
 def main(bundle_path: str, out: str, cells: int) -> None:
@@ -29,7 +37,11 @@ def main(bundle_path: str, out: str, cells: int) -> None:
     inputs = network_inputs([c for c, _ in crops], size_px, [m for _, m in crops])
     # Evenly spread, so that cells near the threshold are among them.
     chosen = goldens.cells.inputs[:: max(1, len(goldens.cells.inputs) // cells)]
-    found = {"inputs": inputs, "machine": np.array(platform.machine())}
+    found = {
+        "inputs": inputs,
+        "resized": network_inputs(noise_crops(), size_px),
+        "machine": np.array(platform.machine()),
+    }
     for variant, files in bundle.classifier.variants.items():
         for name, spec in files.items():
             if name in installed_engines():

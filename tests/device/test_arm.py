@@ -27,6 +27,8 @@ GUEST = Path(__file__).with_name("guest.py")
 MAX_FLOAT_LOGIT = 1e-4
 # Dynamic files quantize activations at run time, and each engine version does it in its own way.
 MAX_DYNAMIC_LOGIT = 0.25
+# On real cells 2e-5 of the values differ, all of cells with a side of 160 px.
+MAX_RESIZE_SHARE = 2e-3
 
 pytestmark = [pytest.mark.device, pytest.mark.timeout(1800)]
 
@@ -65,6 +67,10 @@ def _guest(
 def _compare(host: dict[str, Any], guest: dict[str, Any], steps: int) -> set[str]:
     """Asserts that the guest's outputs are the host's; returns the names compared."""
     np.testing.assert_array_equal(guest["inputs"], host["inputs"], "decoding or preprocessing")
+    # INTER_AREA sums in float: an exact half may round to the other grey level on ARM.
+    levels = np.abs(guest["resized"].astype(int) - host["resized"])
+    assert levels.max() <= 1
+    assert np.mean(levels > 0) <= MAX_RESIZE_SHARE
     names = {name for name in guest if "." in name}
     assert names <= set(host)
     for name in sorted(names):
