@@ -25,6 +25,7 @@ COMMAND_MODULES = (
     "crossval",
     "prune",
     "profile",
+    "explain",
     "data",
     "doctor",
     "firmware",
