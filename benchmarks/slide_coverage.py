@@ -45,6 +45,9 @@ SEED = 11
 CELLS = (1000, 5000)
 PARASITEMIAS = (0.0005, 0.002, 0.01, 0.05)
 REPEATS = 4
+# An infected patient lends slides an own sensitivity only from so many parasitized cells on: of one
+# or three cells it would be 0 or 1 by chance. All of them stay in the fit.
+LEAST_PARASITIZED = 20
 Scores = dict[str, NDArray[np.float64]]
 
 
@@ -156,7 +159,7 @@ def measure(
     """Every table for slides of NIH patients."""
     rng = np.random.default_rng(SEED)
     leave = LeaveOut(healthy, infected, threshold, balanced)
-    sick = sorted(infected)
+    sick = sorted(name for name, p in infected.items() if len(p) >= LEAST_PARASITIZED)
     covered: Counter[str] = Counter()
     total: Counter[str] = Counter()
     verdicts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -264,6 +267,9 @@ def main() -> None:
         "healthy_patients": len(healthy),
         "healthy_cells": sum(len(v) for v in healthy.values()),
         "infected_patients": len(infected),
+        "infected_patients_that_lend_slides": sum(
+            len(p) >= LEAST_PARASITIZED for p in infected.values()
+        ),
         "rules": vars(VerdictRules()),
         "targets": {"coverage": [0.93, 0.97], "negative_slides_called_detected": 0.02},
         **measure(healthy, infected, threshold, bundle.classifier.threshold("balanced")),
