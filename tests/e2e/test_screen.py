@@ -177,14 +177,14 @@ def test_an_unwritable_output_is_a_storage_error(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_full_disk_midway_is_a_storage_error_and_can_be_resumed(tmp_path: Path) -> None:
-    """A file size limit stands in for the full disk: no file may grow beyond 60 kB."""
+    """A file size limit stands in for the full disk: no file may grow beyond 200 kB."""
     out = tmp_path / "report"
     spec = SIM.replace("fields=5", "fields=8")
     command = [sys.executable, "-m", "edge_malaria.cli.app", "screen", spec, "-o", str(out)]
 
     def limit() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 
     done = subprocess.run(
         command, capture_output=True, text=True, preexec_fn=limit, check=False, timeout=200
