@@ -4,8 +4,9 @@ Training, calibration, parity and the device all call ``network_input``; nothing
 masks a cell. The contract in words: crop (uint8 RGB) -> background to black where a mask is given
 -> resize to S x S with INTER_AREA -> RGB uint8. Scaling by 1/255 lies inside the network.
 
-INTER_AREA is used because its bits are the same on x86-64 and ARM; those of INTER_LINEAR and
-INTER_CUBIC are not.
+INTER_AREA is used because its bits are almost the same on x86-64 and ARM (only exact halves round
+apart, by one grey level in 2 of 100,000 values; docs/PARITY.md); those of INTER_LINEAR and
+INTER_CUBIC differ everywhere.
 """
 
 from __future__ import annotations
