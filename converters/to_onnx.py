@@ -55,15 +55,59 @@ def from_tflite(data: bytes) -> bytes:
 
 
 def _named(proto: Any) -> bytes:
-    """Stable names for input and output, a free batch axis, and no trace of this machine."""
+    """Canonical order and names, a free batch axis, and no trace of this machine.
+
+    tf2onnx orders and names nodes by Python's string hashes, which differ from process to process;
+    the same model must give the same bytes.
+    """
     graph = proto.graph
-    renames = {graph.input[0].name: INPUT_NAME, graph.output[0].name: OUTPUT_NAME}
-    for node in graph.node:
-        node.input[:] = [renames.get(name, name) for name in node.input]
-        node.output[:] = [renames.get(name, name) for name in node.output]
-    for value in [graph.input[0], graph.output[0]]:
-        value.name = renames[value.name]
+    for value in (graph.input[0], graph.output[0]):
         value.type.tensor_type.shape.dim[0].dim_param = "N"
+    names = {graph.input[0].name: INPUT_NAME, graph.output[0].name: OUTPUT_NAME}
+    nodes = _in_order(graph)
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    kept: list[Any] = []
+    for index, node in enumerate(nodes):
+        node.name = f"{node.op_type}_{index}"
+        for name in node.input:
+            if name in constants and name not in names:
+                names[name] = f"constant_{len(kept)}"
+                kept.append(constants[name])
+        for place, name in enumerate(node.output):
+            names.setdefault(name, f"value_{index}_{place}")
+    for node in nodes:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for value in (graph.input[0], graph.output[0], *kept):
+        value.name = names[value.name]
+    ordered, tensors = [_copy(node) for node in nodes], [_copy(tensor) for tensor in kept]
+    for name in ("node", "initializer", "value_info"):
+        graph.ClearField(name)
+    graph.node.extend(ordered)
+    graph.initializer.extend(tensors)
     graph.name = "edge_malaria"
     proto.doc_string = graph.doc_string = ""
-    return bytes(proto.SerializeToString())
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def _copy(message: Any) -> Any:
+    other = type(message)()
+    other.CopyFrom(message)
+    return other
+
+
+def _in_order(graph: Any) -> list[Any]:
+    """The nodes that the output needs, each after its inputs, by depth first from the output."""
+    makers = {name: node for node in graph.node for name in node.output}
+    done: dict[int, Any] = {}
+    waiting = [(makers[graph.output[0].name], False)]
+    while waiting:
+        node, seen = waiting.pop()
+        if id(node) in done:
+            continue
+        if seen:
+            done[id(node)] = node
+            continue
+        waiting.append((node, True))
+        waiting += [(makers[name], False) for name in reversed(node.input) if name in makers]
+    return list(done.values())
