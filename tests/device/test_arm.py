@@ -1,7 +1,7 @@
 """The shipped bundle on ARM: the device's own wheels under qemu-user, against this machine.
 
 ``make test-device`` runs these; they are skipped with a reason where root, apt or qemu are
-missing. Integer files must give the same bits; float files the same calls.
+missing. LiteRT's int8 must give the same bits.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ GUEST = Path(__file__).with_name("guest.py")
 MAX_FLOAT_LOGIT = 1e-4
 # Dynamic files quantize activations at run time, and each engine version does it in its own way.
 MAX_DYNAMIC_LOGIT = 0.25
+# 3 of 4,067 real cells, by one step.
+MAX_ONNX_SHARE = 5e-3
 # On real cells 2e-5 of the values differ, all of cells with a side of 160 px.
 MAX_RESIZE_SHARE = 2e-3
 
@@ -82,7 +84,10 @@ def _compare(host: dict[str, Any], guest: dict[str, Any], steps: int) -> set[str
         assert ours.dtype == theirs.dtype, name
         if ours.dtype == np.int8:
             apart = np.abs(ours.astype(int) - theirs.astype(int))
-            assert apart.max() <= steps, f"{name}: {np.count_nonzero(apart)} cells differ"
+            # ONNX Runtime convolves the pixels and pools in float: ties may round apart.
+            allowed, share = (1, MAX_ONNX_SHARE) if "onnx." in name else (steps, 1.0)
+            assert apart.max() <= allowed, f"{name}: {np.count_nonzero(apart)} cells differ"
+            assert np.mean(apart > 0) <= share, f"{name}: {np.count_nonzero(apart)} cells differ"
         elif name.endswith(("float32", "float16")):
             assert np.abs(ours - theirs).max() <= MAX_FLOAT_LOGIT, name
         else:
