@@ -17,7 +17,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ("README.md", "CHANGELOG.md", "docs/*.md", "docs/*.html")
 _FIGURE = re.compile(
-    r"(?P<shown>[-+0-9.,%]+|—)<!--(?P<file>[\w-]+):(?P<path>[\w.\-/ ]+?)(?::(?P<format>[^>:]+))?-->"
+    r"(?P<shown>[-+0-9.,%e]+|—)"
+    r"<!--(?P<file>[\w-]+):(?P<path>[\w.\-/ ]+?)(?::(?P<format>[^>:]+))?-->"
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -40,6 +41,11 @@ def validate(document: object, name: str) -> None:
     """Checks a ``--json`` document against its shipped JSON Schema."""
     schema = resources.files("edge_malaria.schemas").joinpath(f"{name}.json").read_text()
     jsonschema.validate(document, json.loads(schema))
+
+
+def hear_ctrl_c() -> None:
+    """For ``preexec_fn``: a shell's background job starts with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run_cli(*arguments: str | Path, cwd: Path | None = None, timeout_s: float = 300) -> Ran:

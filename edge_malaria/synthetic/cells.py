@@ -162,6 +162,10 @@ def _specks(rng: np.random.Generator, patch: Patch) -> None:
     patch.absorb(blur(layer, 0.02 * patch.radius_px), colour, uniform(rng, 0.2, 0.6))
 
 
+# Nothing thinner can be drawn; specks of debris in small pictures would come out so.
+SMALLEST_PX = 4.0
+
+
 def draw_sprite(
     rng: np.random.Generator, kind: DrawnKind, diameter_px: float, stain: Stain
 ) -> Sprite:
@@ -174,7 +178,7 @@ def draw_sprite(
         stain: the smear's colours.
     """
     expect(kind in DRAWN_KINDS, f"a kind in {DRAWN_KINDS}", kind)
-    expect(diameter_px >= 4, "diameter_px >= 4", diameter_px)
+    expect(diameter_px >= SMALLEST_PX, f"diameter_px >= {SMALLEST_PX:g}", diameter_px)
     if kind == "white-cell":
         patch = draw_white_cell(rng, diameter_px)
     elif kind == "platelet":
@@ -228,7 +232,7 @@ def draw_cell(
         defocus_px: sigma of the blur; None for a mild random one.
     """
     look = stain if isinstance(stain, Stain) else pick_stain(rng, stain)
-    diameter = size_px * relative_size(rng, kind)
+    diameter = max(SMALLEST_PX, size_px * relative_size(rng, kind))
     sprite = draw_sprite(rng, kind, diameter, look)
     background = np.asarray(look.background, np.float32) / np.float32(PARTS)
     image = sprite.light.astype(np.float32) * background[:, None, None]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_malaria.records import Box, expect
-from edge_malaria.synthetic.cells import DrawnKind, relative_size
+from edge_malaria.synthetic.cells import SMALLEST_PX, DrawnKind, relative_size
 from edge_malaria.synthetic.shapes import POINTS, direction, uniform
 
 # Shares of the asexual stages in peripheral P. falciparum blood: mostly rings, later stages
@@ -162,7 +162,8 @@ class Layout:
         return settings.stages[-1][0]
 
     def _diameter(self, kind: DrawnKind) -> float:
-        return relative_size(self._rng, kind) * self.settings.cell_diameter_px
+        size = relative_size(self._rng, kind) * self.settings.cell_diameter_px
+        return max(SMALLEST_PX, size)
 
     def _put(self, kind: DrawnKind, x: float, y: float, diameter_px: float = 0.0) -> Place:
         place = Place(len(self.places), kind, x, y, diameter_px or self._diameter(kind))

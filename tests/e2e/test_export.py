@@ -17,7 +17,7 @@ import pytest
 from edge_malaria.bundle import read_bundle
 from edge_malaria.files import write_image
 from edge_malaria.runtime.engines import open_engine
-from tests.cli import Ran, run_cli, validate
+from tests.cli import Ran, hear_ctrl_c, run_cli, validate
 
 PIXELS = np.random.default_rng(8).integers(0, 256, (64, 48, 48, 3), dtype=np.uint8)
 
@@ -204,7 +204,12 @@ def test_a_nan_weight_never_ships(tiny_keras: Path, tmp_path: Path) -> None:
 def test_ctrl_c_leaves_nothing(tiny_keras: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "edge_malaria.cli.app", "export", str(tiny_keras), "--int8"]
     child = subprocess.Popen(
-        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=hear_ctrl_c,
     )
     assert child.stderr is not None
     for line in child.stderr:

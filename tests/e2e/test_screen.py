@@ -18,7 +18,7 @@ import pytest
 
 from edge_malaria.files import encode_image, write_image
 from edge_malaria.synthetic import draw_field
-from tests.cli import Ran, run_cli, validate
+from tests.cli import Ran, hear_ctrl_c, run_cli, validate
 
 pytestmark = pytest.mark.usefixtures("shipped_bundle")
 SIM = "sim:parasitemia=0.05,fields=5,seed=5,width=800,height=600,cell_diameter_px=55"
@@ -93,7 +93,11 @@ def test_ctrl_c_leaves_a_report_and_can_go_on(tmp_path: Path) -> None:
     spec = SIM.replace("fields=5", "fields=40")
     command = [sys.executable, "-m", "edge_malaria.cli.app", "screen", spec, "-o", str(out)]
     process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=hear_ctrl_c,
     )
     journal = out / "journal.jsonl"
     deadline = time.monotonic() + 120
