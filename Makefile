@@ -53,6 +53,8 @@ wheel-check: $(HOST) ## build the wheel, install it alone with [litert], run it 
 	bash benchmarks/wheel_check.sh
 
 model: $(HOST)   ## retrain and rebuild everything that ships (hours; resumable)
+	$(BIN)/python -m edge_malaria.training.finder_build --data "$(EDGE_MALARIA_DATA)" \
+	    -o edge_malaria/models/finder.keras
 	$(BIN)/python benchmarks/build_models.py --data "$(EDGE_MALARIA_DATA)"
 
 evidence: $(HOST) ## everything that takes hours, into docs/evidence (resumable)
