@@ -223,6 +223,21 @@ def test_ctrl_c_leaves_nothing(tiny_keras: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_full_disk_is_named_and_leaves_nothing(tiny_keras: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        ran = run_cli("export", tiny_keras, "--int8", "-o", disk / "bundle")
+        assert ran.code == 5, ran.err
+        assert "disk full" in ran.error
+        assert not list(disk.iterdir())
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
 def test_metadata_keeps_the_flatbuffer_as_it_was(tiny_bundle: Path) -> None:
     data = (tiny_bundle / "model.float32.tflite").read_bytes()
     with zipfile.ZipFile(tiny_bundle / "model.float32.tflite") as archive:

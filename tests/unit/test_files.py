@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -66,6 +67,16 @@ def test_an_exif_rotation_is_applied() -> None:
     jpeg = data.tobytes()
     rotated = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
     assert ok and decode_image(rotated).shape == (30, 20, 3)
+
+
+def test_a_cmyk_jpeg_becomes_rgb() -> None:
+    pillow = pytest.importorskip("PIL.Image", reason="Pillow writes the CMYK picture")
+    flat = np.full((24, 32, 3), (200, 120, 140), np.uint8)
+    buffer = io.BytesIO()
+    pillow.fromarray(flat).convert("CMYK").save(buffer, "JPEG", quality=95)
+    image = decode_image(buffer.getvalue())
+    assert image.shape == flat.shape
+    assert np.abs(image.astype(int) - flat).max() <= 6
 
 
 def test_a_bomb_is_refused_before_it_is_decoded() -> None:
