@@ -232,6 +232,7 @@ def draw_cell(
         defocus_px: sigma of the blur; None for a mild random one.
     """
     look = stain if isinstance(stain, Stain) else pick_stain(rng, stain)
+    expect(size_px >= SMALLEST_PX, f"size_px >= {SMALLEST_PX:g}", size_px)
     diameter = max(SMALLEST_PX, size_px * relative_size(rng, kind))
     sprite = draw_sprite(rng, kind, diameter, look)
     background = np.asarray(look.background, np.float32) / np.float32(PARTS)
