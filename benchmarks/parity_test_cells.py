@@ -81,8 +81,8 @@ def on_arm(bundle: Path, dataset: Path, split: str, processor: arm.Processor) ->
         here = folder / "here.npz"
         command = [sys.executable, GUEST, bundle, dataset, split, here]
         subprocess.run([str(word) for word in command], check=True)
-        binds = {"work/bundle": bundle, "work/data": dataset.parent, "work/out": folder}
-        arguments = ["/work/bundle", f"/work/data/{dataset.name}", split, "/work/out/there.npz"]
+        binds = {"mnt/bundle": bundle, "mnt/data": dataset.parent, "mnt/out": folder}
+        arguments = ["/mnt/bundle", f"/mnt/data/{dataset.name}", split, "/mnt/out/there.npz"]
         arm.run_python(arm.AARCH64, processor, GUEST, arguments, binds)
         with np.load(here) as one, np.load(folder / "there.npz") as other:
             return _compared(opened, dict(one), dict(other))

@@ -60,8 +60,8 @@ def _guest(
         arm.build(system)
     except RuntimeError as error:
         pytest.skip(f"the ARM root cannot be built here: {str(error).splitlines()[0]}")
-    binds = {"work/bundle": bundle, "work/out": folder}
-    arm.run_python(system, processor, GUEST, ["/work/bundle", "/work/out/out.npz"], binds)
+    binds = {"mnt/bundle": bundle, "mnt/out": folder}
+    arm.run_python(system, processor, GUEST, ["/mnt/bundle", "/mnt/out/out.npz"], binds)
     with np.load(folder / "out.npz") as stored:
         return dict(stored)
 

@@ -46,8 +46,8 @@ def test_example_gives_the_same_answers_on_a_pi_4(tmp_path: Path) -> None:
     here = tmp_path / "here.csv"
     script = PI / "watch_cells.py"
     subprocess.run([sys.executable, script, incoming, here, "--once"], check=True)
-    binds = {"work/pi": PI, "work/cells": tmp_path}
-    arguments = ["/work/pi/watch_cells.py", "/work/cells/incoming", "/work/cells/there.csv"]
+    binds = {"mnt/pi": PI, "mnt/cells": tmp_path}
+    arguments = ["/mnt/pi/watch_cells.py", "/mnt/cells/incoming", "/mnt/cells/there.csv"]
     said = arm.run_python(arm.AARCH64, arm.CORTEX_A72, GUEST, arguments, binds)
     assert said.split()[-1] == "aarch64"
     ours, theirs = _rows(here), _rows(tmp_path / "there.csv")
