@@ -31,6 +31,13 @@ def train(
         int, typer.Option(min=1, help="Passes with int8 rounding at the end.")
     ] = 5,
     batch: Annotated[int, typer.Option(min=2, help="Cells a step.")] = 128,
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(help="A .keras file whose opinion has a share in the targets; repeatable."),
+    ] = None,
+    teacher_share: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="The teachers' share in the targets.")
+    ] = 0.7,
     seed: Annotated[int, typer.Option(min=0, help="Decides weights, order, augmentation.")] = 0,
     patients: Annotated[Path | None, typer.Option(help="A patients.csv.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
@@ -59,7 +66,7 @@ def train(
         log(f"warning: {warning}")
     if force and not resume and output.exists():
         shutil.rmtree(output)
-    recipe = Recipe(epochs=epochs, batch=batch, seed=seed)
+    recipe = Recipe(epochs=epochs, batch=batch, seed=seed, teacher_share=teacher_share)
     total = sum(len(part.rows) for part in splits)
     with progress("reading cells", total) as bar:
         outcome = run_training(
@@ -69,6 +76,7 @@ def train(
             output,
             input_size=input_size,
             fine_tune_epochs=fine_tune,
+            teachers=teacher or (),
             resume=resume,
             cache=default_cache(),
             report=_report,

@@ -66,6 +66,17 @@ def fit_platt(logits: Logits, labels: Labels, steps: int = 50) -> tuple[float, f
     return float(1.0 / theta[0]), float(theta[1] / theta[0])
 
 
+def bake(model: Any, temperature: float, bias: float) -> None:
+    """Moves a calibration into the last dense layer: the logits become (logit + bias) / T.
+
+    Args:
+        model: a network that ends in one dense logit; changed in place.
+        temperature, bias: from ``fit_platt``.
+    """
+    kernel, offset = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([kernel / temperature, (offset + bias) / temperature])
+
+
 def _log_loss(z: NDArray[np.float64], targets: NDArray[np.float64]) -> float:
     return float(np.sum(np.logaddexp(0.0, z) - targets * z))
 

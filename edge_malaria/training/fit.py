@@ -9,7 +9,7 @@ learning-curve.png/.svg and, at the end, model.keras without optimizer state.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +50,10 @@ class Trainer:
     Args:
         model: trained in place; float32 [N, S, S, 3] in 0-255 -> logit.
         recipe: how.
-        trains_norms: False for fine-tuning a folded network (no batch statistics to keep).
+        teachers: networks of the same input that have a share in the targets.
     """
 
-    def __init__(self, model: Any, recipe: Recipe) -> None:
+    def __init__(self, model: Any, recipe: Recipe, teachers: Sequence[Any] = ()) -> None:
         self.model = model
         self.average = keras.models.clone_model(model)
         self.average.set_weights(model.get_weights())
@@ -63,7 +63,9 @@ class Trainer:
         )
         self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         self.optimizer.build(model.trainable_variables)
-        self._step = compiled_step(self.model, self.average, self.optimizer, recipe)
+        self._step = compiled_step(
+            self.model, self.average, self.optimizer, recipe, tuple(teachers)
+        )
 
     def run_epoch(self, examples: Examples, epoch: int) -> float:
         """One pass; returns the mean loss."""
@@ -108,6 +110,7 @@ def fit(
     recipe: Recipe,
     run: Path | None = None,
     *,
+    teachers: Sequence[Any] = (),
     resume: bool = False,
     report: Callable[[dict[str, float]], None] = lambda entry: None,
 ) -> tuple[Any, list[dict[str, float]]]:
@@ -119,13 +122,14 @@ def fit(
         val_inputs, val_labels: uint8 [N, S, S, 3] and [N], decide the best epoch.
         recipe: how.
         run: directory for checkpoints; None keeps nothing.
+        teachers: see ``Trainer``.
         resume: continue from the directory's checkpoint where there is one.
         report: called after each epoch with its history entry.
 
     Raises:
         DataError: the checkpoint is damaged or of another network.
     """
-    trainer = Trainer(model, recipe)
+    trainer = Trainer(model, recipe, teachers)
     state: State | None = None
     history: list[dict[str, float]] = []
     checkpoint = run / "checkpoint.npz" if run else None

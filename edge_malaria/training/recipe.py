@@ -34,6 +34,9 @@ class Recipe:
         bootstrap: share of the target that is the averaged network's own opinion, after
             ``bootstrap_from`` of the epochs (soft bootstrapping, Reed et al. 2015,
             arXiv 1412.6596): doubtful labels pull less.
+        teacher_share: share of the target that is the teachers' mean probability for the very view
+            that the network sees (Hinton et al. 2015, arXiv 1503.02531); counts where there are
+            teachers.
         averaging: decay a step of the exponential moving average that is evaluated and kept.
         patience: epochs without a better validation AUC before stopping.
         other_renderings: share of cells taken from the half-size and 50 x 50 renderings.
@@ -47,6 +50,7 @@ class Recipe:
     label_smoothing: float = 0.02
     bootstrap: float = 0.0
     bootstrap_from: float = 0.35
+    teacher_share: float = 0.7
     averaging: float = 0.998
     patience: int = 15
     other_renderings: float = 0.3
@@ -58,6 +62,8 @@ class Recipe:
             raise ConfigError("expected epochs, batch and patience >= 1.")
         if not (self.learning_rate > 0 and 0 <= self.bootstrap < 1 and 0 <= self.averaging < 1):
             raise ConfigError("expected learning rate > 0, bootstrap and averaging in [0, 1).")
+        if not 0 <= self.teacher_share <= 1:
+            raise ConfigError("expected teacher share in [0, 1].")
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,16 +12,16 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edge_malaria.dataset import Dataset
-from edge_malaria.errors import ConfigError
-from edge_malaria.files import storage_errors, write_json
-from edge_malaria.keras_layers import keras
+from edge_malaria.errors import ConfigError, ModelShapeError
+from edge_malaria.files import sha256_of, storage_errors, write_json
+from edge_malaria.keras_layers import keras, load_model
 from edge_malaria.runtime.abstain import fit_limits
 from edge_malaria.runtime.classify import probability
 from edge_malaria.training.architectures import architecture, build, count_macs
@@ -92,6 +92,7 @@ def fit_quantized(
     run: Path | None = None,
     *,
     fine_tune_epochs: int = 5,
+    teachers: Sequence[Any] = (),
     resume: bool = False,
     report: Report = silent,
 ) -> tuple[Any, dict[str, list[dict[str, float]]]]:
@@ -109,6 +110,7 @@ def fit_quantized(
         val.labels,
         recipe,
         stages["float"],
+        teachers=teachers,
         resume=resume,
         report=lambda entry: report("float", entry),
     )
@@ -121,6 +123,7 @@ def fit_quantized(
         recipe,
         stages["int8"],
         fine_tune_epochs=fine_tune_epochs,
+        teachers=teachers,
         resume=resume,
         report=report,
     )
@@ -135,6 +138,7 @@ def quantize(
     run: Path | None = None,
     *,
     fine_tune_epochs: int = 5,
+    teachers: Sequence[Any] = (),
     resume: bool = False,
     report: Report = silent,
 ) -> tuple[Any, list[dict[str, float]]]:
@@ -148,6 +152,7 @@ def quantize(
         val.labels,
         fine_tuning(recipe, fine_tune_epochs),
         run,
+        teachers=teachers,
         resume=resume,
         report=lambda entry: report("int8", entry),
     )
@@ -162,6 +167,7 @@ def train(
     *,
     input_size: int | None = None,
     fine_tune_epochs: int = 5,
+    teachers: Sequence[Path] = (),
     resume: bool = False,
     cache: Path | None = None,
     report: Report = silent,
@@ -177,6 +183,7 @@ def train(
             model.keras and model.json (the decision block and where it comes from).
         input_size: input side in px; None for the architecture's own.
         fine_tune_epochs: passes with rounding.
+        teachers: .keras files of networks with the same input side, fitted to train patients only.
         resume: continue after an interruption; the configuration must be the same.
         cache: for rendered cells.
         report: called after each epoch with the stage and its entry.
@@ -184,6 +191,7 @@ def train(
 
     Raises:
         ConfigError: ``resume`` with another configuration.
+        ModelShapeError: a teacher of another input side.
         StorageError: the run directory is not writable.
     """
     size = input_size or architecture(arch).input_size_px
@@ -191,10 +199,12 @@ def train(
         "arch": arch,
         "input_size_px": size,
         "fine_tune_epochs": fine_tune_epochs,
+        "teachers": [sha256_of(path) for path in teachers],
         "data": {
             name: _described(part) for name, part in zip(("train", "val"), splits, strict=True)
         },
     }
+    taught_by = [open_teacher(path, size) for path in teachers]
     with storage_errors(run):
         run.mkdir(parents=True, exist_ok=True)
     _same_config(run, recipe, settings, resume)
@@ -208,6 +218,7 @@ def train(
         recipe,
         run,
         fine_tune_epochs=fine_tune_epochs,
+        teachers=taught_by,
         resume=resume,
         report=report,
     )
@@ -237,6 +248,25 @@ def decide(
         crossed = CrossFitted(probability(logits, *calibration), val.labels, val.patients)
     abstention = {"not_a_red_cell": fit_limits(train_cells.inputs)}
     return decision((logits, val.labels, val.patients), calibration, crossed, abstention, how)
+
+
+def open_teacher(path: Path, size_px: int) -> Any:
+    """A trained network whose opinion of the same cells has a share in the targets.
+
+    Raises:
+        ModelFileError: not a .keras file that can be read safely.
+        ModelShapeError: it takes another input or gives more than one logit.
+    """
+    teacher = load_model(path)
+    expected = ((None, size_px, size_px, 3), (None, 1))
+    got = (tuple(teacher.input_shape), tuple(teacher.output_shape))
+    if got != expected:
+        raise ModelShapeError(
+            f"teacher {path}: expected input {expected[0]} and output {expected[1]}, got "
+            f"{got[0]} and {got[1]}. Train it with --input-size {size_px}."
+        )
+    teacher.trainable = False
+    return teacher
 
 
 def write_outcome(run: Path, outcome: Trained, recipe: Recipe, settings: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
-"""One compiled training step: bootstrapped targets, label smoothing, AdamW, moving average."""
+"""One compiled training step: teachers, bootstrapped targets, smoothing, AdamW, moving average."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from edge_malaria.training.recipe import Recipe
@@ -10,10 +10,13 @@ from edge_malaria.training.recipe import Recipe
 Step = Callable[[Any, Any, Any, Any], Any]
 
 
-def compiled_step(model: Any, average: Any, optimizer: Any, recipe: Recipe) -> Step:
+def compiled_step(
+    model: Any, average: Any, optimizer: Any, recipe: Recipe, teachers: Sequence[Any] = ()
+) -> Step:
     """A function (cells [B, S, S, 3], targets [B, 1], bootstrap share, average's keep) -> loss.
 
-    It updates ``model``, ``optimizer`` and ``average`` in place.
+    It updates ``model``, ``optimizer`` and ``average`` in place. ``teachers`` take the same cells
+    and are never changed.
     """
     import tensorflow as tf
 
@@ -23,6 +26,10 @@ def compiled_step(model: Any, average: Any, optimizer: Any, recipe: Recipe) -> S
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
     def step(cells: Any, targets: Any, bootstrap: Any, keep: Any) -> Any:
+        if teachers:
+            taught = tf.add_n([tf.sigmoid(teacher(cells, training=False)) for teacher in teachers])
+            mean = taught / float(len(teachers))
+            targets = (1.0 - recipe.teacher_share) * targets + recipe.teacher_share * mean
         if recipe.bootstrap > 0:
             opinion = tf.sigmoid(average(cells, training=False))
             targets = (1.0 - bootstrap) * targets + bootstrap * tf.stop_gradient(opinion)

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_malaria.errors import ConfigError, DataError, DatasetError, ModelFileError, UsageError
+from edge_malaria.errors import (
+    ConfigError,
+    DataError,
+    DatasetError,
+    ModelFileError,
+    ModelShapeError,
+    UsageError,
+)
 from edge_malaria.keras_layers import (
     FakeQuant,
     fake_quant_layers,
@@ -24,6 +31,7 @@ from edge_malaria.runtime.classify import probability
 from edge_malaria.training.architectures import architectures, build, count_macs
 from edge_malaria.training.calibrate import (
     CrossFitted,
+    bake,
     best_threshold,
     cross_fitted_counts,
     fit_platt,
@@ -34,6 +42,7 @@ from edge_malaria.training.fit import fit, predict
 from edge_malaria.training.fold import fold
 from edge_malaria.training.quantize_aware import finish, prepare
 from edge_malaria.training.recipe import Examples, Recipe
+from edge_malaria.training.session import open_teacher, save_model
 from tests.unit.test_training_data import BATCH, SPLITS, write_dataset
 
 LABELS = np.arange(16, dtype=np.int64) % 2
@@ -48,6 +57,14 @@ def lively(name: str = "micro") -> object:
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
+    return model
+
+
+def constant_opinion(logit: float) -> object:
+    """A network that says the same of every cell."""
+    model = build("micro")
+    head = model.get_layer("logit")
+    head.set_weights([np.zeros_like(head.get_weights()[0]), np.array([logit], np.float32)])
     return model
 
 
@@ -166,6 +183,24 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_run(tmp_path: Path) -> Non
     assert len(history) < 30
 
 
+def test_a_teacher_outweighs_the_labels() -> None:
+    teacher = constant_opinion(-4.0)
+    positive = Examples((BATCH,), np.ones(len(LABELS), np.float32))
+    recipe = Recipe(epochs=20, batch=16, averaging=0.0, teacher_share=1.0, label_smoothing=0.0)
+    keras.utils.set_random_seed(0)
+    taught, _ = fit(build("micro"), positive, BATCH, LABELS, recipe, teachers=[teacher])
+    keras.utils.set_random_seed(0)
+    alone, _ = fit(build("micro"), positive, BATCH, LABELS, recipe)
+    assert predict(alone, BATCH).mean() > 0 > predict(taught, BATCH).mean()
+    assert np.all(predict(teacher, BATCH) == -4.0)
+
+
+def test_a_teacher_of_another_input_is_refused(tmp_path: Path) -> None:
+    save_model(build("micro", 32), tmp_path / "teacher.keras")
+    with pytest.raises(ModelShapeError, match=r"expected input .*48.*got.*32"):
+        open_teacher(tmp_path / "teacher.keras", 48)
+
+
 def test_a_small_network_learns_drawn_cells_through_rounding(tmp_path: Path) -> None:
     from edge_malaria.dataset import open_dataset
     from edge_malaria.training.cells import fitting_rows
@@ -207,6 +242,13 @@ def test_platt_scaling_recovers_what_made_the_labels(
     assert found == pytest.approx(temperature, rel=0.15)
     assert shift == pytest.approx(bias, abs=0.25)
     assert expected_calibration_error(labels, probability(logits, found, shift)) < 0.02
+
+
+def test_a_baked_calibration_is_in_the_logits() -> None:
+    model = lively()
+    before = predict(model, BATCH)
+    bake(model, 0.5, 0.25)
+    assert np.allclose(predict(model, BATCH), (before + 0.25) / 0.5, atol=1e-4)
 
 
 def test_calibration_needs_both_classes_and_a_rising_score() -> None:
