@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_malaria.records import Image
+from edge_malaria.training.platelets import with_platelet
 
 Floats = NDArray[np.float32]
 
@@ -28,6 +29,7 @@ class Scenery:
 
     Attributes:
         specks: grey dirt, which is no parasite.
+        platelet: a platelet or a shred of stain clings to its edge.
         overlap: another cell lies over its edge.
         mask_jitter: an eroded mask.
         hole: a hole in the mask's middle, as pale centres get.
@@ -37,6 +39,7 @@ class Scenery:
     """
 
     specks: float = 0.08
+    platelet: float = 0.2
     overlap: float = 0.12
     mask_jitter: float = 0.2
     hole: float = 0.04
@@ -60,6 +63,8 @@ def set_in_scene(image: Image, rng: np.random.Generator, strength: Scenery) -> I
     """One cell, uint8 [S, S, 3] on black, with dirt, neighbours and another mask."""
     if rng.random() < strength.specks:
         image = _with_specks(image, rng)
+    if rng.random() < strength.platelet:
+        image = with_platelet(image, cell_mask(image), rng)
     if rng.random() < strength.overlap:
         image = _overlapped(image, rng)
     image = _remasked(image, rng, strength)

@@ -6,7 +6,9 @@ import csv
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,6 +20,7 @@ from edge_malaria.files import encode_image
 from edge_malaria.training.augment import Augmentation, augment
 from edge_malaria.training.cells import RENDERINGS, fitting_rows, load_renderings, render
 from edge_malaria.training.feed import batches
+from edge_malaria.training.platelets import with_platelet
 from edge_malaria.training.recipe import Examples, Recipe
 from edge_malaria.training.scenery import BLACK_LEVEL, Scenery, set_in_scene
 
@@ -129,7 +132,9 @@ def test_augmentation_is_deterministic_and_stays_in_range(seed: int) -> None:
     assert np.array_equal(first, np.rint(first))
 
 
-BARE = Scenery(specks=0, overlap=0, mask_jitter=0, hole=0, fragment=0, background=0, cut=0)
+BARE = Scenery(
+    specks=0, platelet=0, overlap=0, mask_jitter=0, hole=0, fragment=0, background=0, cut=0
+)
 SHARP = Augmentation(blur=0, jpeg=0, noise=0, scenery=BARE)
 
 
@@ -173,6 +178,25 @@ def test_an_overlapping_neighbour_only_darkens() -> None:
         assert (scene <= image).all()
         darker += int((scene < image).any())
     assert darker >= len(BATCH) // 2
+
+
+def violet(images: Any) -> Any:
+    """Where green is well below both others."""
+    others = np.minimum(images[..., 0], images[..., 2]).astype(int)
+    return others - images[..., 1] > 25
+
+
+def test_a_platelet_clings_to_the_outline_and_leaves_the_middle_alone() -> None:
+    disc = np.zeros((48, 48), np.uint8)
+    cv2.circle(disc, (24, 24), 22, 1, -1)
+    plain = (disc[:, :, None] * np.full(3, 190)).astype(np.uint8)
+    rng = np.random.default_rng(2)
+    dressed = np.stack([with_platelet(plain, disc, rng) for _ in range(64)])
+    assert not violet(plain).any()
+    assert violet(dressed).any(axis=(1, 2)).mean() > 0.6
+    assert not violet(dressed[:, 21:27, 21:27]).any()
+    assert (dressed.max(axis=3) > BLACK_LEVEL)[:, :, [0, 47]].any(axis=1).all()
+    assert with_platelet(plain * 0, disc * 0, rng).max() == 0
 
 
 def test_batches_depend_on_seed_and_epoch_only() -> None:
