@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from edge_malaria.runtime.isolate import is_masked, isolate_central_cell
+from edge_malaria.synthetic import draw_cell, pick_stain
+from edge_malaria.synthetic.cells import DrawnKind
 
 
 def scene(*discs: tuple[int, int, int], side: int = 80) -> np.ndarray:
@@ -41,6 +43,23 @@ def test_a_pale_centre_is_no_hole() -> None:
     middle = mask.shape[0] // 2, mask.shape[1] // 2
     assert mask[middle]
     assert crop.shape[0] >= 58
+
+
+@pytest.mark.parametrize("kind", ["schizont", "late-trophozoite", "ring", "healthy"])
+def test_a_dark_parasite_is_not_taken_for_the_cell(kind: DrawnKind) -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(40):
+        stain = pick_stain(rng)
+        cell = draw_cell(rng, kind, 60, stain)
+        height, width = cell.mask.shape
+        frame = np.empty((120, 160, 3), np.float32)
+        frame[:] = stain.background
+        window = (slice(30, 30 + height), slice(50, 50 + width))
+        frame[window][cell.mask] = cell.image[cell.mask]
+        noisy = cv2.GaussianBlur(frame, (0, 0), 0.6) + rng.normal(0, 1.5, frame.shape)
+        _, mask = isolate_central_cell(np.clip(np.rint(noisy), 0, 255).astype(np.uint8))
+        assert mask is not None
+        assert 0.8 < mask.sum() / cell.mask.sum() < 1.35
 
 
 def test_a_masked_crop_stays_as_it_is() -> None:
