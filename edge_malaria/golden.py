@@ -49,8 +49,9 @@ MISTAKE_CELLS = 128
 NEAR_LOGITS = 1.0
 DEFAULT_SEED = 20260101
 _BLEND_STEPS = 7
-# Noise crops with sides of 160 px gave 1e-4 on aarch64.
-MAX_ROUNDED_SHARE = 1e-3
+# Stored inputs made with OpenCV's own INTER_AREA are this far from the exact ones (5e-3: a crop
+# that grows is one level off in 7 % of its values).
+MAX_ROUNDED_SHARE = 6e-3
 _PARASITIZED: tuple[DrawnKind, ...] = ("ring", "late-trophozoite", "schizont", "gametocyte")
 # Diameters of the drawn cells; smaller ones than a microscope gives, because they draw faster.
 _CELL_PX = (50, 111)

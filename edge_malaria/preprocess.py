@@ -4,9 +4,9 @@ Training, calibration, parity and the device all call ``network_input``; nothing
 masks a cell. The contract in words: crop (uint8 RGB) -> background to black where a mask is given
 -> resize to S x S with INTER_AREA -> RGB uint8. Scaling by 1/255 lies inside the network.
 
-INTER_AREA is used because its bits are almost the same on x86-64 and ARM (only exact halves round
-apart, by one grey level in 2 of 100,000 values; docs/PARITY.md); those of INTER_LINEAR and
-INTER_CUBIC differ everywhere.
+INTER_AREA is computed in whole numbers (``area_resize``), so its bits are the same on every
+processor and in the firmware; OpenCV's own rounds exact halves as its float32 sums fall, and
+INTER_LINEAR and INTER_CUBIC differ between x86-64 and ARM everywhere.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from edge_malaria.area_resize import area_resize
 from edge_malaria.records import Box, Cell, Image, Mask, expect, expect_image
 
 # Written into every bundle; an engine refuses a bundle with another contract.
@@ -62,8 +63,7 @@ def network_input(crop: Image, size_px: int, mask: Mask | None = None) -> Image:
     """
     expect_image(crop, "crop")
     masked = apply_mask(crop, mask)
-    resized = cv2.resize(masked, (size_px, size_px), interpolation=cv2.INTER_AREA)
-    return np.asarray(resized, dtype=np.uint8)
+    return area_resize(masked, size_px)
 
 
 def network_inputs(

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_malaria.area_resize import area_resize
 from edge_malaria.golden import GoldenOutputs, mistake_rows
 from edge_malaria.parity.numeric import Outputs
 from edge_malaria.records import Image, Mask
@@ -96,7 +97,8 @@ def _resized(interpolation: int) -> Callable[[Image, Mask, int], Image]:
     return prepare
 
 
-_AREA = _resized(cv2.INTER_AREA)
+def _area(crop: Image, mask: Mask, size_px: int) -> Image:
+    return area_resize(np.where(mask[:, :, None], crop, 0).astype(np.uint8), size_px)
 
 
 def _central_crop(crop: Image, mask: Mask, size_px: int) -> Image:
@@ -120,20 +122,21 @@ def _top_left_crop(crop: Image, mask: Mask, size_px: int) -> Image:
 
 
 def _unmasked(crop: Image, mask: Mask, size_px: int) -> Image:
-    return _AREA(crop, np.ones_like(mask), size_px)
+    return _area(crop, np.ones_like(mask), size_px)
 
 
 def _mask_inverted(crop: Image, mask: Mask, size_px: int) -> Image:
-    return _AREA(crop, ~mask, size_px)
+    return _area(crop, ~mask, size_px)
 
 
 def _bgr(crop: Image, mask: Mask, size_px: int) -> Image:
-    return np.ascontiguousarray(_AREA(crop, mask, size_px)[:, :, ::-1])
+    return np.ascontiguousarray(_area(crop, mask, size_px)[:, :, ::-1])
 
 
 CONTRACT = "INTER_AREA resize of the masked RGB crop (the contract)"
 PREPARATIONS: Mapping[str, Callable[[Image, Mask, int], Image]] = {
-    CONTRACT: _AREA,
+    CONTRACT: _area,
+    "OpenCV's float32 INTER_AREA in place of the exact one": _resized(cv2.INTER_AREA),
     "INTER_LINEAR in place of INTER_AREA": _resized(cv2.INTER_LINEAR),
     "INTER_CUBIC in place of INTER_AREA": _resized(cv2.INTER_CUBIC),
     "INTER_NEAREST in place of INTER_AREA": _resized(cv2.INTER_NEAREST),

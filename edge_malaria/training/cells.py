@@ -91,7 +91,9 @@ def default_cache() -> Path:
 def _cache_key(dataset: Dataset, size_px: int, renderings: Sequence[Rendering]) -> str:
     status = dataset.path.stat()
     stamp = [str(dataset.path.resolve()), status.st_size, status.st_mtime_ns]
-    recipe = [size_px, list(renderings), list(CONTRACT_STEPS), [row.file for row in dataset.rows]]
+    # The rounding is named because inputs rendered with OpenCV's own INTER_AREA may be stored.
+    steps = [*CONTRACT_STEPS, "halves-to-even"]
+    recipe = [size_px, list(renderings), steps, [row.file for row in dataset.rows]]
     return hashlib.sha256(json.dumps([stamp, recipe]).encode()).hexdigest()[:24]
 
 

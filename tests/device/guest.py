@@ -22,9 +22,9 @@ from edge_malaria.runtime.engines import installed_engines, open_engine
 
 
 def noise_crops() -> list[Image]:
-    """Noise of many sizes, sides of 160 px among them."""
+    """Noise of many sizes; at 160 px many exact means lie half-way between two levels."""
     rng = np.random.default_rng(160)
-    sides = [(160, 160), (160, 131), *rng.integers(46, 200, (30, 2)).tolist()]
+    sides = [(160, 160), (160, 131), (300, 280), (37, 37), *rng.integers(30, 200, (30, 2)).tolist()]
     return [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for height, width in sides]
 
 

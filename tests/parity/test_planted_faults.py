@@ -382,12 +382,16 @@ def test_weights_lost_in_conversion_are_refused(
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("interpolation=cv2.INTER_AREA", "interpolation=cv2.INTER_LINEAR", "INTER_LINEAR in place"),
         (
-            "resized = cv2.resize(masked, (size_px, size_px), interpolation=cv2.INTER_AREA)",
+            "return area_resize(masked, size_px)",
+            "return cv2.resize(masked, (size_px, size_px), interpolation=cv2.INTER_LINEAR)",
+            "INTER_LINEAR in place",
+        ),
+        (
+            "return area_resize(masked, size_px)",
             "resized = np.zeros((size_px, size_px, 3), np.uint8); "
             "part = masked[:size_px, :size_px]; "
-            "resized[: part.shape[0], : part.shape[1]] = part",
+            "resized[: part.shape[0], : part.shape[1]] = part; return resized",
             "crop instead of a resize",
         ),
         ("masked = apply_mask(crop, mask)", "masked = crop", "no mask applied"),
