@@ -23,6 +23,7 @@ _WORK_PX = 96
 # Chosen on drawn cells, where one schizont in four was cut out without its cell.
 _CELL_APART = 20.0
 _CELL_GROWS = 1.3
+_CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
 def isolate_central_cell(crop: Image) -> tuple[Image, Mask | None]:
@@ -65,9 +66,9 @@ def _central_region(crop: Image) -> Mask | None:
     small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
     green = cv2.GaussianBlur(small[:, :, 1], (5, 5), 0)
     found = _foreground(green)
-    if found.seed is None:
+    if found is None:
         return None
-    grown = _watershed(found.foreground, found.distance, found.seed)
+    grown = _grown(found)
     if not grown.any():
         return None
     full = cv2.resize(grown.astype(np.uint8) * 255, (width, height), interpolation=cv2.INTER_AREA)
@@ -79,15 +80,15 @@ def _central_region(crop: Image) -> Mask | None:
 
 
 class _Foreground(NamedTuple):
-    """Foreground uint8 [h, w], its distance transform, its seed and the pixels around the seed."""
+    """Foreground uint8 [h, w], its distance transform, the seed and what is joined to the seed."""
 
     foreground: Image
     distance: NDArray[Any]
-    seed: tuple[int, int] | None
-    area_px: int
+    seed: tuple[int, int]
+    joined: Mask
 
 
-def _foreground(green: Image) -> _Foreground:
+def _foreground(green: Image) -> _Foreground | None:
     threshold = _otsu(green)
     first = _below(green, threshold)
     bright = green[green > threshold]
@@ -98,7 +99,9 @@ def _foreground(green: Image) -> _Foreground:
     if not (cell.size and background.size and background.mean() - cell.mean() >= _CELL_APART):
         return first
     second = _below(green, limit)
-    grows = second.seed is not None and second.area_px >= _CELL_GROWS * first.area_px
+    if first is None or second is None:
+        return first or second
+    grows = second.joined.sum() >= _CELL_GROWS * first.joined.sum()
     return second if grows else first
 
 
@@ -108,14 +111,14 @@ def _otsu(levels: Image) -> float:
     return float(cv2.threshold(row, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)[0])
 
 
-def _below(green: Image, threshold: float) -> _Foreground:
+def _below(green: Image, threshold: float) -> _Foreground | None:
     foreground = _filled(np.where(green <= threshold, np.uint8(255), np.uint8(0)))
     distance = cv2.distanceTransform(foreground, cv2.DIST_L2, 5)
     seed = _central_seed(distance)
     if seed is None:
-        return _Foreground(foreground, distance, None, 0)
-    _, labels = cv2.connectedComponents(foreground)
-    return _Foreground(foreground, distance, seed, int((labels == labels[seed]).sum()))
+        return None
+    _, labels = cv2.connectedComponents(foreground, connectivity=4)
+    return _Foreground(foreground, distance, seed, np.asarray(labels == labels[seed]))
 
 
 def _filled(dark: Image) -> Image:
@@ -144,22 +147,33 @@ def _central_seed(distance: Image) -> tuple[int, int] | None:
     return int(row), int(column)
 
 
-def _watershed(foreground: Image, distance: Image, seed: tuple[int, int]) -> Mask:
-    peak = float(distance[seed])
-    cores = (distance > 0.6 * peak).astype(np.uint8)
+def _grown(found: _Foreground) -> Mask:
+    """The cell's own region, its rim included."""
+    cores = (found.distance > 0.6 * found.distance[found.seed]).astype(np.uint8)
     _, labels = cv2.connectedComponents(cores)
-    markers = labels.astype(np.int32) + 1
-    markers[(cores == 0) & (foreground > 0)] = 0
-    markers[foreground == 0] = 1
-    relief = cv2.normalize(-distance, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
-    cv2.watershed(cv2.merge([relief, relief, relief]), markers)
-    own = int(labels[seed]) + 1
-    region = (markers == own).astype(np.uint8)
+    own = int(labels[found.seed])
+    if np.isin(labels[found.joined], (0, own)).all():
+        # A lone cell loses its outermost pixels, as to the watershed, but on all sides alike:
+        # firmware_examples/camera does the same and finds the same mask.
+        region = cv2.erode(
+            found.joined.astype(np.uint8), _CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=0
+        )
+    else:
+        region = _watershed(found, cores, labels) == own + 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
     # Opening drops the thin spur that the watershed leaves along a touching neighbour; the rim's
     # soft edge belongs to the cell, as in the training masks.
-    grown = cv2.dilate(cv2.morphologyEx(region, cv2.MORPH_OPEN, disc), disc)
-    return np.asarray(grown > 0)
+    opened = cv2.morphologyEx(np.asarray(region, np.uint8), cv2.MORPH_OPEN, disc)
+    return np.asarray(cv2.dilate(opened, disc) > 0)
+
+
+def _watershed(found: _Foreground, cores: Image, labels: NDArray[Any]) -> NDArray[Any]:
+    """Every core grown over the foreground: int32 [h, w], core's label + 1, lines -1."""
+    markers = labels.astype(np.int32) + 1
+    markers[(cores == 0) & (found.foreground > 0)] = 0
+    markers[found.foreground == 0] = 1
+    relief = cv2.normalize(-found.distance, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    return np.asarray(cv2.watershed(cv2.merge([relief, relief, relief]), markers))
 
 
 def _tight_box(region: Mask) -> Box:
