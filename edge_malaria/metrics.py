@@ -158,6 +158,46 @@ def sensitivity_at_specificity(
     return float(np.mean(values[positive] >= threshold)), threshold
 
 
+def roc_curve(truth: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats] | None:
+    """(false-positive rate, sensitivity) at every threshold from none to all called positive.
+
+    Returns:
+        Two float64 [T + 1] for T distinct scores, from (0, 0) to (1, 1); None with one class only.
+    """
+    positive = _flags(truth, "truth")
+    values = _scores(scores, positive.size)
+    if positive.all() or not positive.any():
+        return None
+    order = np.argsort(-values, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(values[order])), positive.size - 1)
+    hits = np.cumsum(positive[order])[last] / np.count_nonzero(positive)
+    false = np.cumsum(~positive[order])[last] / np.count_nonzero(~positive)
+    return np.concatenate([[0.0], false]), np.concatenate([[0.0], hits])
+
+
+def fleiss_kappa(ratings: ArrayLike) -> float | None:
+    """Fleiss' kappa of several raters (Fleiss 1971); None where chance agreement is complete.
+
+    Args:
+        ratings: 0/1 [N, R]: N cells, each called by the same R >= 2 raters.
+    """
+    calls = np.asarray(ratings)
+    expect(calls.ndim == 2 and calls.shape[1] >= 2, "ratings of shape [N, R >= 2]", calls.shape)
+    known = bool(np.isin(calls, (0, 1)).all())
+    expect(known, "ratings of 0 and 1", np.unique(calls)[:5].tolist())
+    n, raters = calls.shape
+    if n == 0:
+        return None
+    ones = calls.astype(np.int64).sum(axis=1)
+    agreeing = ones * (ones - 1) + (raters - ones) * (raters - ones - 1)
+    observed = int(agreeing.sum()) / (n * raters * (raters - 1))
+    share = int(ones.sum()) / (n * raters)
+    by_chance = share * share + (1.0 - share) * (1.0 - share)
+    if share in (0.0, 1.0):
+        return None
+    return float((observed - by_chance) / (1.0 - by_chance))
+
+
 def cohen_kappa(first: ArrayLike, second: ArrayLike) -> float | None:
     """Cohen's kappa of two raters' 0/1 calls [N]; None where chance agreement is complete."""
     table = confusion(first, second)

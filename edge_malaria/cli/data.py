@@ -1,4 +1,4 @@
-"""``edge-malaria data get|split|synth|show``."""
+"""``edge-malaria data get|split|show|consensus|synth``."""
 
 from __future__ import annotations
 
@@ -45,10 +45,13 @@ class Source(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Adds the ``data`` group to the app."""
+    from edge_malaria.cli.consensus import consensus
+
     group = typer.Typer(help="Fetch, split, draw and look at data sets.", no_args_is_help=True)
     group.command("get")(get)
     group.command("split")(split)
     group.command("show")(show)
+    group.command("consensus")(consensus)
     synth = typer.Typer(help="Draw cells and smears with known truth.", no_args_is_help=True)
     synth.command("cells")(synth_cells)
     synth.command("field")(synth_field)

@@ -233,3 +233,41 @@ def test_nothing_at_all_is_undefined_not_zero() -> None:
     assert set(metrics.bootstrap_rates([], [], []).values()) == {None}
     # Groups without a single parasitized cell have no sensitivity to redraw.
     assert metrics.bootstrap_ratio([0, 0], [0, 0], ["a", "b"]) is None
+
+
+@given(scored)
+def test_roc_points_are_those_of_scikit_learn(pairs: list[tuple[bool, float]]) -> None:
+    truth, score = (np.array(side) for side in zip(*pairs, strict=True))
+    points = metrics.roc_curve(truth, score)
+    if truth.all() or not truth.any():
+        assert points is None
+        return
+    assert points is not None
+    false, hits, _ = reference.roc_curve(truth, score, drop_intermediate=False)
+    np.testing.assert_allclose(points[0], false)
+    np.testing.assert_allclose(points[1], hits)
+    assert np.trapezoid(points[1], points[0]) == pytest.approx(metrics.auc(truth, score))
+
+
+def test_fleiss_kappa_by_hand() -> None:
+    # Three raters, four cells: 3-0, 2-1, 0-3, 3-0; ones 8 of 12.
+    ratings = [[1, 1, 1], [1, 0, 1], [0, 0, 0], [1, 1, 1]]
+    observed = (1 + 1 / 3 + 1 + 1) / 4
+    by_chance = (8 / 12) ** 2 + (4 / 12) ** 2
+    expected = (observed - by_chance) / (1 - by_chance)
+    assert metrics.fleiss_kappa(ratings) == pytest.approx(expected)
+    assert metrics.fleiss_kappa([[1, 1], [0, 0]]) == pytest.approx(1.0)
+    assert metrics.fleiss_kappa([[1, 1], [1, 1]]) is None
+    assert metrics.fleiss_kappa(np.zeros((0, 3))) is None
+
+
+@given(calls)
+def test_fleiss_kappa_of_two_raters_is_scotts_pi(pairs: list[tuple[bool, bool]]) -> None:
+    first, second = (np.array(side, float) for side in zip(*pairs, strict=True))
+    share = (first.mean() + second.mean()) / 2
+    got = metrics.fleiss_kappa(np.array(pairs))
+    if share in (0.0, 1.0):
+        assert got is None
+        return
+    chance = share**2 + (1 - share) ** 2
+    assert got == pytest.approx(((first == second).mean() - chance) / (1 - chance), abs=1e-9)
