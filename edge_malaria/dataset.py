@@ -107,6 +107,17 @@ class Dataset:
             raise DatasetError(f"{self.path}: no cell in split {'+'.join(sorted(wanted))}.")
         return Dataset(self.path, rows, self.warnings, self._archive)
 
+    def thinned(self, count: int) -> Dataset:
+        """About ``count`` rows, half of each class, evenly spaced in their order; 0 keeps all."""
+        if not 0 < count < len(self.rows):
+            return self
+        rows: list[Row] = []
+        for label in (1, 0):
+            own = [row for row in self.rows if row.label == label]
+            take = min(len(own), max(1, count // 2))
+            rows += [own[index * len(own) // take] for index in range(take)]
+        return Dataset(self.path, tuple(rows), self.warnings, self._archive)
+
     def read(self, row: Row) -> Image:
         """The pixels of one cell, uint8 [H, W, 3] RGB.
 

@@ -1,8 +1,9 @@
-"""Five-fold cross-validation by patient, with inner validation patients and no look at the fold.
+"""Cross-validation with inner validation patients and no look at the fold.
 
 For each fold a network is trained on the other folds' patients. A tenth of those patients (the
 inner ones) is held back from fitting and decides the best epoch, temperature and thresholds.
-The fold itself is only predicted. Doubtful labels stay in every headline figure.
+The fold itself is only predicted. Doubtful labels stay in every headline figure. With folds made
+``by="cell"`` all of that is done with cells instead of patients, to show how much it leaks.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
+import json
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,14 +27,19 @@ from edge_malaria.files import write_bytes, write_json
 from edge_malaria.records import Image
 from edge_malaria.training.calibrate import fit_platt
 from edge_malaria.training.cells import CellSet, Rendering
+from edge_malaria.training.crossval_folds import By
 from edge_malaria.training.recipe import Recipe
 from edge_malaria.training.session import Report, examples_of, fit_quantized, save_model, silent
+from edge_malaria.training.study import StudyPlan, fit_study
 
 Logits = NDArray[np.float32]
-# A network -> the function that runs it as it ships (int8 on a device engine).
-Deploy = Callable[[Any], Callable[[Image], Logits]]
+# A network -> the function that runs it as it ships (int8 on a device engine). A network without
+# int8 ranges comes with training cells, uint8 [N, S, S, 3], as a second argument.
+Deploy = Callable[..., Callable[[Image], Logits]]
+History = dict[str, list[dict[str, float]]]
 
 INNER_SHARE = 0.1
+CALIBRATION_CELLS = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,20 +66,22 @@ class FoldResult:
 
 
 def is_inner(patient: str, fold: int, share: float = INNER_SHARE) -> bool:
-    """Whether a patient outside ``fold`` is held back to choose thresholds; fixed by name."""
+    """Whether a patient (or cell) outside ``fold`` is held back; fixed by its name."""
     digest = hashlib.sha256(f"{fold}:{patient}".encode()).digest()
     return int.from_bytes(digest[:4], "big") < share * 2**32
 
 
-def fold_masks(cells: CellSet, fold: int) -> dict[str, NDArray[np.bool_]]:
-    """bool [N] each for ``train``, ``inner`` and ``held_out``; no patient in two of them.
+def fold_masks(cells: CellSet, fold: int, by: By = "patient") -> dict[str, NDArray[np.bool_]]:
+    """bool [N] each for ``train``, ``inner`` and ``held_out``; no patient (or cell) in two of them.
 
     Raises:
         DatasetError: no folds, a patient in two folds, or a part without both classes.
     """
-    assert_patient_disjoint(cells.rows, key="fold")
+    if by == "patient":
+        assert_patient_disjoint(cells.rows, key="fold")
     held_out = np.array([row.fold == fold for row in cells.rows])
-    inner = np.array([is_inner(str(row.patient_id), fold) for row in cells.rows]) & ~held_out
+    names = [row.file if by == "cell" else str(row.patient_id) for row in cells.rows]
+    inner = np.array([is_inner(name, fold) for name in names]) & ~held_out
     masks = {"train": ~held_out & ~inner, "inner": inner, "held_out": held_out}
     for name, mask in masks.items():
         if len(set(cells.labels[mask].tolist())) < 2:
@@ -110,6 +119,8 @@ def run_fold(
     *,
     fine_tune_epochs: int = 3,
     report: Report = silent,
+    by: By = "patient",
+    study: StudyPlan | None = None,
 ) -> FoldResult:
     """Trains without ``fold`` and predicts it; resumes and reuses what ``run`` holds.
 
@@ -122,28 +133,63 @@ def run_fold(
         deploy: turns the trained network into what ships.
         fine_tune_epochs: passes with rounding.
         report: progress.
+        by: what the folds are made of.
+        study: the studies' way of training instead of ``recipe``.
     """
     stored = run / "predictions.npz"
     if stored.is_file():
         return read_result(stored)
-    masks = fold_masks(cells["full"], fold)
+    masks = fold_masks(cells["full"], fold, by)
     train = {name: part.take(masks["train"]) for name, part in cells.items()}
     inner = cells["full"].take(masks["inner"])
-    held_out = cells["full"].take(masks["held_out"])
-    model, _ = fit_quantized(
-        arch,
-        examples_of(train),
-        inner,
-        dataclasses.replace(recipe, seed=recipe.seed + 101 * fold),
-        run,
-        fine_tune_epochs=fine_tune_epochs,
-        resume=True,
-        report=report,
-    )
+    if study is not None:
+        plan = dataclasses.replace(study, seed=study.seed + 101 * fold)
+        model, history = _as_studied(arch, train["full"], inner, plan, report)
+    else:
+        model, history = fit_quantized(
+            arch,
+            examples_of(train),
+            inner,
+            dataclasses.replace(recipe, seed=recipe.seed + 101 * fold),
+            run,
+            fine_tune_epochs=fine_tune_epochs,
+            resume=True,
+            report=report,
+        )
     save_model(model, run / "model.keras")
-    result = _predicted(model, fold, masks, inner, held_out, deploy)
+    write_json(run / "history.json", history)
+    held_out = cells["full"].take(masks["held_out"])
+    shipped = _shipped(model, deploy, train["full"].inputs)
+    result = _predicted(model, fold, masks, inner, held_out, shipped)
     write_result(stored, result)
     return result
+
+
+def _as_studied(
+    arch: str, train: CellSet, inner: CellSet, plan: StudyPlan, report: Report
+) -> tuple[Any, History]:
+    from edge_malaria.keras_layers import keras
+    from edge_malaria.training.architectures import build
+
+    keras.utils.set_random_seed(plan.seed)
+    model = build(arch, int(train.inputs.shape[1]))
+    history = fit_study(
+        model,
+        (train.inputs, train.labels),
+        (inner.inputs, inner.labels),
+        plan,
+        report=lambda entry: report("float", entry),
+    )
+    return model, {"float": history}
+
+
+def _shipped(model: Any, deploy: Deploy, inputs: Image) -> Callable[[Image], Logits]:
+    from edge_malaria.keras_layers import has_ranges
+
+    if has_ranges(model):
+        return deploy(model)
+    chosen = np.random.default_rng(0).permutation(len(inputs))[:CALIBRATION_CELLS]
+    return deploy(model, inputs[np.sort(chosen)])
 
 
 def _predicted(
@@ -152,12 +198,11 @@ def _predicted(
     masks: dict[str, NDArray[np.bool_]],
     inner: CellSet,
     held_out: CellSet,
-    deploy: Deploy,
+    shipped: Callable[[Image], Logits],
 ) -> FoldResult:
     from edge_malaria.keras_layers import strip_fake_quant
     from edge_malaria.training.fit import predict
 
-    shipped = deploy(model)
     inner_logits = shipped(inner.inputs)
     temperature, bias = fit_platt(inner_logits, inner.labels)
     return FoldResult(
@@ -182,10 +227,13 @@ def cross_validate(
     *,
     fine_tune_epochs: int = 3,
     report: Report = silent,
+    by: By = "patient",
+    study: StudyPlan | None = None,
 ) -> list[FoldResult]:
     """All folds one after the other; resumable between and inside folds."""
-    settings = {"arch": arch, "folds": list(folds), "fine_tune_epochs": fine_tune_epochs}
-    write_json(run / "config.json", {**settings, "recipe": dataclasses.asdict(recipe)})
+    settings = {"arch": arch, "folds": list(folds), "fine_tune_epochs": fine_tune_epochs, "by": by}
+    how = "recipe" if study is None else "study"
+    write_json(run / "config.json", {**settings, how: dataclasses.asdict(study or recipe)})
     results = []
     for fold in folds:
 
@@ -202,9 +250,21 @@ def cross_validate(
                 deploy,
                 fine_tune_epochs=fine_tune_epochs,
                 report=tell,
+                by=by,
+                study=study,
             )
         )
     return results
+
+
+def read_histories(run: Path, folds: Sequence[int]) -> dict[int, History]:
+    """The learning curves of the folds under ``run``; a fold of an older run may have none."""
+    found = {}
+    for fold in folds:
+        path = run / f"fold{fold}" / "history.json"
+        if path.is_file():
+            found[fold] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def write_result(path: Path, result: FoldResult) -> None:

@@ -1,8 +1,12 @@
-"""Figures of a cross-validation: pooled over the folds, raw labels first."""
+"""Figures of a cross-validation: pooled over the folds, each fold, mean and spread over the folds.
+
+Raw labels come first; figures without doubtful labels stand beside them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +27,7 @@ from edge_malaria.training.cells import CellSet
 from edge_malaria.training.crossval import FoldResult
 
 BOOTSTRAP_SEED = 2026
+MEASURES = ("accuracy", "sensitivity", "specificity", "precision", "f1", "mcc", "auc")
 
 
 def pooled(results: Sequence[FoldResult], cells: CellSet) -> dict[str, NDArray[Any]]:
@@ -54,6 +59,8 @@ def _rates(
         "auc": auc(cells.labels, chance),
         "sensitivity": counts.sensitivity,
         "specificity": counts.specificity,
+        "precision": counts.precision,
+        "f1": counts.f1,
         "mcc": counts.mcc,
         "sensitivity_at_specificity_0.995": found[0] if found else None,
         "accuracy_at_p_0.5": float(np.mean((chance >= 0.5) == (cells.labels == 1))),
@@ -61,12 +68,39 @@ def _rates(
     }
 
 
-def summarize(results: Sequence[FoldResult], cells: CellSet) -> dict[str, Any]:
+def mean_sd(entries: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
+    """Mean and sample standard deviation over folds of every one of ``MEASURES``.
+
+    A fold where a measure is undefined does not count for it; None: no fold, or (sd) only one.
+    """
+    found: dict[str, dict[str, float | None]] = {}
+    for name in MEASURES:
+        values = [float(entry[name]) for entry in entries if entry[name] is not None]
+        found[name] = {
+            "mean": statistics.mean(values) if values else None,
+            "sd": statistics.stdev(values) if len(values) > 1 else None,
+        }
+    return found
+
+
+def leak(by_patient: Mapping[str, Any], by_cell: Mapping[str, Any]) -> dict[str, float | None]:
+    """What folds made of cells promise too much: mean by cell minus mean by patient."""
+    found: dict[str, float | None] = {}
+    for name in MEASURES:
+        cell, patient = (part["mean_sd"][name]["mean"] for part in (by_cell, by_patient))
+        found[name] = None if cell is None or patient is None else cell - patient
+    return found
+
+
+def summarize(
+    results: Sequence[FoldResult], cells: CellSet, *, exclude_suspect: bool = False
+) -> dict[str, Any]:
     """All figures of a cross-validation as one JSON object.
 
     Args:
         results: the folds that were run.
         cells: the whole data set, full rendering.
+        exclude_suspect: each fold, and mean and spread, without doubtful labels too.
     """
     table = pooled(results, cells)
     seen = table["seen"]
@@ -79,17 +113,28 @@ def summarize(results: Sequence[FoldResult], cells: CellSet) -> dict[str, Any]:
         "without_suspect_labels": _rates(part.take(sound), chance[sound], called[sound]),
         "per_fold": [],
     }
-    rates = bootstrap_rates(part.labels, called, part.patients, seed=BOOTSTRAP_SEED)
-    summary["raw_labels"]["ci95_by_patient"] = {
-        **{name: list(value) for name, value in rates.items() if value is not None},
-        "auc": bootstrap_auc(part.labels, chance, part.patients, seed=BOOTSTRAP_SEED),
-    }
+    if all(row.patient_id for row in part.rows):
+        rates = bootstrap_rates(part.labels, called, part.patients, seed=BOOTSTRAP_SEED)
+        summary["raw_labels"]["ci95_by_patient"] = {
+            **{name: list(value) for name, value in rates.items() if value is not None},
+            "auc": bootstrap_auc(part.labels, chance, part.patients, seed=BOOTSTRAP_SEED),
+        }
     for result in results:
         own = table["fold"][seen] == result.fold
         fold_rates = _rates(part.take(own), chance[own], called[own])
         agree = (result.logits >= 0) == (result.keras_logits >= 0)
         fold_rates["int8_and_float_same_sign"] = float(agree.mean())
+        if exclude_suspect:
+            clean = own & sound
+            fold_rates["without_suspect_labels"] = _rates(
+                part.take(clean), chance[clean], called[clean]
+            )
         summary["per_fold"].append({"fold": result.fold, **fold_rates})
+    summary["mean_sd"] = mean_sd(summary["per_fold"])
+    if exclude_suspect:
+        summary["mean_sd_without_suspect_labels"] = mean_sd(
+            [entry["without_suspect_labels"] for entry in summary["per_fold"]]
+        )
     summary["float_network"] = _float_rates(results, cells)
     summary["errors"] = _errors(part, chance, called)
     summary["healthy_patients_at_screening"] = _healthy(part, chance)

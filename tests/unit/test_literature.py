@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,6 @@ from edge_malaria.training.fold import fold, obstacle
 from edge_malaria.training.quantize_aware import finish, prepare
 from edge_malaria.training.recipe import Examples, Recipe
 from edge_malaria.training.session import fit_quantized
-from tests.cli import run_cli
 
 # The smallest input side of each.
 SMALLEST = {
@@ -157,12 +155,6 @@ def test_a_network_that_cannot_be_rounded_is_trained_in_float() -> None:
 
 
 @pytest.mark.slow
-def test_crossval_refuses_what_has_no_int8_ranges(tmp_path: Path) -> None:
-    ran = run_cli("crossval", tmp_path, "--arch", "senet", "-o", tmp_path / "run")
-    assert ran.code == 2
-    assert "no int8 ranges" in ran.error
-
-
 def test_help_imports_no_training_library() -> None:
     code = (
         "import sys; from edge_malaria.cli import app; app._register_all(); "

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edge_malaria.dataset import Dataset, Row, open_dataset
-from edge_malaria.errors import DataError, DatasetError
+from edge_malaria.errors import DataError, DatasetError, UsageError
 from edge_malaria.training.cells import RENDERINGS, CellSet, load_renderings
 from edge_malaria.training.crossval import (
     FoldResult,
@@ -20,9 +20,12 @@ from edge_malaria.training.crossval import (
     read_result,
     write_result,
 )
-from edge_malaria.training.crossval_report import summarize
+from edge_malaria.training.crossval_folds import with_folds
+from edge_malaria.training.crossval_report import MEASURES, leak, mean_sd, summarize
+from edge_malaria.training.curves import plot_fold_curves, plot_roc
 from edge_malaria.training.fit import predict
 from edge_malaria.training.recipe import Recipe
+from tests.cli import run_cli, validate
 from tests.unit.test_training_data import write_dataset
 
 
@@ -72,11 +75,14 @@ def test_inner_patients_are_a_tenth_and_depend_on_the_name_only() -> None:
 
 def test_data_sets_without_patients_or_folds_are_refused(tmp_path: Path) -> None:
     rows = (Row("a.png", 1), Row("b.png", 0))
-    with pytest.raises(DatasetError, match="no patients"):
-        folds_of(Dataset(tmp_path, rows))
-    known = tuple(Row(row.file, row.label, patient_id="A") for row in rows)
-    with pytest.raises(DatasetError, match="no folds"):
-        folds_of(Dataset(tmp_path, known))
+    for refuse in (folds_of, with_folds):
+        with pytest.raises(DatasetError, match="no patients"):
+            refuse(Dataset(tmp_path, rows))
+        known = tuple(Row(row.file, row.label, patient_id="A") for row in rows)
+        with pytest.raises(DatasetError, match="no folds"):
+            refuse(Dataset(tmp_path, known))
+    with pytest.raises(UsageError, match="2 folds"):
+        with_folds(Dataset(tmp_path, known), "patient", 1)
 
 
 def result(cells: CellSet, fold: int, logits: np.ndarray) -> FoldResult:
@@ -110,6 +116,72 @@ def test_figures_are_what_a_hand_would_count() -> None:
     assert summary["healthy_patients_at_screening"]["patients"] == 20
     low, high = summary["raw_labels"]["ci95_by_patient"]["accuracy"]
     assert low <= summary["raw_labels"]["accuracy"] <= high
+
+
+def test_ten_folds_are_dealt_from_whole_patients_alike_each_time() -> None:
+    cells = cells_of(60)
+    dataset = Dataset(Path("cells.zip"), cells.rows)
+    dealt = with_folds(dataset, "patient", 10, seed=3)
+    assert [row.file for row in dealt.rows] == [row.file for row in cells.rows]
+    assert {row.fold for row in dealt.rows} == set(range(10))
+    owners = {(row.patient_id, row.fold) for row in dealt.rows}
+    assert len(owners) == 60
+    sick = [sum(row.label for row in dealt.rows if row.fold == fold) for fold in range(10)]
+    assert min(sick) >= 6 and max(sick) <= 10
+    assert with_folds(dataset, "patient", 10, seed=3).rows == dealt.rows
+    assert with_folds(dataset, "patient", 3).rows == dataset.rows
+
+
+def test_folds_by_cell_put_patients_on_both_sides_in_equal_classes() -> None:
+    cells = cells_of(60)
+    dealt = with_folds(Dataset(Path("cells.zip"), cells.rows), "cell", 5, seed=1)
+    by_cell = CellSet(cells.inputs, cells.labels, dealt.rows)
+    masks = fold_masks(by_cell, 2, "cell")
+    assert sum(int(mask.sum()) for mask in masks.values()) == len(cells)
+    shared = set(by_cell.patients[masks["train"]]) & set(by_cell.patients[masks["held_out"]])
+    assert shared
+    labels = cells.labels[masks["held_out"]]
+    assert abs(labels.mean() - cells.labels.mean()) < 0.02
+    with pytest.raises(DatasetError, match="leak"):
+        fold_masks(by_cell, 2)
+
+
+def test_mean_and_spread_over_folds_and_the_leak() -> None:
+    entries = [dict.fromkeys(MEASURES, 0.9), {**dict.fromkeys(MEASURES, 0.8), "mcc": None}]
+    found = mean_sd(entries)
+    assert found["accuracy"]["mean"] == pytest.approx(0.85)
+    assert found["accuracy"]["sd"] == pytest.approx(0.0707106781)
+    assert found["mcc"] == {"mean": 0.9, "sd": None}
+    other = mean_sd([dict.fromkeys(MEASURES, 0.95)] * 2)
+    assert leak({"mean_sd": found}, {"mean_sd": other})["accuracy"] == pytest.approx(0.1)
+
+
+def test_figures_without_suspect_labels_stand_beside_the_headline() -> None:
+    cells = cells_of()
+    logits = np.where(cells.labels == 1, 4.0, -4.0)
+    logits[np.flatnonzero(cells.suspect & (cells.labels == 0))[:6]] = 5.0
+    results = [result(cells, fold, logits) for fold in range(3)]
+    plain, both = summarize(results, cells), summarize(results, cells, exclude_suspect=True)
+    assert both["raw_labels"] == plain["raw_labels"]
+    assert both["mean_sd"] == plain["mean_sd"]
+    assert both["mean_sd_without_suspect_labels"]["accuracy"]["mean"] == 1.0
+    assert plain["mean_sd"]["accuracy"]["mean"] < 1.0
+    assert "mean_sd_without_suspect_labels" not in plain
+
+
+def test_plots_are_written_twice_alike(tmp_path: Path) -> None:
+    truth, scores = np.array([0, 0, 1, 1]), np.array([0.1, 0.6, 0.4, 0.9])
+    history = [
+        {"epoch": 0.0, "loss": 0.7, "val_auc": 0.8},
+        {"epoch": 1.0, "loss": 0.5, "val_auc": 0.9},
+    ]
+    for _ in range(2):
+        written = plot_roc({"a": (truth, scores), "b": (truth, truth)}, tmp_path / "roc", mean=True)
+        written += plot_fold_curves({"a": history}, tmp_path / "curves")
+        before = [path.read_bytes() for path in written]
+    assert [path.read_bytes() for path in written] == before
+    assert {path.suffix for path in written} == {".png", ".svg"}
+    assert all(len(data) > 1000 for data in before)
 
 
 def test_a_result_survives_the_disk_and_damage_is_said(tmp_path: Path) -> None:
@@ -173,3 +245,23 @@ def _registered(app: object) -> object:
     if not any(command.callback is crossval.crossval for command in app.registered_commands):
         crossval.register(app)
     return app
+
+
+@pytest.mark.slow
+def test_both_kinds_of_folds_in_parallel_resumed_and_refused(tmp_path: Path) -> None:
+    archive = write_dataset(tmp_path, {f"P{n}": "train" for n in range(30)}, per_patient=6)
+    options = ["--arch", "fast50", "--protocol", "study", "--epochs", "2", "--batch", "16"]
+    options += ["--folds", "2", "--by", "both", "--jobs", "2", "--exclude-suspect", "--json"]
+    run = tmp_path / "run"
+    done = run_cli("crossval", archive, "-o", run, *options)
+    assert done.code == 0, done.err
+    validate(done.json, "crossval")
+    assert done.json["by_cell"]["folds"] == done.json["folds"] == [0, 1]
+    assert done.json["raw_labels"]["n"] == done.json["by_cell"]["raw_labels"]["n"] == 180
+    assert (run / "by-cell" / "roc.svg").is_file() and (run / "learning-curves.png").is_file()
+    again = run_cli("crossval", archive, "-o", run, *options)
+    assert "epoch" not in again.err
+    assert again.json == done.json
+    other = run_cli("crossval", archive, "-o", run, *options, "--epochs", "3")
+    assert other.code == 2
+    assert "epochs" in other.error
