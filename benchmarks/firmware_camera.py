@@ -1,6 +1,6 @@
 """The camera example against the Python path, on drawn RGB565 frames with one centred cell.
 
-    python -m benchmarks.firmware_camera [--bundle B] [--frames 400]
+    python -m benchmarks.firmware_camera [--bundle B] [--frames 1500]
 
 Python: RGB565 -> RGB -> ``isolate_central_cell`` -> ``network_input`` -> LiteRT. C: the example in
 firmware_examples/camera, compiled for this machine with the rounding of LiteRT's XNNPACK.
@@ -33,6 +33,8 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "firmware_examples"
 Frame = NDArray[np.uint16]
 WIDTH_PX, HEIGHT_PX = 160, 120
 SEED = 5
+SMALL_SIDE_PX = 96
+CAMERA_SOURCES = ("camera_cell.c", "find_cell.c", "bit_plane.c")
 STATUS = ("ok", "no cell", "cut off", "too small")
 
 
@@ -49,23 +51,49 @@ def from_rgb565(frame: Frame) -> Image:
     return np.stack(planes, axis=2).astype(np.uint8)
 
 
-def draw_frame(rng: np.random.Generator) -> tuple[Image, bool]:
-    """A frame uint8 [H, W, 3] with one cell near its middle, and whether it is parasitized."""
+@dataclass(frozen=True, eq=False)
+class DrawnFrame:
+    """A frame uint8 [H, W, 3], the central cell's true mask bool [H, W], and what the cell is."""
+
+    image: Image
+    mask: Mask
+    parasitized: bool
+
+
+def draw_frame(rng: np.random.Generator) -> DrawnFrame:
+    """One cell near the middle; beside every other one a neighbour that the frame cuts off."""
     kind: Any = rng.choice(["healthy", "healthy", "ring", "late-trophozoite", "schizont"])
     stain = pick_stain(rng)
     cell = draw_cell(rng, kind, int(rng.integers(3 * HEIGHT_PX // 8, 2 * HEIGHT_PX // 3)), stain)
-    frame = np.empty((HEIGHT_PX, WIDTH_PX, 3), np.float32)
-    frame[:] = (
-        np.asarray(stain.background)
-        * np.linspace(1.0, rng.uniform(0.93, 1.0), WIDTH_PX)[None, :, None]
-    )
+    shading = np.linspace(1.0, rng.uniform(0.93, 1.0), WIDTH_PX)[None, :, None]
+    # As wide again on both sides: the neighbour lies partly outside.
+    scene = np.empty((HEIGHT_PX, 3 * WIDTH_PX, 3), np.float32)
+    scene[:] = stain.background
+    mask = np.zeros(scene.shape[:2], bool)
     height, width = cell.mask.shape
     top = (HEIGHT_PX - height) // 2 + int(rng.integers(-4, 5))
-    left = (WIDTH_PX - width) // 2 + int(rng.integers(-6, 7))
-    window = frame[top : top + height, left : left + width]
-    window[cell.mask] = cell.image[cell.mask]
-    frame = cv2.GaussianBlur(frame, (0, 0), 0.6) + rng.normal(0, 1.5, frame.shape)
-    return np.clip(np.rint(frame), 0, 255).astype(np.uint8), kind != "healthy"
+    left = WIDTH_PX + (WIDTH_PX - width) // 2 + int(rng.integers(-6, 7))
+    window = slice(top, top + height), slice(left, left + width)
+    scene[window][cell.mask] = cell.image[cell.mask]
+    mask[window] = cell.mask
+    if rng.random() < 0.5:
+        other = draw_cell(rng, "healthy", int(rng.integers(HEIGHT_PX // 4, HEIGHT_PX // 2)), stain)
+        height, width = other.mask.shape
+        top, gap = int(rng.integers(0, HEIGHT_PX - height)), int(rng.integers(8, 30))
+        left = left + cell.mask.shape[1] + gap if rng.random() < 0.5 else left - gap - width
+        scene[top : top + height, left : left + width][other.mask] = other.image[other.mask]
+    inside = slice(WIDTH_PX, 2 * WIDTH_PX)
+    frame = cv2.GaussianBlur(scene[:, inside] * shading, (0, 0), 0.6)
+    frame += rng.normal(0, 1.5, frame.shape)
+    image = np.clip(np.rint(frame), 0, 255).astype(np.uint8)
+    return DrawnFrame(image, np.ascontiguousarray(mask[:, inside]), kind != "healthy")
+
+
+def work_bytes(width: int, height: int) -> int:
+    """``CAMERA_WORK_BYTES``."""
+    shorter, longer = sorted((width, height))
+    small = SMALL_SIDE_PX * max(8, SMALL_SIDE_PX * shorter // longer + 1)
+    return (width * height + 7) // 8 + small + 4 * ((small + 7) // 8)
 
 
 class CameraExample:
@@ -73,7 +101,7 @@ class CameraExample:
 
     def __init__(self, generated: Path, library: Path, size_px: int) -> None:
         sources = [
-            EXAMPLES / "camera" / "camera_cell.c",
+            *(EXAMPLES / "camera" / name for name in CAMERA_SOURCES),
             EXAMPLES / "common" / "area_resize.c",
             generated / to_c.SOURCE,
         ]
@@ -89,7 +117,7 @@ class CameraExample:
         """Finds and classifies the cell of one frame."""
         height, width = frame.shape
         plane = (width * height + 7) // 8
-        work = np.zeros(3 * plane, np.uint8)
+        work = np.zeros(work_bytes(width, height), np.uint8)
         rgb = np.zeros((self._size_px, self._size_px, 3), np.uint8)
         box = (ctypes.c_uint16 * 4)()
         result = _Result()
@@ -136,6 +164,8 @@ class Comparison:
         same_label: as Python's preprocessing and engine say with the example's mask.
         largest_raw_step: between those two, in steps of the int8 output.
         same_label_own_masks: as Python says with the mask of ``isolate_central_cell``.
+        same_mask: frames where those two masks are the same to the pixel.
+        least_mask_iou, median_mask_iou: of the example's masks with the drawn truth.
         parasitized_called, healthy_called: share of drawn cells that the example calls
             parasitized.
     """
@@ -145,51 +175,75 @@ class Comparison:
     same_label: int
     largest_raw_step: int
     same_label_own_masks: int
+    same_mask: int
+    least_mask_iou: float
+    median_mask_iou: float
     parasitized_called: float
     healthy_called: float
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One frame's share of ``Comparison``."""
+
+    found: bool
+    same_label: bool
+    raw_step: int
+    same_label_own_masks: bool
+    same_mask: bool
+    mask_iou: float
+    called: bool
+    parasitized: bool
 
 
 def compare(bundle: Bundle, frames: int, seed: int = SEED) -> Comparison:
     """Draws frames and runs both paths; a frame without a found cell counts as another label."""
     classifier = Classifier(bundle, engine="litert")
     rng = np.random.default_rng(seed)
-    rows = []
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work) / "generated"
         made = to_c.generate_from_bundle(bundle, folder)
         threshold = (made.identity.thresholds or {})["balanced"]
-        library = Path(work) / "camera.so"
-        example = CameraExample(folder, library, classifier.input_size_px)
-        for _ in range(frames):
-            image, parasitized = draw_frame(rng)
-            rows.append((*_both(classifier, example, image, threshold), parasitized))
-    table = np.array(rows)
-    truth = table[:, 5].astype(bool)
+        example = CameraExample(folder, Path(work) / "camera.so", classifier.input_size_px)
+        rows = [_both(classifier, example, draw_frame(rng), threshold) for _ in range(frames)]
     return Comparison(
-        frames,
-        int(table[:, 0].sum()),
-        int(table[:, 1].sum()),
-        int(table[:, 2].max()),
-        int(table[:, 3].sum()),
-        float(table[truth, 4].mean()),
-        float(table[~truth, 4].mean()),
+        frames=frames,
+        found=sum(row.found for row in rows),
+        same_label=sum(row.same_label for row in rows),
+        largest_raw_step=max(row.raw_step for row in rows),
+        same_label_own_masks=sum(row.same_label_own_masks for row in rows),
+        same_mask=sum(row.same_mask for row in rows),
+        least_mask_iou=min(row.mask_iou for row in rows),
+        median_mask_iou=float(np.median([row.mask_iou for row in rows])),
+        parasitized_called=float(np.mean([row.called for row in rows if row.parasitized])),
+        healthy_called=float(np.mean([row.called for row in rows if not row.parasitized])),
     )
 
 
 def _both(
-    classifier: Classifier, example: CameraExample, image: Image, threshold: int
-) -> tuple[bool, bool, int, bool, bool]:
-    """Found, same label, raw step, same label with own masks, called parasitized."""
-    frame = to_rgb565(image)
+    classifier: Classifier, example: CameraExample, drawn: DrawnFrame, threshold: int
+) -> _Row:
+    frame = to_rgb565(drawn.image)
     pixels = from_rgb565(frame)
     seen = example.classify(frame, threshold)
-    crop, mask = isolate_central_cell(pixels)
-    own = _raw(classifier, crop, mask)
     if seen.status != "ok":
-        return False, False, 0, False, False
-    raw = _raw(classifier, cut(pixels, seen.box), _window(seen.mask, seen.box))
-    same = bool(seen.label) == (raw >= threshold)
-    return True, same, abs(raw - seen.raw), bool(seen.label) == (own >= threshold), seen.label == 1
+        return _Row(False, False, 0, False, False, 0.0, False, drawn.parasitized)
+    called = seen.label == 1
+    part = cut(pixels, seen.box), _window(seen.mask, seen.box)
+    raw = _raw(classifier, *part)
+    crop, mask = isolate_central_cell(pixels)
+    return _Row(
+        found=True,
+        same_label=called == (raw >= threshold),
+        raw_step=abs(raw - seen.raw),
+        same_label_own_masks=called == (_raw(classifier, crop, mask) >= threshold),
+        same_mask=np.array_equal(crop, part[0])
+        and mask is not None
+        and np.array_equal(mask, part[1]),
+        mask_iou=float((seen.mask & drawn.mask).sum() / (seen.mask | drawn.mask).sum()),
+        called=called,
+        parasitized=drawn.parasitized,
+    )
 
 
 def _window(mask: Mask, box: Box) -> Mask:
@@ -206,7 +260,7 @@ def main() -> None:
     """Prints the comparison and writes docs/evidence/firmware_camera.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, default=Path("edge_malaria/models/default"))
-    parser.add_argument("--frames", type=int, default=400)
+    parser.add_argument("--frames", type=int, default=1500)
     options = parser.parse_args()
     bundle = read_bundle(options.bundle)
     result = compare(bundle, options.frames, SEED)

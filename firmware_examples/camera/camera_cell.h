@@ -7,8 +7,20 @@
 
 #include "edge_malaria_model.h"
 
-/* Working memory for a frame: three bits a pixel. */
-#define CAMERA_WORK_BYTES(width, height) (3u * (((width) * (height) + 7u) / 8u))
+/* The cell is looked for in a picture whose longer side is this. */
+#define CAMERA_SMALL_SIDE 96u
+
+#define CAMERA_MIN(a, b) ((a) < (b) ? (a) : (b))
+#define CAMERA_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define CAMERA_SMALL_PIXELS(width, height)                                                    \
+  (CAMERA_SMALL_SIDE * CAMERA_MAX(8u, CAMERA_SMALL_SIDE * CAMERA_MIN(width, height) /         \
+                                              CAMERA_MAX(width, height) + 1u))
+/* Working memory for a frame: a bit a pixel, and a byte and a half for each pixel of the small
+   picture (12.9 KB for 160 x 120). */
+#define CAMERA_WORK_BYTES(width, height)            \
+  (((width) * (height) + 7u) / 8u +                 \
+   CAMERA_SMALL_PIXELS(width, height) +             \
+   4u * ((CAMERA_SMALL_PIXELS(width, height) + 7u) / 8u))
 
 typedef enum {
   CAMERA_OK = 0,
@@ -23,8 +35,8 @@ typedef struct {
 
 /* Finds the cell nearest to the frame's centre.
    frame: width x height pixels, row by row, rrrrrggggggbbbbb in native byte order.
-   work: CAMERA_WORK_BYTES(width, height); its first third then is the cell's mask, one bit a
-   pixel, lowest bit first. */
+   work: CAMERA_WORK_BYTES(width, height); it then begins with the cell's mask, one bit a pixel,
+   lowest bit first. */
 camera_status_t camera_find(const uint16_t *frame, uint32_t width, uint32_t height, uint8_t *work,
                             camera_box_t *box);
 

@@ -45,30 +45,36 @@ static uint32_t weight(const taps_t *t, uint32_t i, uint32_t size, uint32_t side
   return (high < t->end ? high : t->end) - (low > t->start ? low : t->start);
 }
 
-void area_resize(const void *source, area_pixel_t pixel, uint32_t width, uint32_t height,
-                 uint8_t *out, uint32_t side) {
+void area_mean(const void *source, area_pixel_t pixel, uint32_t width, uint32_t height,
+               uint32_t out_x, uint32_t out_y, uint32_t out_width, uint32_t out_height,
+               uint8_t rgb[3]) {
   /* The weights' sum, at most 2^24: 255 times it fits 32 bits. */
   const uint32_t total = width * height;
-  const int two = width < side || height < side;
-  for (uint32_t oy = 0; oy < side; oy++) {
-    const taps_t down = taps_of(oy, height, side, two);
-    for (uint32_t ox = 0; ox < side; ox++) {
-      const taps_t across = taps_of(ox, width, side, two);
-      uint32_t sums[3] = {0, 0, 0};
-      for (uint32_t y = 0; y < down.count; y++) {
-        const uint32_t wy = weight(&down, y, height, side, two);
-        for (uint32_t x = 0; x < across.count; x++) {
-          const uint32_t area = wy * weight(&across, x, width, side, two);
-          uint8_t rgb[3];
-          pixel(source, across.first + x, down.first + y, rgb);
-          for (uint32_t c = 0; c < 3; c++) {
-            sums[c] += area * rgb[c];
-          }
-        }
-      }
+  const int two = width < out_width || height < out_height;
+  const taps_t down = taps_of(out_y, height, out_height, two);
+  const taps_t across = taps_of(out_x, width, out_width, two);
+  uint32_t sums[3] = {0, 0, 0};
+  for (uint32_t y = 0; y < down.count; y++) {
+    const uint32_t wy = weight(&down, y, height, out_height, two);
+    for (uint32_t x = 0; x < across.count; x++) {
+      const uint32_t area = wy * weight(&across, x, width, out_width, two);
+      uint8_t below[3];
+      pixel(source, across.first + x, down.first + y, below);
       for (uint32_t c = 0; c < 3; c++) {
-        *out++ = rounded(sums[c], total);
+        sums[c] += area * below[c];
       }
+    }
+  }
+  for (uint32_t c = 0; c < 3; c++) {
+    rgb[c] = rounded(sums[c], total);
+  }
+}
+
+void area_resize(const void *source, area_pixel_t pixel, uint32_t width, uint32_t height,
+                 uint8_t *out, uint32_t side) {
+  for (uint32_t y = 0; y < side; y++) {
+    for (uint32_t x = 0; x < side; x++, out += 3) {
+      area_mean(source, pixel, width, height, x, y, side, side, out);
     }
   }
 }
