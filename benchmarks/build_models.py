@@ -25,6 +25,7 @@ from edge_malaria.files import write_bytes, write_json
 from edge_malaria.keras_layers import keras, load_model
 from edge_malaria.runtime.classify import SHIPPED_MODELS, probability
 from edge_malaria.training.architectures import architecture, build
+from edge_malaria.training.augment import Augmentation
 from edge_malaria.training.calibrate import CrossFitted, bake, fit_platt
 from edge_malaria.training.cells import (
     RENDERINGS,
@@ -59,20 +60,29 @@ class Plan:
     cross_fine_tune_epochs: int = 2
 
 
+# Half of the cells as the training slides were taken, half as other laboratories' might look:
+# without the first half a network is less sure of its own laboratory, without the second of others.
+SEEN_AND_UNSEEN = Augmentation(plain=0.5)
+
 PLANS = {
     "default": Plan(
-        "compact", Recipe(epochs=40, label_smoothing=0.0, patience=40), fine_tune_epochs=6
+        "compact",
+        Recipe(epochs=40, label_smoothing=0.0, patience=40, augmentation=SEEN_AND_UNSEEN),
+        fine_tune_epochs=6,
+        cross_epochs=12,
     ),
     "micro": Plan(
         "micro",
-        Recipe(epochs=30, label_smoothing=0.0, patience=30),
+        Recipe(epochs=30, label_smoothing=0.0, patience=30, augmentation=SEEN_AND_UNSEEN),
         fine_tune_epochs=5,
         cross_epochs=12,
     ),
 }
 TEACHER_ARCH = "compact-wide"
 TEACHER_SEEDS = (0, 1)
-TEACHER_RECIPE = Recipe(epochs=24, bootstrap=0.1, weight_decay=0.01, patience=24)
+TEACHER_RECIPE = Recipe(
+    epochs=32, bootstrap=0.1, weight_decay=0.01, patience=32, augmentation=SEEN_AND_UNSEEN
+)
 
 
 def log_epoch(stage: str, entry: dict[str, float]) -> None:

@@ -40,6 +40,7 @@ class Augmentation:
         blur, jpeg, noise: probabilities.
         density_sigma: log-normal sigma of a strong cell's overall density.
         pallor: probability of a paler centre.
+        plain: share of cells that are only turned and moved, as the training slides were taken.
         scenery: masks, neighbours and dirt.
     """
 
@@ -55,6 +56,7 @@ class Augmentation:
     noise: float = 0.3
     density_sigma: float = 0.45
     pallor: float = 0.25
+    plain: float = 0.0
     scenery: Scenery = field(default_factory=Scenery)
 
 
@@ -70,9 +72,13 @@ def augment(batch: Image, rng: np.random.Generator, strength: Augmentation) -> B
         float32 [N, S, S, 3], whole numbers 0-255.
     """
     moved = np.stack([_geometry(image, rng, strength) for image in batch])
-    stained = _stain(moved, rng, strength)
-    scenes = np.stack([set_in_scene(image, rng, strength.scenery) for image in stained])
-    return np.stack([_optics(image, rng, strength) for image in scenes]).astype(np.float32)
+    changed = moved.astype(np.float32)
+    chosen = rng.random(len(batch)) >= strength.plain
+    if chosen.any():
+        stained = _stain(moved[chosen], rng, strength)
+        scenes = [set_in_scene(image, rng, strength.scenery) for image in stained]
+        changed[chosen] = np.stack([_optics(image, rng, strength) for image in scenes])
+    return changed
 
 
 def _geometry(image: Image, rng: np.random.Generator, strength: Augmentation) -> Image:
