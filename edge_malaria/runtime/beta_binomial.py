@@ -21,6 +21,8 @@ Floats = NDArray[np.float64]
 
 # Stirling's series is good to 1e-14 from here on; below, the recurrence lifts the argument.
 _STIRLING_FROM = 10
+# From so many cells a patient on, chance hardly widens what a patient shows.
+_MOST_SEEN = 2000
 
 
 def log_gamma(x: ArrayLike) -> Floats:
@@ -209,6 +211,37 @@ class RateFit:
             alpha, beta, weights = np.array([self.alpha]), np.array([self.beta]), np.ones(1)
         return _mixture(alpha, beta, weights)
 
+    def seen_spread(self) -> RateSpread:
+        """The share that the next patient's own cells will show, as many as the fit's patients had.
+
+        Wider than ``spread``: what a handful of cells leaves to chance is in it.
+        """
+        if self.counts:
+            _, alpha, beta, weights = _posterior(self.counts)
+            cells = int(np.median([n for _, n in self.counts]))
+        else:
+            alpha, beta, weights = np.array([self.alpha]), np.array([self.beta]), np.ones(1)
+            cells = round(self.cells / max(self.patients, 1))
+        cells = min(max(cells, 1), _MOST_SEEN)
+        hits = np.arange(cells + 1.0)
+        kept, weight = _most(weights)
+        chance = np.exp(beta_binomial_log_pmf(hits, cells, alpha[kept, None], beta[kept, None]))
+        mass = weight @ chance
+        return RateSpread(hits / cells, mass / mass.sum())
+
+    def next_slide(self) -> RateSpread:
+        """The rate to expect on a slide: half ``spread``, half ``seen_spread``.
+
+        Some tens of cells a patient cannot tell whether one wrongly called cell is chance or this
+        patient's own rate. ``spread`` takes it for chance as far as the other patients allow,
+        ``seen_spread`` for the patient's own; each gets half of the weight.
+        """
+        one, other = self.spread(), self.seen_spread()
+        rates = np.concatenate([one.rates, other.rates])
+        order = np.argsort(rates, kind="stable")
+        weights = np.concatenate([one.weights, other.weights]) / 2
+        return RateSpread(rates[order], weights[order])
+
     def as_json(self) -> dict[str, Any]:
         """JSON-ready; ``from_json`` is the inverse."""
         return {
@@ -268,13 +301,18 @@ def _posterior(counts: Sequence[tuple[int, int]]) -> tuple[int, Floats, Floats, 
     return int(np.argmax(total)), alpha, beta, np.asarray(weight / weight.sum(), np.float64)
 
 
-def _mixture(alpha: Floats, beta: Floats, weights: Floats) -> RateSpread:
-    """The mixture of betas as weights on a grid that is fine near 0."""
-    edges = np.concatenate([[0.0], np.geomspace(1e-7, 0.1, 110), np.linspace(0.11, 1.0, 60)])
+def _most(weights: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """Indices of the largest weights that hold 99.9 % of them all, and these weights, sum 1."""
     order = np.argsort(weights)[::-1]
     share = np.cumsum(weights[order])
     kept = order[: int(np.searchsorted(share, 0.999)) + 1]
-    weight = weights[kept] / weights[kept].sum()
+    return kept, weights[kept] / weights[kept].sum()
+
+
+def _mixture(alpha: Floats, beta: Floats, weights: Floats) -> RateSpread:
+    """The mixture of betas as weights on a grid that is fine near 0."""
+    edges = np.concatenate([[0.0], np.geomspace(1e-7, 0.1, 110), np.linspace(0.11, 1.0, 60)])
+    kept, weight = _most(weights)
     cdf = weight @ beta_cdf(alpha[kept, None], beta[kept, None], edges[None, 1:-1])
     mass = np.maximum(np.diff(np.concatenate([[0.0], cdf, [1.0]])), 0.0)
     middle = (edges[1:] + edges[:-1]) / 2

@@ -19,8 +19,9 @@ from edge_malaria.runtime.journal import Journal
 from edge_malaria.runtime.pipeline import FIELDS_FOLDER, ScreenOptions, SlidePipeline
 from edge_malaria.runtime.report import ReportFacts, slide_report, write_report
 from edge_malaria.runtime.segment import CellFinder, default_finder
-from edge_malaria.runtime.slide import FalsePositiveFit, SlideStatistics
+from edge_malaria.runtime.slide import FalsePositiveFit, SlideResult, SlideStatistics
 from edge_malaria.runtime.sources import Source
+from edge_malaria.runtime.totals import SlideTotals
 
 # Below this many healthy patients the fit says little about the next slide.
 _FEW_PATIENTS = 20
@@ -154,6 +155,7 @@ def screen(
         except KeyboardInterrupt:
             interrupted = True
         totals = pipeline.totals
+        result = statistics.result(totals.count, call.rbc_per_ul)
         fit = statistics.fit.false_positives
         facts = ReportFacts(
             source=" ".join(call.spec),
@@ -166,12 +168,11 @@ def screen(
             threshold=classifier.threshold,
             healthy_patients=fit.patients,
             healthy_cells=fit.cells,
-            warnings=(*source.warnings, *_warnings(fit.patients, options, totals)),
+            warnings=(*source.warnings, *_warnings(fit.patients, options, totals, result)),
         )
         if interrupted and not source.live:
             text = "Interrupted before the end of the source: go on with --resume."
             facts = replace(facts, warnings=(text, *facts.warnings))
-        result = statistics.result(totals.count, call.rbc_per_ul)
         report = slide_report(totals, result, facts, config.as_json())
         page = write_report(call.directory, journal, totals, report, facts)
     except EdgeMalariaError:
@@ -191,8 +192,16 @@ def _leave_nothing_empty(call: ScreenCall, journal: Journal) -> None:
         call.directory.rmdir()
 
 
-def _warnings(patients: int, options: ScreenOptions, totals: Any) -> list[str]:
+def _warnings(
+    patients: int, options: ScreenOptions, totals: SlideTotals, result: SlideResult
+) -> list[str]:
     texts = []
+    if result.points_disagree:
+        texts.append(
+            "The counts at the screening and at the balanced threshold contradict each other: "
+            "this slide's stain or camera is unlike those that the errors were measured on. "
+            "The interval spans both."
+        )
     if not options.quality_gate:
         texts.append("The quality gate was off: fields were counted however they looked.")
     if patients < _FEW_PATIENTS:

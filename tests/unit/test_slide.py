@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -190,8 +191,10 @@ def test_limit_of_detection_is_what_it_says(slides: SlideStatistics) -> None:
     limit = slides.limit_of_detection(cells)
     assert limit is not None
     needed = slides.count_needed(cells)
-    eps = rng.choice(slides.eps.rates, 4000, p=slides.eps.weights)
-    sens = rng.choice(slides.sensitivity.rates, 4000, p=slides.sensitivity.weights)
+    eps = rng.choice(slides.screening.eps.rates, 4000, p=slides.screening.eps.weights)
+    sens = rng.choice(
+        slides.screening.sensitivity.rates, 4000, p=slides.screening.sensitivity.weights
+    )
     found = rng.binomial(cells, eps * (1 - limit) + sens * limit)
     assert np.mean(found >= needed) == pytest.approx(0.95, abs=0.015)
     assert slides.limit_of_detection(0) is None
@@ -269,6 +272,56 @@ def test_the_balanced_point_measures_how_much_once_parasites_are_detected() -> N
     assert result.measured_at == "balanced"
     assert result.parasitemia == pytest.approx(0.10, abs=0.015)
     assert result.ci95 is not None
-    assert result.ci95[1] - result.ci95[0] < 0.06
+    low, high = slides.screening.interval(100, 2000)
+    assert result.ci95[1] - result.ci95[0] < (high - low) / 4
+    assert not result.points_disagree
     few = slides.result(SlideCount(2000, 2, likely=30))
     assert (few.measured_at, few.parasitemia) == ("screening", pytest.approx(0.0, abs=0.003))
+
+
+def test_points_that_contradict_each_other_give_one_interval_over_both() -> None:
+    rng = np.random.default_rng(10)
+    infected = [(int(rng.binomial(300, rng.beta(90, 10))), 300) for _ in range(60)]
+    calm = [(int(rng.binomial(3000, 0.0005)), 3000) for _ in range(60)]
+    wild = [(int(rng.binomial(3000, rng.beta(20, 980))), 3000) for _ in range(60)]
+    fit = replace(
+        fit_false_positives(calm, infected),
+        quantity=fit_false_positives(wild, infected),
+        quantity_threshold=0.5,
+    )
+    slides = SlideStatistics(fit)
+    agree = slides.measured(SlideCount(5000, 460, likely=550))
+    # Of 12 % parasitized cells the screening point finds hardly any: another stain.
+    apart = slides.measured(SlideCount(5000, 40, likely=640))
+    assert agree is not None and not agree.disagree
+    assert apart is not None and apart.disagree and apart.at == "balanced"
+    assert apart.parasitemia == pytest.approx(0.12, abs=0.02)
+    assert apart.ci95[0] < 40 / 5000 / 0.8 and apart.ci95[1] > 0.12
+    assert apart.ci95[1] - apart.ci95[0] > 3 * (agree.ci95[1] - agree.ci95[0])
+
+
+@given(cells=st.integers(5, 400), hits=st.integers(0, 5), patients=st.integers(3, 60))
+@settings(max_examples=15, deadline=None)
+def test_the_next_slide_is_at_least_as_wild_as_chance_makes_the_patients(
+    cells: int, hits: int, patients: int
+) -> None:
+    counts = [(min(hits, cells), cells)] + [(0, cells)] * patients
+    fit = bb.fit_rates(counts)
+    seen, spread = fit.seen_spread(), fit.spread()
+    assert seen.mean == pytest.approx(spread.mean, rel=0.05)
+    variance = [float(s.weights @ (s.rates - s.mean) ** 2) for s in (seen, spread)]
+    assert variance[0] > variance[1]
+    both = fit.next_slide()
+    assert float(both.weights.sum()) == pytest.approx(1.0)
+    assert np.all(np.diff(both.rates) >= 0)
+
+
+def test_chances_read_off_a_line_are_those_of_the_incomplete_beta(slides: SlideStatistics) -> None:
+    point = slides.screening
+    shares = np.geomspace(1e-4, 1.0, 12)
+    for k, n in ((0, 500), (3, 1000), (900, 1000), (13_000, 13_000)):
+        rate = point.eps.rates[:, None] * (1 - shares[:, None, None])
+        rate = rate + point.sensitivity.rates[None, :] * shares[:, None, None]
+        mid = stats.binom.cdf(k, n, rate) - stats.binom.pmf(k, n, rate) / 2
+        exact = np.einsum("pes,e,s->p", mid, point.eps.weights, point.sensitivity.weights)
+        assert np.abs(point._mid_p(k, n, shares) - exact).max() < 1e-4
