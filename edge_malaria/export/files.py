@@ -10,12 +10,11 @@ from typing import Any
 
 from converters import metadata, to_onnx, to_tflite
 from converters.calibration import Calibration
-from edge_malaria import __version__, golden
+from edge_malaria import __version__, golden, golden_draw
 from edge_malaria.bundle import ENGINE_FORMATS, FileSpec, sha256_hex
 from edge_malaria.errors import UsageError
 from edge_malaria.export.source import Source
 from edge_malaria.files import write_bytes
-from edge_malaria.preprocess import contract
 from edge_malaria.records import RESEARCH_USE
 from edge_malaria.runtime.engines import installed_engines, open_engine
 
@@ -94,7 +93,7 @@ def add_files(
     for spec in specs:
         if spec.engine in installed_engines():
             engine = open_engine(work.directory / spec.file, spec.engine)
-            golden.write_engine_goldens(work.directory, cells, engine, variant, spec.sha256)
+            golden_draw.write_engine_goldens(work.directory, cells, engine, variant, spec.sha256)
     sizes = ", ".join(f"{spec.file} {spec.bytes / 1000:.1f} kB" for spec in specs)
     work.log(f"convert   {variant}: {sizes}, {took(started)}")
 
@@ -116,7 +115,7 @@ def _facts(source: Source, variant: str, quantization: str) -> dict[str, Any]:
         "variant": variant,
         "quantization": quantization,
         "labels": ["uninfected", "parasitized"],
-        "preprocessing": contract(source.size_px),
+        "preprocessing": source.preprocessing,
         "decision": {
             key: source.decision[key]
             for key in ("temperature", "bias", "operating_points")

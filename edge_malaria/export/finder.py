@@ -20,22 +20,27 @@ from converters.quiet import quiet
 from edge_malaria.bundle import ENGINE_FORMATS, FileSpec, sha256_hex
 from edge_malaria.errors import GateFailed
 from edge_malaria.files import sha256_of, write_bytes
-from edge_malaria.records import Cell, Image
+from edge_malaria.golden import FOLDER
+from edge_malaria.golden_draw import pack_arrays
+from edge_malaria.parity.finder import (
+    FILE,
+    LEAST_AGREEMENT,
+    LEAST_CELLS,
+    agreement,
+    drawn_fields,
+    golden_arrays,
+    red_boxes,
+)
+from edge_malaria.records import Image
 from edge_malaria.runtime.engines import Engine, installed_engines, open_engine
-from edge_malaria.runtime.segment import box_iou
-from edge_malaria.runtime.segment_learned import NOMINAL_DIAMETER_PX, LearnedFinder
+from edge_malaria.runtime.segment_learned import NOMINAL_DIAMETER_PX
 from edge_malaria.synthetic import draw_field
 
 VARIANTS = ("float32", "int8")
 CALIBRATION_FIELDS = 24
 CALIBRATION_SIDE_PX = 320
-GATE_FIELDS = 8
-# Fields that calibrate and fields that judge are drawn from different seeds.
-CALIBRATION_SEED, GATE_SEED = 52_000, 91_000
-# Least share of Keras's red cells that the exported file finds at IoU 0.5, and the other way
-# round. float32 differs by rounding alone; int8 moves a box by a pixel or loses a doubtful cell.
-LEAST_AGREEMENT = {"float32": 0.999, "int8": 0.97}
-LEAST_CELLS = 200
+# Fields that calibrate and fields that judge (``parity.finder.SEED``) have different seeds.
+CALIBRATION_SEED = 52_000
 
 
 def add_finder(
@@ -79,10 +84,6 @@ def add_finder(
         "variants": variants,
         "provenance": {"keras_sha256": sha256_of(model)},
     }
-
-
-def _drawn_fields(seed: int, count: int) -> list[Image]:
-    return [draw_field(seed + index)[0] for index in range(count)]
 
 
 def _calibration() -> Image:
@@ -131,51 +132,35 @@ def _convert(directory: Path, model: Any, variant: str, formats: tuple[str, ...]
 def _gate(
     directory: Path, reference: Engine, variants: dict[str, Any], log: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Finds the cells of drawn fields with Keras and with every file that can run here."""
+    """Finds the cells of drawn fields with Keras and with every file that can run here.
+
+    Keras's boxes are stored in the bundle, for ``edge-malaria parity`` to compare with.
+    """
     started = time.monotonic()
-    fields = _drawn_fields(GATE_SEED, GATE_FIELDS)
-    expected = [_red(LearnedFinder(reference).find(field)) for field in fields]
-    agreement: dict[str, float] = {}
+    fields = drawn_fields()
+    expected = red_boxes(reference, fields)
+    write_bytes(directory / FOLDER / FILE, pack_arrays(golden_arrays(expected, fields)))
+    agreed: dict[str, float] = {}
     for variant, specs in variants.items():
         for spec in specs:
             if spec["engine"] not in installed_engines():
                 continue
             engine = open_engine(directory / spec["file"], spec["engine"])
-            found = [_red(LearnedFinder(engine).find(field)) for field in fields]
-            agreement[f"{spec['engine']}.{variant}"] = _agreement(expected, found)
+            agreed[f"{spec['engine']}.{variant}"] = agreement(expected, red_boxes(engine, fields))
     cells = sum(map(len, expected))
-    if not (cells >= LEAST_CELLS and agreement):
+    if not (cells >= LEAST_CELLS and agreed):
         raise GateFailed(
             f"finder gate: {cells} cells on drawn fields, at least {LEAST_CELLS} expected."
         )
-    for name, share in agreement.items():
+    for name, share in agreed.items():
         least = LEAST_AGREEMENT[name.split(".", 1)[1]]
         if not (share >= least):
             raise GateFailed(
                 f"finder gate: {name} finds {share:.4f} of the cells that Keras finds on drawn "
                 f"fields (expected at least {least})."
             )
-    worst = min(agreement.values())
     log(
-        f"finder    gate passed: {cells} drawn cells, agreement {worst:.4f}, "
+        f"finder    gate passed: {cells} drawn cells, agreement {min(agreed.values()):.4f}, "
         f"{time.monotonic() - started:.1f} s"
     )
-    return {"passed": True, "evidence": "drawn", "cells": cells, "agreement": agreement}
-
-
-def _red(cells: list[Cell]) -> list[Cell]:
-    return [cell for cell in cells if cell.kind == "red-cell"]
-
-
-def _agreement(expected: list[list[Cell]], found: list[list[Cell]]) -> float:
-    """The smaller of recall and precision against Keras's cells, boxes at IoU 0.5 or more."""
-    matched, wanted, offered = 0, 0, 0
-    for theirs, ours in zip(expected, found, strict=True):
-        wanted, offered = wanted + len(theirs), offered + len(ours)
-        if theirs and ours:
-            iou = box_iou(
-                np.array([c.box for c in theirs], np.float64),
-                np.array([c.box for c in ours], np.float64),
-            )
-            matched += int((iou.max(axis=1) >= 0.5).sum())
-    return matched / max(wanted, offered, 1)
+    return {"passed": True, "evidence": "drawn", "cells": cells, "agreement": agreed}

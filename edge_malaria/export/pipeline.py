@@ -21,7 +21,7 @@ from typing import Any
 from converters import recipes, to_tflite
 from converters.calibration import Calibration, choose_calibration
 from converters.keras_engine import KerasEngine
-from edge_malaria import __version__, golden, parity
+from edge_malaria import __version__, golden, golden_draw, parity
 from edge_malaria.bundle import FileSpec, read_bundle, write_index
 from edge_malaria.dataset import Dataset
 from edge_malaria.errors import GateFailed, UsageError
@@ -29,11 +29,10 @@ from edge_malaria.export.card import bundle_readme
 from edge_malaria.export.files import Log, Options, Work, add_files, took
 from edge_malaria.export.source import Source, load_source
 from edge_malaria.files import new_directory, write_json, write_text
-from edge_malaria.preprocess import contract
 from edge_malaria.runtime.classify import Classifier
 from edge_malaria.runtime.engines import ENGINES, installed_engines
 
-GOLDEN_SEED = golden.DEFAULT_SEED
+GOLDEN_SEED = golden_draw.DEFAULT_SEED
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,10 +104,10 @@ def _calibration(
 
 def _write_goldens(work: Work) -> golden.GoldenCells:
     source, started = work.source, time.monotonic()
-    cells = golden.draw_golden_cells(
+    cells = golden_draw.draw_golden_cells(
         source.logits, source.threshold_logit, source.size_px, seed=GOLDEN_SEED
     )
-    golden.write_goldens(work.directory, cells, source.logits)
+    golden_draw.write_goldens(work.directory, cells, source.logits)
     work.log(f"goldens   {len(cells.inputs)} drawn cells, {took(started)}")
     return cells
 
@@ -160,6 +159,7 @@ def _run_gate(work: Work, dataset: Dataset | None) -> parity.ParityReport:
         dataset=dataset if has_val else None,
         split="val",
         reference=KerasEngine(work.source.plain),
+        finder=False,  # add_finder has compared it with Keras itself
     )
 
 
@@ -203,7 +203,7 @@ def _write_record(
     classifier = {
         "task": "classify-cell",
         "labels": ["uninfected", "parasitized"],
-        "preprocessing": contract(source.size_px),
+        "preprocessing": source.preprocessing,
         "gate": None if report is None else _gate_record(report),
         "variants": {v: [spec.as_json() for spec in specs] for v, specs in work.files.items()},
         "decision": dict(source.decision),

@@ -8,6 +8,7 @@ See docs/PARITY.md.
 
 from __future__ import annotations
 
+from edge_malaria.parity.exact import Twin
 from edge_malaria.parity.records import (
     LIMITS,
     STAGES,
@@ -32,6 +33,7 @@ __all__ = [
     "Pair",
     "ParityReport",
     "Settings",
+    "Twin",
     "compare",
     "gate",
 ]

@@ -6,6 +6,7 @@ Cells of a data set are real pictures: write the page where they may lie, not in
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from html import escape
 
 import cv2
@@ -13,7 +14,13 @@ import numpy as np
 
 from edge_malaria.files import encode_image
 from edge_malaria.parity.records import Flip, Pair, ParityReport
-from edge_malaria.parity.render import headline, settings_line, shown_columns
+from edge_malaria.parity.render import (
+    FINDER_COLUMNS,
+    finder_rows,
+    headline,
+    settings_line,
+    shown_columns,
+)
 from edge_malaria.records import RESEARCH_USE, Image
 
 _ENLARGED_PX = 144
@@ -63,13 +70,16 @@ def _flips(report: ParityReport) -> list[str]:
     return parts
 
 
-def as_html(report: ParityReport) -> str:
-    """The whole page; no script, no request to anywhere."""
-    columns, rows = shown_columns(report)
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(column)}</th>" for column in columns)
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
     )
+    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
+
+
+def as_html(report: ParityReport) -> str:
+    """The whole page; no script, no request to anywhere."""
     failures = report.all_failures()
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
@@ -77,8 +87,11 @@ def as_html(report: ParityReport) -> str:
         f"<title>{escape(headline(report))}</title><style>{_STYLE}</style></head><body>",
         f"<h1{'' if report.passed else ' class=failed'}>{escape(headline(report))}</h1>",
         f"<p>{escape(settings_line(report))}</p>",
-        f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>',
+        _table(*shown_columns(report)),
     ]
+    if report.finder:
+        parts.append("<h2>Cell finder, on drawn fields</h2>")
+        parts.append(_table(FINDER_COLUMNS, finder_rows(report)))
     if failures:
         parts.append(f"<h2>{len(failures)} failures</h2><ul>")
         parts += [f'<li class="failed">{escape(failure.message)}</li>' for failure in failures]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge_malaria.records import Image, Interval, expect
+
+if TYPE_CHECKING:
+    from edge_malaria.parity.finder import FinderPair
 
 # The order in which a file is checked; a later stage explains little where an earlier one failed.
 STAGES = ("signature", "goldens", "tensors", "files", "statistics")
@@ -249,6 +252,7 @@ class ParityReport:
         settings: how it was decided.
         elapsed_s: wall time.
         worst_layers: the layers that lose most, worst first, where int8 failed and was diagnosed.
+        finder: the cell finder's files, compared by the cells they find.
     """
 
     bundle: str
@@ -261,6 +265,7 @@ class ParityReport:
     settings: Settings
     elapsed_s: float = 0.0
     worst_layers: tuple[Mapping[str, Any], ...] = ()
+    finder: tuple[FinderPair, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -292,5 +297,6 @@ class ParityReport:
             "failures": [failure.as_json() for failure in self.failures],
             "size_bytes": dict(self.size_bytes),
             "worst_layers": [dict(layer) for layer in self.worst_layers],
+            "finder": [pair.as_json() for pair in self.finder],
             "elapsed_s": round(self.elapsed_s, 2),
         }

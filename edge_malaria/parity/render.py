@@ -79,6 +79,25 @@ def part_of_table(
     return [COLUMNS[i] for i in columns], rows
 
 
+FINDER_COLUMNS = ("reference", "candidate", "fields", "cells", "same cells", "least", "verdict")
+
+
+def finder_rows(report: ParityReport) -> list[tuple[str, ...]]:
+    """The finder's pairs under ``FINDER_COLUMNS``."""
+    return [
+        (
+            pair.reference,
+            pair.candidate,
+            str(pair.fields),
+            str(pair.cells),
+            f"{100 * pair.agreement:.2f} %",
+            f"{100 * pair.least:.1f} %",
+            "passed" if pair.passed else "FAILED",
+        )
+        for pair in report.finder
+    ]
+
+
 def headline(report: ParityReport) -> str:
     """One line: verdict, cells and time."""
     word = "passed" if report.passed else "FAILED"
@@ -106,12 +125,19 @@ def _layers(report: ParityReport) -> list[str]:
     ]
 
 
+def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    head = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    return head + ["| " + " | ".join(row) + " |" for row in rows]
+
+
 def as_markdown(report: ParityReport) -> str:
     """The report as Markdown, for a job summary."""
     columns, rows = shown_columns(report)
     lines = [f"# {headline(report)}", "", settings_line(report), ""]
-    lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    lines += _markdown_table(columns, rows)
+    if report.finder:
+        lines += ["", "## Cell finder, on drawn fields", ""]
+        lines += _markdown_table(FINDER_COLUMNS, finder_rows(report))
     failures = report.all_failures()
     if failures:
         lines += ["", f"## {len(failures)} failures", ""]
@@ -146,6 +172,10 @@ def as_junit(report: ParityReport) -> str:
         stage = "tensors" if pair.delta_sensitivity is None else "statistics"
         name = f"{pair.candidate} against {pair.reference} on {pair.n} {pair.evidence} cells"
         _case(suite, stage, name, pair.failures)
+    for found in report.finder:
+        if found.passed:
+            name = f"finder {found.candidate} against {found.reference}"
+            _case(suite, "tensors", f"{name} on {found.fields} drawn fields", [])
     for stage in STAGES:
         here = [failure for failure in report.failures if failure.stage == stage]
         if not here:

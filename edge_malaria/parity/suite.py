@@ -18,17 +18,20 @@ import numpy as np
 
 from edge_malaria.bundle import Bundle, read_bundle
 from edge_malaria.dataset import Dataset
-from edge_malaria.errors import BundleIntegrityError, MissingExtra, UsageError
+from edge_malaria.errors import BundleIntegrityError
 from edge_malaria.golden import Goldens, read_goldens
-from edge_malaria.parity import signature, stored
+from edge_malaria.parity import exact, signature, stored
+from edge_malaria.parity.candidates import chosen_engines, run_outputs
 from edge_malaria.parity.causes import output_cause
+from edge_malaria.parity.exact import Twins
+from edge_malaria.parity.finder import FinderFindings, check_finder
 from edge_malaria.parity.numeric import Cells, Outputs, compare_outputs
 from edge_malaria.parity.records import REFERENCE, Failure, Pair, ParityReport, Settings
 from edge_malaria.parity.signature import OpenedFile
 from edge_malaria.preprocess import network_input
 from edge_malaria.records import Image
 from edge_malaria.runtime.classify import Decision
-from edge_malaria.runtime.engines import ENGINES, Engine, installed_engines, open_engine
+from edge_malaria.runtime.engines import Engine, installed_engines, open_engine
 
 
 def gate(
@@ -40,6 +43,9 @@ def gate(
     engines: Sequence[str] | None = None,
     extra: Mapping[str, Engine] | None = None,
     settings: Settings | None = None,
+    finder: bool = True,
+    twins: Twins | None = None,
+    left_out: Sequence[str] = (),
 ) -> ParityReport:
     """Proves, or refuses, that the files of a bundle are the model they were made from.
 
@@ -52,6 +58,9 @@ def gate(
         engines: names of engines that must run; None takes what is installed.
         extra: further candidates, ``name.variant`` -> engine: a C runtime, for example.
         settings: limits, margin, operating point.
+        finder: compare the bundle's cell finder too, where it has one.
+        twins: of the extra candidates: whose bits each must give.
+        left_out: what the caller could not run, and why; listed under ``not_run``.
 
     Raises:
         MissingExtra: a named engine is not installed.
@@ -62,37 +71,20 @@ def gate(
     started = time.monotonic()
     opened = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
     run = _Run(opened, reference, settings or Settings())
-    run.open_files(_chosen_engines(engines), extra or {})
+    run.not_run += left_out
+    chosen = chosen_engines(engines)
+    run.open_files(chosen, extra or {}, twins or {})
     run.check_signatures()
     run.check_goldens()
     run.compare_drawn()
     run.check_encoded()
+    if finder:
+        run.check_finder(chosen)
     if dataset is None:
         run.not_run.append("statistics on labelled cells: no data set was given (--data DATASET)")
     else:
         run.compare_dataset(dataset, split)
     return run.report(split if dataset is not None else "drawn", time.monotonic() - started)
-
-
-def _chosen_engines(named: Sequence[str] | None) -> tuple[str, ...]:
-    installed = installed_engines()
-    if named is None:
-        return installed
-    for name in named:
-        if name not in ENGINES:
-            raise UsageError(f"unknown engine {name!r}: expected one of {', '.join(ENGINES)}.")
-        if name not in installed:
-            what = {"litert": "LiteRT", "onnx": "ONNX Runtime"}[name]
-            raise MissingExtra(what, name)
-    return tuple(dict.fromkeys(named))
-
-
-def run_outputs(engine: Engine, inputs: Image, name: str) -> Outputs:
-    """Runs an engine; an output of several values keeps the first (the signature fails)."""
-    n = len(inputs)
-    raw = np.asarray(engine.run_raw(inputs)).reshape(n, -1)[:, 0]
-    logits = np.asarray(engine.run(inputs), np.float32).reshape(n, -1)[:, 0]
-    return Outputs(name, raw, logits, engine.output.scale)
 
 
 class _Run:
@@ -106,16 +98,18 @@ class _Run:
         self.goldens: Goldens = read_goldens(bundle.contents)
         self.files: dict[str, OpenedFile] = {}
         self.extra: Mapping[str, Engine] = {}
+        self.twins: Twins = {}
         self.drawn: dict[str, Outputs] = {}
         self.causes: dict[str, str] = {}
         self.pairs: list[Pair] = []
         self.failures: list[Failure] = []
         self.not_run: list[str] = []
         self.cells: dict[str, int] = {}
+        self.finder = FinderFindings()
 
-    def open_files(self, engines: Sequence[str], extra: Mapping[str, Engine]) -> None:
+    def open_files(self, engines: Sequence[str], extra: Mapping[str, Engine], twins: Twins) -> None:
         """Opens every file that an engine here can run; the rest is named as not run."""
-        self.extra = extra
+        self.extra, self.twins = extra, twins
         for variant, by_engine in self.spec.variants.items():
             for engine, spec in by_engine.items():
                 name = f"{engine}.{variant}"
@@ -131,8 +125,12 @@ class _Run:
                     self.failures.append(signature.damaged(name, error))
                     continue
                 self.files[name] = OpenedFile(name, variant, spec, runner, tensors, kind)
-        if self.bundle.finder is not None:
-            self.not_run.append("finder: this suite compares the classifier only")
+
+    def check_finder(self, engines: Sequence[str]) -> None:
+        """The finder's files, against Keras's boxes and each other."""
+        self.finder = check_finder(self.bundle, engines)
+        self.failures += self.finder.failures
+        self.not_run += self.finder.not_run
 
     def check_signatures(self) -> None:
         """Stage one."""
@@ -142,6 +140,8 @@ class _Run:
             self.failures += signature.check_weights(file)
         self.failures += signature.check_weight_counts(self.files)
         self.failures += signature.check_same_scales(self.files)
+        outputs = {name: engine.output for name, engine in self._candidates().items()}
+        self.failures += exact.scale_failures(outputs, self.twins)
         self.failures += signature.check_decision(self.bundle, self.goldens, self.settings)
         self.failures += stored.check_cells(self.goldens, self.spec.size_px, self.settings)
 
@@ -165,7 +165,9 @@ class _Run:
                 self.failures += stored.check_outputs(
                     self.files[name], self.drawn[name], self.goldens, self.settings
                 )
+            self.failures += exact.stored_failures(self.drawn[name], self.twins)
         self.failures += stored.check_keras(self.goldens, self.drawn, self.settings)
+        self.not_run += exact.not_compared(self.twins, tuple(self.drawn))
 
     def _candidates(self) -> dict[str, Engine]:
         files = {name: file.engine for name, file in self.files.items()}
@@ -205,6 +207,7 @@ class _Run:
                     pair = compare_outputs(
                         found[first], found[second], cells, self.decision, self.settings
                     )
+                    pair = exact.with_bits(pair, found[first], found[second], self.twins)
                     self.pairs.append(self._explained(pair))
 
     def _explained(self, pair: Pair) -> Pair:
@@ -279,4 +282,5 @@ class _Run:
             size_bytes=sizes,
             settings=self.settings,
             elapsed_s=elapsed_s,
+            finder=tuple(self.finder.pairs),
         )

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import edge_malaria
-from edge_malaria import golden
+from edge_malaria import golden_draw
 from edge_malaria.bundle import read_bundle
 from edge_malaria.golden import read_goldens
 from edge_malaria.parity import ParityReport, gate
@@ -190,13 +190,15 @@ def _another_models_engine_goldens(bundle: Path) -> None:
             values = redness if len(batch) == len(redness) else np.zeros(len(batch))
             return np.clip(values, -128, 127).astype(np.int8)[:, None]
 
-    golden.write_engine_goldens(bundle, cells, Other(), "int8", spec.sha256)  # type: ignore[arg-type]
+    golden_draw.write_engine_goldens(bundle, cells, Other(), "int8", spec.sha256)  # type: ignore[arg-type]
     faults.rehash(bundle)
 
 
 def _another_models_keras_goldens(bundle: Path) -> None:
     cells = read_goldens(read_bundle(bundle).contents).cells
-    golden.write_goldens(bundle, cells, lambda x: x[..., 0].mean(axis=(1, 2)).astype(np.float32))
+    golden_draw.write_goldens(
+        bundle, cells, lambda x: x[..., 0].mean(axis=(1, 2)).astype(np.float32)
+    )
     faults.rehash(bundle)
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_malaria import golden
+from edge_malaria import golden, golden_draw
 from edge_malaria.errors import BundleIntegrityError
-from edge_malaria.golden import MISTAKES, NEAR_LOGITS
+from edge_malaria.golden import NEAR_LOGITS
+from edge_malaria.golden_draw import MISTAKES
 from edge_malaria.runtime.engines import FakeEngine
 from tests.parity.faults import read_bundle_unchecked
 
@@ -24,13 +25,13 @@ def logits(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def middle() -> float:
     """A threshold that about half of the drawn cells lie above."""
-    plain = golden.draw_golden_cells(logits, 0.0, 48, n=64, seed=5).inputs[:32]
+    plain = golden_draw.draw_golden_cells(logits, 0.0, 48, n=64, seed=5).inputs[:32]
     return float(np.median(logits(plain)))
 
 
 @pytest.fixture(scope="module")
 def cells() -> golden.GoldenCells:
-    return golden.draw_golden_cells(logits, middle(), 48, n=128, seed=5)
+    return golden_draw.draw_golden_cells(logits, middle(), 48, n=128, seed=5)
 
 
 def test_half_the_cells_lie_near_the_threshold(cells: golden.GoldenCells) -> None:
@@ -48,8 +49,8 @@ def test_half_the_cells_lie_near_the_threshold(cells: golden.GoldenCells) -> Non
 
 def test_drawing_is_repeatable(cells: golden.GoldenCells) -> None:
     threshold = cells.threshold_logit
-    again = golden.draw_golden_cells(logits, threshold, 48, n=128, seed=5)
-    other = golden.draw_golden_cells(logits, threshold, 48, n=128, seed=6)
+    again = golden_draw.draw_golden_cells(logits, threshold, 48, n=128, seed=5)
+    other = golden_draw.draw_golden_cells(logits, threshold, 48, n=128, seed=6)
     assert again.sha256 == cells.sha256 != other.sha256
 
 
@@ -66,9 +67,9 @@ def test_crops_are_of_many_sizes_and_need_their_masks(cells: golden.GoldenCells)
 
 
 def test_what_is_written_is_read_back(cells: golden.GoldenCells, tmp_path: Path) -> None:
-    golden.write_goldens(tmp_path, cells, logits)
+    golden_draw.write_goldens(tmp_path, cells, logits)
     engine = FakeEngine(logits)
-    golden.write_engine_goldens(tmp_path, cells, engine, "float32", "ab" * 32)
+    golden_draw.write_engine_goldens(tmp_path, cells, engine, "float32", "ab" * 32)
     found = golden.read_goldens(read_bundle_unchecked(tmp_path))
     np.testing.assert_array_equal(found.cells.inputs, cells.inputs)
     assert found.cells.sha256 == found.keras.cells_sha256 == cells.sha256
@@ -84,7 +85,7 @@ def test_what_is_written_is_read_back(cells: golden.GoldenCells, tmp_path: Path)
 
 def test_two_writings_give_the_same_bytes(cells: golden.GoldenCells, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        golden.write_goldens(tmp_path / name, cells, logits)
+        golden_draw.write_goldens(tmp_path / name, cells, logits)
     assert read_bundle_unchecked(tmp_path / "one") == read_bundle_unchecked(tmp_path / "two")
 
 
@@ -98,7 +99,7 @@ def test_two_writings_give_the_same_bytes(cells: golden.GoldenCells, tmp_path: P
 def test_a_golden_that_is_gone_or_damaged_is_an_integrity_error(
     cells: golden.GoldenCells, tmp_path: Path, name: str, how: str
 ) -> None:
-    golden.write_goldens(tmp_path, cells, logits)
+    golden_draw.write_goldens(tmp_path, cells, logits)
     contents = read_bundle_unchecked(tmp_path)
     if how == "missing":
         del contents[f"golden/{name}"]
