@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,27 +38,68 @@ def cell_features(batch: Image) -> Features:
         denser in red than its median, as chromatin of white cells and platelets is (0-1);
         ``detail`` mean absolute neighbour difference inside the cell, in grey levels.
     """
-    red, green, blue = (np.ascontiguousarray(batch[..., c]) for c in range(3))
-    inside = np.maximum(np.maximum(red, green), blue) > _BLACK
-    count = np.maximum(inside.sum(axis=(1, 2)), 1)
-    red_density = _DENSITY[red]
-    density = red_density + _DENSITY[green] + _DENSITY[blue]
-    mean_density = np.einsum("nij,nij->n", density, inside, dtype=np.float64) / (3.0 * count)
-    median = np.array(
-        [np.median(d[m]) if m.any() else 0.0 for d, m in zip(red_density, inside, strict=True)],
-        np.float32,
-    )
-    dense = inside & (red_density > median[:, None, None] + np.float32(0.15))
-    grey = (red.astype(np.float32) + green + blue) / np.float32(3.0)
-    across = np.abs(np.diff(grey, axis=2)) * (inside[:, :, 1:] & inside[:, :, :-1])
-    down = np.abs(np.diff(grey, axis=1)) * (inside[:, 1:] & inside[:, :-1])
-    detail = (across.sum(axis=(1, 2)) + down.sum(axis=(1, 2))) / (2.0 * count)
+    cells, size = len(batch), batch.shape[1]
+    if not cells:
+        return {name: np.zeros(0) for name in MARGINS}
+    red, green, blue = cv2.split(np.ascontiguousarray(batch).reshape(cells * size, size, 3))
+    inside = cv2.compare(cv2.max(cv2.max(red, green), blue), _BLACK, cv2.CMP_GT)
+    count = np.maximum(np.count_nonzero(inside.reshape(cells, -1), axis=1), 1)
+    density = cv2.add(cv2.add(_densities(red), _densities(green)), _densities(blue))
+    total = cv2.copyTo(density, inside).reshape(cells, -1).sum(axis=1)
     return {
-        "foreground": (inside.mean(axis=(1, 2))).astype(np.float64),
-        "density": np.asarray(mean_density, np.float64),
-        "nucleus": (dense.sum(axis=(1, 2)) / count).astype(np.float64),
-        "detail": np.asarray(detail, np.float64),
+        "foreground": np.count_nonzero(inside.reshape(cells, -1), axis=1) / float(size * size),
+        "density": np.asarray(total, np.float64) / (3.0 * count),
+        "nucleus": _much_denser(red, inside, size) / count,
+        "detail": _neighbour_difference((red, green, blue), inside, size) / (2.0 * count),
     }
+
+
+def _densities(channel: Image) -> NDArray[np.float32]:
+    return np.asarray(cv2.LUT(channel, _DENSITY), np.float32)
+
+
+def _much_denser(red: Image, inside: Image, size: int) -> NDArray[np.int64]:
+    """How many of each cell's pixels are much denser in red than their median.
+
+    Density falls with the grey level, so a histogram of levels holds all that is asked: several
+    times faster than a median of each cell's densities, with the same answer.
+
+    Args:
+        red, inside: uint8 [N * size, size], the cells one below the other; inside is 255 or 0.
+        size: rows a cell.
+    """
+    cells = len(red) // size
+    shown = red.reshape(cells, size, size), inside.reshape(cells, size, size)
+    levels = np.empty((cells, 256), np.float32)
+    for place, (part, mask) in enumerate(zip(*shown, strict=True)):
+        levels[place] = cv2.calcHist([part], [0], mask, [256], [0, 256]).ravel()
+    # Densest first, that is from level 0 on.
+    below = np.cumsum(levels, axis=1)
+    count = below[:, -1:]
+    # The two pixels in the middle, the same one where the count is odd.
+    middle = [(below <= rank).sum(axis=1) for rank in ((count - 1) // 2, count // 2)]
+    median = sum(_DENSITY[np.minimum(rank, 255)] for rank in middle) / np.float32(2.0)
+    median = np.where(count[:, 0] > 0, median, np.float32(0.0)).astype(np.float32)
+    denser = _DENSITY[None, :] > (median + np.float32(0.15))[:, None]
+    return np.asarray((levels * denser).sum(axis=1), np.int64)
+
+
+def _neighbour_difference(
+    channels: tuple[Image, Image, Image], inside: Image, size: int
+) -> NDArray[np.float64]:
+    """The sum of absolute grey-level differences of neighbours inside each cell."""
+    red, green, blue = channels
+    cells = len(red) // size
+    # Three times the grey level: whole numbers.
+    grey = np.add(np.add(red, green, dtype=np.uint16), blue, dtype=np.uint16)
+    across = cv2.absdiff(grey[:, 1:], grey[:, :-1])
+    across = cv2.copyTo(across, cv2.bitwise_and(inside[:, 1:], inside[:, :-1]))
+    down = cv2.absdiff(grey[1:], grey[:-1])
+    down = cv2.copyTo(down, cv2.bitwise_and(inside[1:], inside[:-1]))
+    rows = np.asarray(across).sum(axis=1, dtype=np.int64)
+    # From a cell's last row to the next cell's first there are no neighbours.
+    rows[:-1] += np.asarray(down).sum(axis=1, dtype=np.int64) * (np.arange(1, len(grey)) % size > 0)
+    return np.asarray(rows.reshape(cells, size).sum(axis=1) / 3.0, np.float64)
 
 
 def fit_limits(batch: Image, share: float = 0.0005) -> dict[str, Any]:

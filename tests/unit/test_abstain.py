@@ -45,3 +45,28 @@ def test_measures_are_finite_for_anything() -> None:
         np.concatenate([noise, np.zeros((1, 48, 48, 3), np.uint8)])
     ).values():
         assert np.isfinite(values).all()
+
+
+def test_measures_are_those_of_their_definition() -> None:
+    rng = np.random.default_rng(7)
+    noise = rng.integers(0, 256, (3, 48, 48, 3), dtype=np.uint8)
+    noise[1, :20] = 0
+    noise[2] = 0
+    batch = np.concatenate([drawn("healthy", 4, 6), drawn("white-cell", 2, 7), noise])
+    found = cell_features(batch)
+    for index, crop in enumerate(batch):
+        inside = crop.max(axis=2) > 8
+        count = max(int(inside.sum()), 1)
+        density = -np.log10((crop.astype(np.float64) + 1) / 256)
+        median = float(np.median(density[inside, 0])) if inside.any() else 0.0
+        grey = crop.astype(np.float64).mean(axis=2)
+        across = np.abs(np.diff(grey, axis=1))[inside[:, 1:] & inside[:, :-1]].sum()
+        down = np.abs(np.diff(grey, axis=0))[inside[1:] & inside[:-1]].sum()
+        expected = {
+            "foreground": inside.mean(),
+            "density": density[inside].sum() / (3 * count),
+            "nucleus": (inside & (density[:, :, 0] > median + 0.15)).sum() / count,
+            "detail": (across + down) / (2 * count),
+        }
+        for name, value in expected.items():
+            assert found[name][index] == pytest.approx(value, rel=1e-5), name
