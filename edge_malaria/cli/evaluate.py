@@ -1,4 +1,4 @@
-"""``edge-malaria evaluate BUNDLE DATASET``"""
+"""``edge-malaria evaluate BUNDLE DATASET``, ``evaluate --compare A B C DATASET``"""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    model: Annotated[
-        Path,
+    models: Annotated[
+        list[Path],
         typer.Argument(
-            metavar="MODEL-or-BUNDLE", help="A bundle, a shipped name, or a .keras file."
+            metavar="MODEL-or-BUNDLE",
+            help="A bundle, a shipped name, or a .keras file; several with --compare.",
         ),
     ],
     dataset: Annotated[
@@ -43,6 +44,19 @@ def evaluate(
     ] = None,
     patients: Annotated[
         Path | None, typer.Option("--patients", help="A patients.csv that names every file.")
+    ] = None,
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", help="A table across models, with size, MACs and latency."),
+    ] = False,
+    exclude_suspect: Annotated[
+        bool,
+        typer.Option(
+            "--exclude-suspect", help="Figures without doubtful labels, beside the headline."
+        ),
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="Draw the ROC curve (.png or .svg).")
     ] = None,
     variant: VariantOption = Variant.int8,
     engine: EngineOption = None,
@@ -56,22 +70,85 @@ def evaluate(
     Every cell counts; an abstention leaves no denominator.
     """
     from edge_malaria import evaluation
+    from edge_malaria.cli.compare import unique_names
     from edge_malaria.cli.output import print_json, progress, warn
     from edge_malaria.dataset import open_dataset
 
+    _check_call(models, compare, plot, threads)
     data = open_dataset(dataset, patients)
     name = split.value if split else ("test" if data.has_splits else "all")
     chosen = data.select(name)
-    classifier = _classifier(model, variant, engine, operating_point, threads)
-    with progress("cells", len(chosen.rows)) as bar:
-        evaluated = evaluation.run(classifier, chosen, mask.value, bar.step)
-    document = {**evaluation.report(evaluated, classifier), "split": name, "mask": mask.value}
-    for warning in evaluated.warnings:
+    if exclude_suspect and not any(row.suspect for row in chosen.rows):
+        warn("the data set names no doubtful labels: the figures without them are the same.")
+    answers: dict[str, Any] = {}
+    with progress("cells", len(chosen.rows) * len(models)) as bar:
+        for called, model in zip(unique_names(models), models, strict=True):
+            classifier = _classifier(model, variant, engine, operating_point, threads)
+            answers[called] = (
+                model,
+                classifier,
+                evaluation.run(classifier, chosen, mask.value, bar.step),
+            )
+    documents = _documents(answers, compare, exclude_suspect)
+    facts: dict[str, Any] = {"split": name, "mask": mask.value}
+    for warning in next(iter(answers.values()))[2].warnings:
         warn(warning)
+    if plot is not None:
+        _plot(answers, plot, name)
+    if compare:
+        warnings = list(next(iter(answers.values()))[2].warnings)
+        facts |= {"operating_point": operating_point.value, "exclude_suspect": exclude_suspect}
+        document = {**facts, "warnings": warnings, "models": documents}
+    else:
+        document = {**documents[0], **facts}
     if as_json:
         print_json(document)
+    elif compare:
+        from edge_malaria.cli.compare import show
+
+        show(document)
     else:
         _print(document, name, len({row.patient_id for row in chosen.rows if row.patient_id}))
+
+
+def _check_call(models: list[Path], compare: bool, plot: Path | None, threads: int) -> None:
+    from edge_malaria.errors import UsageError
+
+    if len(models) > 1 and not compare:
+        raise UsageError(
+            f"expected MODEL DATASET, got {len(models)} models. To compare them add --compare."
+        )
+    if compare and threads != 1:
+        raise UsageError("--compare measures on one thread: leave out --threads.")
+    if plot is not None and plot.suffix.lower() not in (".png", ".svg"):
+        raise UsageError(f"expected a name ending in .png or .svg for the plot, got {plot}.")
+
+
+def _documents(
+    answers: dict[str, Any], compare: bool, exclude_suspect: bool
+) -> list[dict[str, Any]]:
+    from edge_malaria import evaluation
+    from edge_malaria.cli.compare import compared
+
+    documents = []
+    for name, (model, classifier, evaluated) in answers.items():
+        if compare:
+            document = compared(name, model, classifier, evaluated)
+        else:
+            document = evaluation.report(evaluated, classifier)
+        if exclude_suspect:
+            clean = evaluation.without_suspect(evaluated)
+            document["without_suspect_labels"] = evaluation.measures(clean)
+            document["suspect_labels"] = len(evaluated.rows) - len(clean.rows)
+        documents.append(document)
+    return documents
+
+
+def _plot(answers: dict[str, Any], path: Path, split: str) -> None:
+    from edge_malaria.training.curves import plot_roc
+
+    drawn = {name: (given.truth, given.scores) for name, (_, _, given) in answers.items()}
+    plot_roc(drawn, path.with_suffix(""), title=f"split {split}", suffixes=(path.suffix.lower(),))
 
 
 def _classifier(
