@@ -1,0 +1,70 @@
+"""Fits the FCN: ``python -m edge_malaria.training.segmentation_build --data DATA -o fcn.keras``.
+
+On the training tiles of the shipped cell finder, and drawn fields with marked parasites. What was
+done is written beside the network as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from edge_malaria.files import write_json
+from edge_malaria.training.finder_source import FinderPlan, open_source
+from edge_malaria.training.segmentation import build_fcn, train_fcn
+from edge_malaria.training.segmentation_source import SegmentationSource, drawn_parasites
+from edge_malaria.training.session import save_model
+
+DRAWN_FIELDS = 60
+PLAN = FinderPlan(steps=6000, peak_rate=4e-3, real_share=0.5, patches=3000, seed=1)
+
+
+def build(
+    data: Path,
+    output: Path,
+    plan: FinderPlan = PLAN,
+    minutes: float = math.inf,
+    drawn: int = DRAWN_FIELDS,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Fits the FCN from nothing and writes it, without optimizer state.
+
+    Args:
+        data: folder with ``nih/`` and ``fields/``.
+        output: the .keras file; ``output`` with .json beside it says what was done.
+        plan: steps, rate, seed.
+        minutes: stop after so long.
+        drawn: drawn fields.
+        say: takes lines of progress.
+    """
+    tiles = open_source(data, plan)
+    source = SegmentationSource(tiles.patches, tiles.fields, drawn_parasites(drawn))
+    say(f"{len(tiles.patches)} cells, {len(tiles.fields)} fields, {drawn} drawn fields")
+    network, facts = train_fcn(source, plan, say, minutes)
+    save_model(network, output)
+    size = {"parameters": int(build_fcn().count_params()), "fields": len(tiles.fields)}
+    asked = {"minutes_at_most": None if math.isinf(minutes) else minutes, "drawn_fields": drawn}
+    write_json(output.with_suffix(".json"), {**size, **facts, **asked, "plan": asdict(plan)})
+
+
+def main() -> int:
+    """Parses and builds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=math.inf)
+    parser.add_argument("--steps", type=int, default=PLAN.steps)
+    parser.add_argument("--patches", type=int, default=PLAN.patches)
+    parser.add_argument("--drawn", type=int, default=DRAWN_FIELDS)
+    options = parser.parse_args()
+    plan = replace(PLAN, steps=options.steps, patches=options.patches)
+    build(options.data, options.output, plan, options.minutes, options.drawn)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
