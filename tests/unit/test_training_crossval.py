@@ -249,15 +249,15 @@ def _registered(app: object) -> object:
 
 @pytest.mark.slow
 def test_both_kinds_of_folds_in_parallel_resumed_and_refused(tmp_path: Path) -> None:
-    archive = write_dataset(tmp_path, {f"P{n}": "train" for n in range(30)}, per_patient=6)
-    options = ["--arch", "fast50", "--protocol", "study", "--epochs", "2", "--batch", "16"]
+    archive = write_dataset(tmp_path, {f"P{n}": "train" for n in range(60)}, per_patient=4)
+    options = ["--arch", "fast50", "--protocol", "study", "--epochs", "10", "--batch", "8"]
     options += ["--folds", "2", "--by", "both", "--jobs", "2", "--exclude-suspect", "--json"]
     run = tmp_path / "run"
     done = run_cli("crossval", archive, "-o", run, *options)
     assert done.code == 0, done.err
     validate(done.json, "crossval")
     assert done.json["by_cell"]["folds"] == done.json["folds"] == [0, 1]
-    assert done.json["raw_labels"]["n"] == done.json["by_cell"]["raw_labels"]["n"] == 180
+    assert done.json["raw_labels"]["n"] == done.json["by_cell"]["raw_labels"]["n"] == 240
     assert (run / "by-cell" / "roc.svg").is_file() and (run / "learning-curves.png").is_file()
     again = run_cli("crossval", archive, "-o", run, *options)
     assert "epoch" not in again.err
