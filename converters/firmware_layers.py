@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -84,29 +86,56 @@ def convolution(graph: Graph, operator: Operator) -> Step:
         raise refuse(operator, f"grouped or odd weights {list(weights.shape)} for {in_c} channels")
     dilation = int(operator.options.dilationHFactor), int(operator.options.dilationWFactor)
     stride_h, stride_w, top, left = _window(operator, source, out, (kernel_h, kernel_w), dilation)
-    assert weights.values is not None
-    flat = weights.values.reshape(out_c, -1).astype(np.int64)
-    bias = bias_values(graph, operator, out_c)
-    check_sums(operator, bias, flat)
-    direct = (kernel_h, kernel_w, stride_h, stride_w) == (1, 1, 1, 1)
     low, high = activation_range(operator, out)
     sizes = (in_h, in_w, in_c, out_h, out_w, out_c, kernel_h, kernel_w, stride_h, stride_w)
-    numbers = (*sizes, *dilation, top, left, source.zero_point, out.zero_point, low, high)
+    step = _rows_times_input(
+        operator,
+        "conv",
+        (*sizes, *dilation, top, left, source.zero_point, out.zero_point, low, high),
+        (source, weights, out),
+        bias_values(graph, operator, out_c),
+        _scales(operator, source, weights, out, out_c, 0),
+    )
+    direct = (kernel_h, kernel_w, stride_h, stride_w) == (1, 1, 1, 1)
+    return replace(
+        step,
+        call="&{step}, {in0}, {out}, {scratch}",
+        scratch_bytes=0 if direct else 2 * kernel_h * kernel_w * in_c,
+        macs=out_h * out_w * out_c * kernel_h * kernel_w * in_c,
+    )
+
+
+def _rows_times_input(
+    operator: Operator,
+    kernel: str,
+    numbers: tuple[int, ...],
+    tensors: tuple[Tensor, Tensor, Tensor],
+    bias: NDArray[np.int64],
+    scales: tuple[Array, ...],
+) -> Step:
+    """A step whose outputs are rows of weights times input, the zero point folded into the bias.
+
+    Args:
+        numbers: the leading fields of the kernel's struct.
+        tensors: input, weights [outputs, ...] and output.
+    """
+    source, weights, out = tensors
+    assert weights.values is not None
+    rows = weights.values.reshape(len(bias), -1).astype(np.int64)
+    check_sums(operator, bias, rows)
     return Step(
         operator=label(operator),
-        kernel="conv",
-        struct="em_conv_t",
+        kernel=kernel,
+        struct=f"em_{kernel}_t",
         fields=(*map(str, numbers), "{weights}", "{bias}", _EM_SCALE),
         inputs=(source.index,),
         output=out.index,
-        call="&{step}, {in0}, {out}, {scratch}",
+        call="&{step}, {in0}, {out}",
         arrays=(
             Array("weights", weights.values.reshape(-1)),
-            Array("bias", (bias - source.zero_point * flat.sum(axis=1)).astype(np.int32)),
-            *_scales(operator, source, weights, out, out_c, 0),
+            Array("bias", (bias - source.zero_point * rows.sum(axis=1)).astype(np.int32)),
+            *scales,
         ),
-        scratch_bytes=0 if direct else 2 * kernel_h * kernel_w * in_c,
-        macs=out_h * out_w * out_c * kernel_h * kernel_w * in_c,
         shape=out.shape,
     )
 
@@ -158,29 +187,17 @@ def fully_connected(graph: Graph, operator: Operator) -> Step:
     out_n, in_n = weights.shape
     if source.elements % in_n or out.elements != source.elements // in_n * out_n:
         raise refuse(operator, f"weights {list(weights.shape)} do not fit {list(source.shape)}")
-    assert weights.values is not None
-    flat = weights.values.astype(np.int64)
-    bias = bias_values(graph, operator, out_n)
-    check_sums(operator, bias, flat)
     low, high = activation_range(operator, out)
     rows = source.elements // in_n
-    numbers = (rows, in_n, out_n, out.zero_point, low, high)
-    return Step(
-        operator=label(operator),
-        kernel="fully_connected",
-        struct="em_fully_connected_t",
-        fields=(*map(str, numbers), "{weights}", "{bias}", _EM_SCALE),
-        inputs=(source.index,),
-        output=out.index,
-        call="&{step}, {in0}, {out}",
-        arrays=(
-            Array("weights", weights.values.reshape(-1)),
-            Array("bias", (bias - source.zero_point * flat.sum(axis=1)).astype(np.int32)),
-            *_fully_connected_scales(operator, source, weights, out),
-        ),
-        macs=rows * in_n * out_n,
-        shape=out.shape,
+    step = _rows_times_input(
+        operator,
+        "fully_connected",
+        (rows, in_n, out_n, out.zero_point, low, high),
+        (source, weights, out),
+        bias_values(graph, operator, out_n),
+        _fully_connected_scales(operator, source, weights, out),
     )
+    return replace(step, macs=rows * in_n * out_n)
 
 
 def _fully_connected_scales(

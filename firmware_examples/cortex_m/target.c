@@ -42,24 +42,3 @@ uint32_t target_instructions(void) {
   /* 24 bits count down; one inference is far below the 0.67 s until they wrap. */
   return (uint32_t)((uint64_t)(0xFFFFFFu - SYST_CVR) * 1000u / TICK_MHZ);
 }
-
-extern uint32_t _stack_limit;
-
-#define PATTERN 0xA5A5A5A5u
-
-uint32_t target_stack_paint(void) {
-  uint32_t top;
-  __asm volatile("mov %0, sp" : "=r"(top));
-  for (uint32_t *p = &_stack_limit; (uintptr_t)p < top - 64u; p++) {
-    *p = PATTERN;
-  }
-  return top;
-}
-
-uint32_t target_stack_used(uint32_t top) {
-  const uint32_t *p = &_stack_limit;
-  while ((uintptr_t)p < top && *p == PATTERN) {
-    p++;
-  }
-  return top - (uint32_t)(uintptr_t)p;
-}

@@ -45,24 +45,3 @@ void *memset(void *to, int value, size_t n) {
   }
   return to;
 }
-
-extern uint32_t _stack_limit;
-
-#define PATTERN 0xA5A5A5A5u
-
-uint32_t target_stack_paint(void) {
-  uint32_t top;
-  __asm volatile("mv %0, sp" : "=r"(top));
-  for (uint32_t *p = &_stack_limit; (uintptr_t)p < top - 64u; p++) {
-    *p = PATTERN;
-  }
-  return top;
-}
-
-uint32_t target_stack_used(uint32_t top) {
-  const uint32_t *p = &_stack_limit;
-  while ((uintptr_t)p < top && *p == PATTERN) {
-    p++;
-  }
-  return top - (uint32_t)(uintptr_t)p;
-}
