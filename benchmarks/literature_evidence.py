@@ -39,6 +39,7 @@ from benchmarks.evidence_file import ROOT, write_evidence
 PROTOCOL_TARGET = 0.945
 PROTOCOL_EPOCHS = 7
 FOLDS = 5
+TIMED_OUT = 124
 OWN_SEEDS = (0, 1, 2)
 
 
@@ -274,7 +275,7 @@ def work(given: argparse.Namespace) -> None:
 
 
 def start(name: str, given: argparse.Namespace) -> int:
-    """Runs one job in its own process and waits for it; it dies with this one."""
+    """Runs one job in its own process and returns its exit code; it dies with this one."""
     if name.startswith("folds-"):
         command = fold_command(name, given)
     else:
@@ -284,7 +285,10 @@ def start(name: str, given: argparse.Namespace) -> int:
     out = subprocess.PIPE if name.startswith("folds-") else None
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, text=True) as child:
         try:
-            text, _ = child.communicate()
+            text, _ = child.communicate(timeout=60 * given.job_minutes)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            return TIMED_OUT
         except BaseException:
             child.kill()
             raise
@@ -302,6 +306,8 @@ def collected(run: Path) -> dict[str, Any]:
         for name in jobs()
         if (run / "jobs" / f"{name}.json").is_file()
     }
+    path = run / "failed.json"
+    reasons = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     own = [done[n] for n in (f"protocol-own-{seed}" for seed in OWN_SEEDS) if n in done]
     best = [entry["best_val_accuracy"] for entry in own]
     whole = len(best) == len(OWN_SEEDS)
@@ -315,7 +321,7 @@ def collected(run: Path) -> dict[str, Any]:
         },
         "architectures": [value for name, value in done.items() if name.startswith("brief-")],
         "five_fold_by_patient": {arch: folds(run, arch, done) for arch in FOLD_ARCHITECTURES},
-        "not_run": [name for name in jobs() if name not in done],
+        "not_run": {name: reasons.get(name, "not started") for name in jobs() if name not in done},
     }
 
 
@@ -354,6 +360,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=0, help="instead of each job's own")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--nice", type=int, default=10)
+    parser.add_argument("--job-minutes", type=float, default=60.0, help="a job is stopped then")
     parser.add_argument("--list", action="store_true", help="name the jobs, and which are done")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -363,6 +370,8 @@ def parsed() -> argparse.Namespace:
 
 def main() -> int:
     """Runs what is missing; 1 where a job failed."""
+    from edge_malaria.files import write_json
+
     given = parsed()
     if given.job:
         work(given)
@@ -377,7 +386,7 @@ def main() -> int:
         return 0
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     os.nice(max(0, given.nice - os.nice(0)))
-    failed = []
+    failed: dict[str, str] = {}
     for name in names:
         if (stored / f"{name}.json").is_file():
             continue
@@ -385,7 +394,13 @@ def main() -> int:
         started = time.monotonic()
         code = start(name, given)
         say(f"{name}: {'ok' if code == 0 else f'exit {code}'}, {time.monotonic() - started:.0f} s")
-        failed += [name] * (code != 0)
+        if code:
+            failed[name] = (
+                f"stopped after {given.job_minutes:g} minutes"
+                if code == TIMED_OUT
+                else f"ended with exit code {code} after {time.monotonic() - started:.0f} s"
+            )
+            write_json(given.run / "failed.json", failed)
         write(given)
     write(given)
     print(f"failed: {', '.join(failed) or 'none'}")

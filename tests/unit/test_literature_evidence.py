@@ -24,7 +24,10 @@ def write(run: Path, name: str, document: dict[str, object]) -> None:
 
 
 def test_what_is_missing_is_named_and_never_met(tmp_path: Path) -> None:
-    assert collected(tmp_path)["not_run"] == jobs()
+    assert list(collected(tmp_path)["not_run"]) == jobs()
+    reasons = {"brief-vgg16": "stopped after 60 minutes"}
+    (tmp_path / "failed.json").write_text(json.dumps(reasons))
+    assert collected(tmp_path)["not_run"]["brief-vgg16"] == reasons["brief-vgg16"]
     for seed, accuracy in zip(OWN_SEEDS[:2], (0.99, 0.98), strict=True):
         write(tmp_path, f"protocol-own-{seed}", {"seed": seed, "best_val_accuracy": accuracy})
     partly = collected(tmp_path)["sequential3_protocol"]
