@@ -81,6 +81,7 @@ def train_fcn(
     plan: FinderPlan,
     say: Callable[[str], None] = print,
     minutes: float = math.inf,
+    cpu_minutes: float = math.inf,
 ) -> tuple[Any, dict[str, Any]]:
     """Fits the FCN.
 
@@ -88,12 +89,13 @@ def train_fcn(
         source: what tiles are made of.
         plan: most steps, batch, rate and seed.
         say: takes a line of progress about twice a minute.
-        minutes: stop after so long, whatever ``plan.steps`` says; the rate falls to zero with
-            whichever of both is used up first.
+        minutes, cpu_minutes: stop after so much time, whatever ``plan.steps`` says, on the clock
+            or of all cores (drawing the tiles, in a process of its own, comes on top). The rate
+            falls to zero with whichever is used up first.
 
     Returns:
         (the network with its weights averaged over the last steps, what was done: steps, tiles,
-        seconds, last loss).
+        last loss, seconds on the clock and of all cores).
     """
     keras.utils.set_random_seed(plan.seed)
     network = build_fcn()
@@ -101,10 +103,12 @@ def train_fcn(
         plan.peak_rate, weight_decay=1e-4, clipnorm=5.0, use_ema=True, ema_momentum=0.99
     )
     network.compile(optimizer=optimizer, loss=pixel_loss)
-    started, told = time.monotonic(), 0.0
+    started, worked, told = time.monotonic(), time.process_time(), 0.0
     done, loss = 0, float("nan")
     for pictures, packed in chunks(source, plan):
-        used = max(done / plan.steps, (time.monotonic() - started) / 60 / minutes)
+        clock = (time.monotonic() - started) / 60 / minutes
+        cores = (time.process_time() - worked) / 60 / cpu_minutes
+        used = max(done / plan.steps, clock, cores)
         if used >= 1.0:
             break
         optimizer.learning_rate.assign(_rate(used, plan.peak_rate))
@@ -117,7 +121,11 @@ def train_fcn(
             say(f"step {done} loss {loss:.4f} {told - started:.0f} s, {100 * used:.0f} %")
     optimizer.finalize_variable_values(network.trainable_variables)
     facts = {"steps": done, "tiles": done * plan.batch, "last_loss": loss}
-    return network, {**facts, "seconds": round(time.monotonic() - started, 1)}
+    seconds = {
+        "seconds": round(time.monotonic() - started, 1),
+        "cpu_seconds": round(time.process_time() - worked, 1),
+    }
+    return network, {**facts, **seconds}
 
 
 def _rate(used: float, peak: float) -> float:

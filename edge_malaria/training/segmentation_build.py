@@ -28,6 +28,7 @@ def build(
     output: Path,
     plan: FinderPlan = PLAN,
     minutes: float = math.inf,
+    cpu_minutes: float = math.inf,
     drawn: int = DRAWN_FIELDS,
     say: Callable[[str], None] = print,
 ) -> None:
@@ -37,18 +38,27 @@ def build(
         data: folder with ``nih/`` and ``fields/``.
         output: the .keras file; ``output`` with .json beside it says what was done.
         plan: steps, rate, seed.
-        minutes: stop after so long.
+        minutes, cpu_minutes: see ``train_fcn``.
         drawn: drawn fields.
         say: takes lines of progress.
     """
     tiles = open_source(data, plan)
     source = SegmentationSource(tiles.patches, tiles.fields, drawn_parasites(drawn))
     say(f"{len(tiles.patches)} cells, {len(tiles.fields)} fields, {drawn} drawn fields")
-    network, facts = train_fcn(source, plan, say, minutes)
+    network, facts = train_fcn(source, plan, say, minutes, cpu_minutes)
     save_model(network, output)
     size = {"parameters": int(build_fcn().count_params()), "fields": len(tiles.fields)}
-    asked = {"minutes_at_most": None if math.isinf(minutes) else minutes, "drawn_fields": drawn}
-    write_json(output.with_suffix(".json"), {**size, **facts, **asked, "plan": asdict(plan)})
+    budget = {
+        name: None if math.isinf(value) else value
+        for name, value in (("minutes_at_most", minutes), ("cpu_minutes_at_most", cpu_minutes))
+    }
+    record = {**size, **facts, **budget, "drawn_fields": drawn, "plan": asdict(plan)}
+    write_json(output.with_suffix(".json"), record)
+
+
+def print_at_once(line: str) -> None:
+    """One line that a log shows as soon as it is written."""
+    print(line, flush=True)
 
 
 def main() -> int:
@@ -57,12 +67,14 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=math.inf)
+    parser.add_argument("--cpu-minutes", type=float, default=math.inf)
     parser.add_argument("--steps", type=int, default=PLAN.steps)
     parser.add_argument("--patches", type=int, default=PLAN.patches)
     parser.add_argument("--drawn", type=int, default=DRAWN_FIELDS)
     options = parser.parse_args()
     plan = replace(PLAN, steps=options.steps, patches=options.patches)
-    build(options.data, options.output, plan, options.minutes, options.drawn)
+    limits = (options.minutes, options.cpu_minutes)
+    build(options.data, options.output, plan, *limits, options.drawn, print_at_once)
     return 0
 
 
