@@ -213,3 +213,31 @@ def golden_text(inputs: NDArray[np.uint8], expected: Mapping[int, NDArray[np.int
 def selftest_text() -> str:
     """The C source that runs the golden cells on a target."""
     return _text("selftest_template.c")
+
+
+_MAKEFILE = """\
+# make: compiles the network on this machine, in each rounding, and runs its golden cells.
+# Into a product go edge_malaria_model.c and .h alone.
+CC        ?= cc
+CFLAGS    ?= -O2
+BUILD     ?= build
+ROUNDINGS := {roundings}
+
+check: $(ROUNDINGS:%=$(BUILD)/selftest-%)
+\t@for rounding in $(ROUNDINGS); do $(BUILD)/selftest-$$rounding || exit 1; done
+
+$(BUILD)/selftest-%: edge_malaria_model.c edge_malaria_selftest.c $(wildcard *.h)
+\t@mkdir -p $(BUILD)
+\t@$(CC) -std=c99 $(CFLAGS) -DEDGE_MALARIA_ROUNDING=$* -DEDGE_MALARIA_SELFTEST_MAIN \\
+\t    $(filter %.c,$^) -o $@
+
+clean:
+\trm -rf $(BUILD)
+
+.PHONY: check clean
+"""
+
+
+def makefile_text(roundings: Iterable[int]) -> str:
+    """The Makefile that runs the golden cells on the machine that it is on."""
+    return _MAKEFILE.format(roundings=" ".join(map(str, sorted(roundings))))

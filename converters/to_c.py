@@ -29,7 +29,7 @@ from edge_malaria.records import Image
 from edge_malaria.runtime.classify import Decision
 
 SOURCE, HEADER = "edge_malaria_model.c", "edge_malaria_model.h"
-GOLDEN, SELFTEST = "edge_malaria_golden.h", "edge_malaria_selftest.c"
+GOLDEN, SELFTEST, MAKEFILE = "edge_malaria_golden.h", "edge_malaria_selftest.c", "Makefile"
 DEFAULT_CELLS = 8
 _RAW = np.arange(-128, 128)
 
@@ -217,6 +217,7 @@ def _generate(
         flat: NDArray[np.uint8] = pixels.reshape(len(pixels), -1)
         write_text(work / GOLDEN, firmware_emit.golden_text(flat, expected))
         write_text(work / SELFTEST, firmware_emit.selftest_text())
+        write_text(work / MAKEFILE, firmware_emit.makefile_text(expected))
         checks = check_on_host(work, expected)
         failed = {k: v for k, v in checks.items() if not (v == "identical" or v[:7] == "not run")}
         if failed:

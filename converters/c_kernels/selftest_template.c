@@ -21,3 +21,15 @@ int edge_malaria_selftest(void) {
   }
   return differing;
 }
+
+#ifdef EDGE_MALARIA_SELFTEST_MAIN
+#include <stdio.h>
+
+/* Exit status 0: every bit is right. */
+int main(void) {
+  const int differing = edge_malaria_selftest();
+  printf("rounding %d: %d golden cells, %d output bytes differ\n", EDGE_MALARIA_ROUNDING,
+         EDGE_MALARIA_GOLDEN_CELLS, differing);
+  return differing != 0;
+}
+#endif

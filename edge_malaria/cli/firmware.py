@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,4 +66,5 @@ def _print(made: Firmware) -> None:
     print_table(f"{made.identity.name} {made.identity.version}", ("memory", "bytes"), rows)
     for rounding, result in made.checks.items():
         typer.echo(f"golden cells, rounding of {rounding}: {made.golden_cells} cells {result}")
-    typer.echo(f"wrote {made.folder}/edge_malaria_model.c and .h, golden cells and a self-test")
+    typer.echo(f"wrote {made.folder}/edge_malaria_model.c and .h; run the golden cells here with:")
+    typer.echo(f"  make -C {shlex.quote(str(made.folder))}")

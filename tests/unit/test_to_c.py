@@ -117,6 +117,25 @@ def test_the_source_needs_no_heap_and_no_library(generated: to_c.Firmware, tmp_p
 
 @needs_compiler
 @pytest.mark.slow
+def test_make_in_the_directory_runs_the_golden_cells(
+    generated: to_c.Firmware, tmp_path: Path
+) -> None:
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    command = ["make", "-s", "-C", str(generated.folder), f"BUILD={tmp_path}", "CFLAGS=-O1"]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    for rounding in (0, 1, 2):
+        assert f"rounding {rounding}: " in ran.stdout
+    assert ran.stdout.count(" 0 output bytes differ") == 3
+    golden = (generated.folder / to_c.GOLDEN).read_text()
+    damaged = shutil.copytree(generated.folder, tmp_path / "damaged")
+    (damaged / to_c.GOLDEN).write_text(golden.replace("[1] = {\n  {", "[1] = {\n  {1 + ", 1))
+    ran = subprocess.run([*command[:3], str(damaged), "CFLAGS=-O1"], capture_output=True, text=True)
+    assert ran.returncode != 0
+    assert "0: 8 golden cells, 1 output bytes differ" in ran.stdout
+
+
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_optimizers_and_sanitizers_change_no_bit(
     generated: to_c.Firmware, compiler: str, tmp_path: Path
@@ -127,12 +146,11 @@ def test_optimizers_and_sanitizers_change_no_bit(
     sanitized = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover"]
     levels = [["-O3"], sanitized if compiler == "gcc" else ["-O0"]]
     sources = [generated.folder / to_c.SOURCE, generated.folder / to_c.SELFTEST]
-    main = ROOT / "firmware_examples" / "common" / "host_main.c"
     for rounding, flags in enumerate(levels):
         program = tmp_path / "golden"
-        macro = f"-DEDGE_MALARIA_ROUNDING={rounding}"
-        common = [compiler, *sweep.STRICT, macro, f"-I{generated.folder}", *flags]
-        subprocess.run([*common, *sources, main, "-o", program], check=True)
+        macros = [f"-DEDGE_MALARIA_ROUNDING={rounding}", "-DEDGE_MALARIA_SELFTEST_MAIN"]
+        common = [compiler, *sweep.STRICT, *macros, f"-I{generated.folder}", *flags]
+        subprocess.run([*common, *sources, "-o", program], check=True)
         assert subprocess.run([program]).returncode == 0, (compiler, flags, rounding)
 
 
@@ -218,7 +236,7 @@ def test_command_writes_json_and_refuses_an_existing_directory(
     assert ran.code == 0, ran.err
     validate(ran.json, "firmware")
     assert {path.name for path in out.iterdir()} == {
-        to_c.SOURCE, to_c.HEADER, to_c.GOLDEN, to_c.SELFTEST,
+        to_c.SOURCE, to_c.HEADER, to_c.GOLDEN, to_c.SELFTEST, to_c.MAKEFILE,
     }  # fmt: skip
     sha256 = json.loads((shipped_bundle / "bundle.json").read_text())["files"]["model.int8.tflite"]
     assert ran.json["sha256"] == sha256["sha256"]
