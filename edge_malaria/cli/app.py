@@ -23,6 +23,7 @@ COMMAND_MODULES = (
     "screen",
     "train",
     "crossval",
+    "baseline",
     "prune",
     "profile",
     "explain",
