@@ -1,14 +1,20 @@
 """Flash, RAM, stack and instructions of the shipped networks on every bare target.
 
-    python -m benchmarks.firmware_targets
+    python -m benchmarks.firmware_targets [--update]
 
 Needs the cross compilers and qemu (firmware_examples/check.sh installs them). Writes
-docs/evidence/firmware_targets.json. A model that does not ship yet is measured on its architecture
-with untrained weights: the figures depend on the layers alone.
+docs/evidence/firmware_targets.json, with the seconds that firmware_examples/check.sh took once its
+tools were there, and the table in docs/FIRMWARE.md. ``--update`` first records the sizes and
+instructions as the budget. A model that does not ship yet is measured on its architecture with
+untrained weights: the figures depend on the layers alone.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
+import re
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -19,12 +25,14 @@ import numpy as np
 from benchmarks.evidence_file import ROOT, write_evidence
 from converters import to_c
 from edge_malaria.bundle import read_bundle
+from edge_malaria.files import write_json, write_text
 from edge_malaria.runtime.classify import shipped_bundle
 
 sys.path.insert(0, str(ROOT / "firmware_examples"))
 import targets
 
 MODELS = {"default": "compact", "micro": "micro"}
+DOCUMENT = ROOT / "docs" / "FIRMWARE.md"
 KEPT = ("target", "chip", "flash_bytes", "ram_bytes", "stack_bytes", "instructions")
 
 
@@ -66,10 +74,63 @@ def measure(model: str) -> dict[str, Any]:
     }
 
 
+def table_text(figures: dict[str, Any]) -> str:
+    """The table of docs/FIRMWARE.md."""
+    lines = [
+        "| network | target | chip's limits | flash (bytes) | RAM (bytes) | stack | instructions |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    limits = {t.name: f"{t.chip}: {t.flash_kb} KB, {t.ram_kb} KB" for t in targets.TARGETS}
+    for model in MODELS:
+        for row in figures[model]["rounding_0"]:
+            numbers = " | ".join(f"{row[name]:,}" for name in KEPT[2:])
+            lines.append(f"| {model} | {row['target']} | {limits[row['target']]} | {numbers} |")
+    return "\n".join(lines)
+
+
+def with_table(document: str, figures: dict[str, Any]) -> str:
+    """``document`` with today's table between its marks."""
+    mark = re.compile(r"(<!-- firmware-table -->\n).*(\n<!-- /firmware-table -->)", re.DOTALL)
+    return mark.sub(lambda match: match[1] + table_text(figures) + match[2], document)
+
+
+def check_seconds() -> int:
+    """How long firmware_examples/check.sh takes; it must pass.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    script = ["bash", str(ROOT / "firmware_examples" / "check.sh")]
+    done = subprocess.run(
+        script, env={**os.environ, "PYTHON": sys.executable}, capture_output=True, text=True
+    )
+    took = re.search(r"passed in (\d+) s", done.stdout)
+    if done.returncode or took is None:
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
+        raise SystemExit(f"error: firmware_examples/check.sh failed:\n{tail}")
+    return int(took[1])
+
+
+def write_budget(model: str, rows: list[dict[str, Any]]) -> None:
+    """Today's figures as the budget that check.sh holds the model to."""
+    record = {row["target"]: {name: row[name] for name in targets.MEASURED} for row in rows}
+    write_json(ROOT / "firmware_examples" / "budget" / f"{model}.json", record)
+
+
 def main() -> None:
     """Measures both models and writes the evidence."""
-    figures = {model: measure(model) for model in MODELS}
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--update", action="store_true", help="record a new budget")
+    update = parser.parse_args().update
+    figures: dict[str, Any] = {model: measure(model) for model in MODELS}
+    if update:
+        for model, table in figures.items():
+            write_budget(model, table["rounding_0"])
+    text = DOCUMENT.read_text(encoding="utf-8")
+    write_text(DOCUMENT, with_table(text, figures))
+    figures["check_s"] = check_seconds()
     write_evidence("firmware_targets", "python -m benchmarks.firmware_targets", figures)
+    print(f"firmware_examples/check.sh: {figures.pop('check_s')} s")
     for model, table in figures.items():
         for row in table["rounding_0"]:
             print(model, *row.values())

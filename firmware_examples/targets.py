@@ -1,6 +1,7 @@
 """Builds the generated network for every bare target, runs it in qemu and checks the budget.
 
-    python firmware_examples/targets.py GENERATED [--budget FILE] [--update] [--json FILE]
+    python firmware_examples/targets.py GENERATED [--only NAME] [--elf DIR] [--json FILE]
+                                        [--budget FILE [--update]]
 
 GENERATED is a directory that ``edge-malaria firmware`` wrote. Each target runs the golden cells
 (the exit status says whether every bit was right) and counts the instructions of one inference.
@@ -144,13 +145,18 @@ def run(target: Target, elf: Path) -> dict[str, int]:
     return {**values, "exit_status": done.returncode}
 
 
-def measure(target: Target, generated: Path, defines: tuple[str, ...] = ()) -> dict[str, object]:
-    """One row of the table; ``skipped`` or ``failed`` says why there are no figures."""
+def measure(
+    target: Target, generated: Path, defines: tuple[str, ...] = (), keep: Path | None = None
+) -> dict[str, object]:
+    """One row of the table; ``skipped`` or ``failed`` says why there are no figures.
+
+    ``keep``: a directory for the linked program, ``NAME.elf``.
+    """
     missing = missing_tools(target)
     if missing:
         return {"target": target.name, "skipped": f"{' and '.join(missing)} not installed"}
     with tempfile.TemporaryDirectory() as work:
-        elf = Path(work) / "network.elf"
+        elf = (keep or Path(work)) / f"{target.name}.elf"
         try:
             build(target, generated, elf, defines)
             size, result = sizes(target, elf), run(target, elf)
@@ -197,10 +203,20 @@ def main() -> int:
     parser.add_argument("--update", action="store_true", help="record instead of checking")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--rounding", type=int, default=0, choices=(0, 1, 2))
+    parser.add_argument("--only", choices=[target.name for target in TARGETS], action="append")
+    parser.add_argument("--elf", type=Path, help="keep the linked programs in this directory")
     options = parser.parse_args()
+    for name in SOURCES:
+        if not (options.generated / name).is_file():
+            parser.error(
+                f"{options.generated} has no {name}; write it: edge-malaria firmware -o DIR"
+            )
+    if options.elf:
+        options.elf.mkdir(parents=True, exist_ok=True)
+    chosen = [target for target in TARGETS if not options.only or target.name in options.only]
+    defines = (f"-DEDGE_MALARIA_ROUNDING={options.rounding}",)
     with ThreadPoolExecutor(2) as pool:
-        defines = (f"-DEDGE_MALARIA_ROUNDING={options.rounding}",)
-        rows = list(pool.map(lambda t: measure(t, options.generated, defines), TARGETS))
+        rows = list(pool.map(lambda t: measure(t, options.generated, defines, options.elf), chosen))
     _print(rows)
     ran = [row for row in rows if "skipped" not in row and "failed" not in row]
     problems = [f"{row['target']}: {row['failed']}" for row in rows if "failed" in row]

@@ -66,9 +66,10 @@ int main(int argc, char **argv) {
     threshold = EDGE_MALARIA_THRESHOLD_SCREENING;
     first = 2;
   }
-  if (argc <= first) {
-    fprintf(stderr, "usage: classify_cell [--screening] CROP.png|CROP.ppm ...\n");
-    return 2;
+  if (argc <= first || !strncmp(argv[first], "--", 2)) {
+    const int asked = argc > first && !strcmp(argv[first], "--help");
+    fprintf(asked ? stdout : stderr, "usage: classify_cell [--screening] CROP.png|CROP.ppm ...\n");
+    return asked ? 0 : 2;
   }
   fprintf(stderr, "For research use only. Not for use in diagnostic procedures.\n");
   printf("file\tlabel\tp_parasitized\traw\n");

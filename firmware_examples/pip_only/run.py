@@ -10,6 +10,7 @@ an emulated core. The network's golden cells are checked bit for bit.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import struct
 import subprocess
 import sys
@@ -76,6 +77,13 @@ def main() -> int:
     parser.add_argument("--rounding", type=int, default=0, choices=(0, 1, 2))
     parser.add_argument("--core", action="append", choices=CORES)
     options = parser.parse_args()
+    for module in ("ziglang", "unicorn"):
+        if importlib.util.find_spec(module) is None:
+            parser.error(f"{module} is not installed: pip install -r {HERE}/requirements.txt")
+    if not (options.generated / "edge_malaria_model.c").is_file():
+        parser.error(
+            f"{options.generated} holds no network; write it: edge-malaria firmware -o DIR"
+        )
     failed = 0
     for core in options.core or CORES:
         with tempfile.TemporaryDirectory() as work:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import ctypes
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("ai_edge_litert", reason="generating C needs ai-edge-litert")
 
-from benchmarks import firmware_camera
+from benchmarks import evidence_file, firmware_camera, firmware_targets
 from converters import to_c
 from edge_malaria.bundle import read_bundle
 from edge_malaria.files import write_image
@@ -185,6 +186,17 @@ def test_a_network_too_large_for_the_chip_does_not_link(generated: Path, tmp_pat
     small = targets.Target(target.name, target.core, target.machine, "small", 256, 16, target.flags)
     with pytest.raises(RuntimeError, match="overflow"):
         targets.build(small, generated, tmp_path / "network.elf")
+
+
+def test_the_documents_table_shows_the_evidence_and_the_budget() -> None:
+    figures = json.loads((evidence_file.EVIDENCE / "firmware_targets.json").read_text())
+    document = firmware_targets.DOCUMENT.read_text()
+    assert firmware_targets.table_text(figures) in document
+    assert firmware_targets.with_table(document, figures) == document
+    for model in firmware_targets.MODELS:
+        budget = json.loads((EXAMPLES / "budget" / f"{model}.json").read_text())
+        for row in figures[model]["rounding_0"]:
+            assert firmware_targets.targets.over_budget(row, budget) == []
 
 
 def test_a_budget_is_held_to_two_percent_and_fails_closed() -> None:
