@@ -32,6 +32,7 @@ OVERLAY_CELLS, OVERLAY_SEED = 6, 909
 FIELD_SEEDS = (11, 12)
 POINTS = ("screening", "balanced")
 PAGE_CELLS = 96
+FOLD_COLUMNS = ("accuracy", "auc", "sensitivity", "specificity", "mcc")
 
 Section = Callable[[argparse.Namespace], str]
 
@@ -177,7 +178,26 @@ def architectures(given: argparse.Namespace) -> str:
         "Trained briefly (the column cells x epochs says how briefly), so the accuracies compare "
         "exports with their networks, not the networks with each other."
     )
-    return words + "\n\n" + table((*columns, "float", "int8", "gate"), rows)
+    parts = [words, table((*columns, "float", "int8", "gate"), rows), five_folds(found)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def five_folds(found: dict[str, Any]) -> str:
+    """Mean and spread over five folds, by patient and by cell."""
+    rows: list[tuple[object, ...]] = []
+    for by in ("patient", "cell"):
+        for arch, entry in found.get(f"five_fold_by_{by}", {}).items():
+            if entry["mean_sd"]:
+                cells = (entry["mean_sd"][key] for key in FOLD_COLUMNS)
+                spread = (f"{c['mean']:.4f} ± {c['sd']:.4f}" for c in cells)
+                rows.append((f"`{arch}`", by, len(entry["folds"]), *spread))
+    if not rows:
+        return ""
+    words = (
+        "Folds made of cells put a patient's cells on both sides; the difference from folds made "
+        "of patients is the leak."
+    )
+    return words + "\n\n" + table(("network", "folds by", "folds", *FOLD_COLUMNS), rows)
 
 
 def overlays(given: argparse.Namespace) -> str:

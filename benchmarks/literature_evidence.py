@@ -3,7 +3,7 @@
     python -m benchmarks.literature_evidence --data DATA --run RUN [--cells N] [--only PREFIX,...]
         [--threads T] [--nice N] [--list]
 
-Three groups of jobs, the cheapest first; ``--list`` names them:
+Groups of jobs, the cheapest first; ``--list`` names them:
 
 - ``protocol-*``: ``sequential3`` under its own protocol (128 x 128, Adam, batch 16, at most 7
   epochs, the first fifth of each class by sorted file name held back), three seeds; beside it a
@@ -11,7 +11,8 @@ Three groups of jobs, the cheapest first; ``--list`` names them:
 - ``brief-*``: every architecture, trained briefly on train patients at a size that two cores
   manage (the table states size, cells and epochs), exported to float32 and int8 with calibration
   cells, with the verdict of the parity gate;
-- ``folds-*``: five folds by patient of ``sequential3`` and ``fast50`` by ``edge-malaria crossval``.
+- ``folds-*``: five folds by patient of ``sequential3`` and ``fast50`` by ``edge-malaria crossval``;
+  ``leak-*``: five folds of ``fast50`` made of cells, the difference being the leak.
 
 Each job is a process of its own and leaves RUN/jobs/<name>.json, so that a run that was stopped
 (Ctrl-C, SIGTERM, SIGKILL) goes on with the next job. The evidence is written after every job from
@@ -89,6 +90,7 @@ def jobs() -> list[str]:
     """Names of all jobs, the cheapest first."""
     names = [f"brief-{brief.arch}" for brief in BRIEFS[:6]]
     names += [f"folds-fast50-{fold}" for fold in range(FOLDS)]
+    names += [f"leak-fast50-{fold}" for fold in range(FOLDS)]
     names += [f"protocol-own-{seed}" for seed in OWN_SEEDS]
     names += [f"brief-{brief.arch}" for brief in BRIEFS[6:]]
     names += ["protocol-random-0", "protocol-patient-0"]
@@ -228,13 +230,14 @@ def figures(labels: Any, logits: Any) -> dict[str, Any]:
 
 def fold_command(name: str, given: argparse.Namespace) -> list[str]:
     """``edge-malaria crossval`` for one fold."""
-    _, arch, fold = name.split("-")
+    kind, arch, fold = name.split("-")
     epochs = given.epochs or PROTOCOL_EPOCHS
     return [
         *(sys.executable, "-m", "edge_malaria.cli.app", "crossval", str(cells_zip(given))),
         *("-o", str(given.run / f"folds-{arch}"), "--arch", arch, "--protocol", "study"),
         *("--epochs", str(epochs), "--batch", str(FOLD_ARCHITECTURES[arch])),
         *("--only", fold, "--threads", str(given.threads), "--json"),
+        *("--by", "cell" if kind == "leak" else "patient"),
         *(("--cells", str(given.cells)) if given.cells else ()),
     ]
 
@@ -276,13 +279,14 @@ def work(given: argparse.Namespace) -> None:
 
 def start(name: str, given: argparse.Namespace) -> int:
     """Runs one job in its own process and returns its exit code; it dies with this one."""
-    if name.startswith("folds-"):
+    by_command = name.startswith(("folds-", "leak-"))
+    if by_command:
         command = fold_command(name, given)
     else:
         words = ["-m", "benchmarks.literature_evidence", *sys.argv[1:], "--job", name]
         command = [sys.executable, *words]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    out = subprocess.PIPE if name.startswith("folds-") else None
+    out = subprocess.PIPE if by_command else None
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, text=True) as child:
         try:
             text, _ = child.communicate(timeout=60 * given.job_minutes)
@@ -320,14 +324,15 @@ def collected(run: Path) -> dict[str, Any]:
             "runs": [value for name, value in done.items() if name.startswith("protocol-")],
         },
         "architectures": [value for name, value in done.items() if name.startswith("brief-")],
-        "five_fold_by_patient": {arch: folds(run, arch, done) for arch in FOLD_ARCHITECTURES},
+        "five_fold_by_patient": {arch: folds("folds", arch, done) for arch in FOLD_ARCHITECTURES},
+        "five_fold_by_cell": {"fast50": folds("leak", "fast50", done)},
         "not_run": {name: reasons.get(name, "not started") for name in jobs() if name not in done},
     }
 
 
-def folds(run: Path, arch: str, done: dict[str, Any]) -> dict[str, Any]:
+def folds(kind: str, arch: str, done: dict[str, Any]) -> dict[str, Any]:
     """Per fold, and mean and standard deviation over the folds that are there."""
-    found = [done[n] for n in (f"folds-{arch}-{fold}" for fold in range(FOLDS)) if n in done]
+    found = [done[n] for n in (f"{kind}-{arch}-{fold}" for fold in range(FOLDS)) if n in done]
     rows = [entry["per_fold"][0] for entry in found]
     keys = ("accuracy", "sensitivity", "specificity", "precision", "f1", "mcc", "auc")
     summary = {}
