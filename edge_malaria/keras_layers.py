@@ -31,12 +31,16 @@ try:
 except ImportError as error:  # pragma: no cover - depends on the installation
     raise MissingExtra("Keras", "export") from error
 
+# Registers the layers of the studies' preprocessing, so that a file that holds them can be loaded.
+from edge_malaria import keras_inputs as keras_inputs
+
 __all__ = [
     "PIXEL_RANGE",
     "FakeQuant",
     "fake_quant_layers",
     "has_ranges",
     "keras",
+    "keras_inputs",
     "load_model",
     "strip_fake_quant",
 ]

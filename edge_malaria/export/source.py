@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edge_malaria.errors import ModelFileError, ModelShapeError
 from edge_malaria.files import sha256_of
+from edge_malaria.preprocess import contract
 from edge_malaria.runtime.classify import SHIPPED_MODELS
 
 PLAIN_DECISION: dict[str, Any] = {
@@ -54,6 +55,13 @@ class Source:
     provenance: dict[str, Any]
     measured: dict[str, Any]
     finder: Path | None
+
+    @property
+    def preprocessing(self) -> dict[str, object]:
+        """The bundle's preprocessing contract, with the steps that lie inside the network."""
+        from edge_malaria.keras_inputs import in_graph_steps
+
+        return {**contract(self.size_px), "in_graph": list(in_graph_steps(self.plain))}
 
     @property
     def ranges(self) -> str:
