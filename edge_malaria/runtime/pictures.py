@@ -10,7 +10,7 @@ import numpy as np
 from edge_malaria.files import encode_image
 from edge_malaria.preprocess import cut
 from edge_malaria.records import Box, Cell, Image, Prediction
-from edge_malaria.runtime.segment_light import shrink
+from edge_malaria.runtime.segment_light import halved, shrink
 
 # Side of the small copy that registration, quality and pictures share, at least.
 OVERVIEW_SIDE_PX = 640
@@ -24,15 +24,9 @@ _POSITIVE, _COUNTED, _LEFT_OUT, _WHITE = (213, 94, 0), (0, 114, 178), (150, 150,
 def overview(image: Image) -> Image:
     """A small copy of a field, its longer side 640 px or up to twice that.
 
-    Shrunk by a whole number, for which INTER_AREA is five times as fast as for any other.
+    Halved as often as that allows, for which INTER_AREA is many times as fast as for other factors.
     """
-    height, width = image.shape[:2]
-    times = max(1, max(height, width) // OVERVIEW_SIDE_PX)
-    if times == 1:
-        return image
-    whole = image[: height - height % times, : width - width % times]
-    size = (width // times, height // times)
-    return np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return halved(image, OVERVIEW_SIDE_PX)
 
 
 def annotated(

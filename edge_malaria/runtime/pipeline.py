@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,6 +35,10 @@ from edge_malaria.runtime.totals import SlideTotals
 
 FIELDS_FOLDER = "fields"
 SEEN_BEFORE = "seen-before"
+# Cells of a field that enter the gallery although none of them is even doubtful.
+_CLEAR_CELLS_SHOWN = 6
+# So many cells tell how large red cells are on this slide.
+_SURE_CELLS = 10
 
 
 class CellClassifier(Protocol):
@@ -90,6 +94,8 @@ class SlidePipeline:
         self._counted = CountedCells()
         self._skipped = 0
         self._replay: dict[str, dict[str, Any]] = {}
+        # Red cells' diameter in the latest counted field, px: the next one is looked at alike.
+        self._diameter_px: float | None = None
         self._started = time.monotonic()
 
     def resume(self) -> None:
@@ -100,6 +106,7 @@ class SlidePipeline:
                 placement = Placement(*record["place"])
                 self._registrar.restore(placement)
                 self._counted.restore(record["cells"], placement)
+                self._diameter_px = cells_diameter(record["cells"]) or self._diameter_px
         self._replay = {r["field"]: r for r in self.totals.recent if r.get("place")}
         self._started = time.monotonic() - self.totals.elapsed_s
 
@@ -153,7 +160,7 @@ class SlidePipeline:
         quality = assess(small, self.config.quality)
         if quality.accepted or not self.options.quality_gate:
             region = self._registrar.new_region(placement)
-            self._count(replace(item, new_region=region), placement, quality)
+            self._count(replace(item, new_region=region), small, placement, quality)
         elif stream and self._registrar.refused_here(placement) == quality.reason:
             self._skipped += 1
         else:
@@ -164,8 +171,10 @@ class SlidePipeline:
         record = _refusal(item.name, item.index, quality.reason, describe(quality.measures))
         self._write(record | {"place": _place(placement)})
 
-    def _count(self, item: Field, placement: Placement, quality: FieldQuality) -> None:
-        cells = self.finder.find(item.image)
+    def _count(
+        self, item: Field, small: Image, placement: Placement, quality: FieldQuality
+    ) -> None:
+        cells = self.finder.find(item.image, small, self._diameter_px)
         if self.options.quality_gate:
             side = max(item.image.shape[:2])
             quality = assess_cells(cells, quality, side, self.config.quality)
@@ -177,7 +186,9 @@ class SlidePipeline:
         predictions = self._classify(item.image, cells)
         self._registrar.commit(placement)
         self._counted.add(cells, placement)
-        self._write(self._record(item, placement, quality, cells, predictions))
+        record = self._record(item, small, placement, quality, cells, predictions)
+        self._diameter_px = cells_diameter(record["cells"]) or self._diameter_px
+        self._write(record)
 
     def _classify(self, image: Image, cells: list[Cell]) -> list[Prediction | None]:
         red = [i for i, cell in enumerate(cells) if cell.kind == "red-cell"]
@@ -190,6 +201,7 @@ class SlidePipeline:
     def _record(
         self,
         item: Field,
+        small: Image,
         placement: Placement,
         quality: FieldQuality,
         cells: list[Cell],
@@ -215,7 +227,7 @@ class SlidePipeline:
             "doubtful": sum(not p.positive and p.p_parasitized >= low for _, _, p in counted),
             "likely": sum(p.p_parasitized >= likely for _, _, p in counted),
             "unsure": sum(p.label == "unsure" for _, _, p in counted),
-            "picture": self._picture(item, cells, predictions, positive),
+            "picture": self._picture(item, small, cells, predictions, positive),
             "cells": [_row(c, p) for c, p in zip(cells, predictions, strict=True)],
             "gallery": self._gallery(item.image, counted),
         }
@@ -223,6 +235,7 @@ class SlidePipeline:
     def _picture(
         self,
         item: Field,
+        small: Image,
         cells: list[Cell],
         predictions: list[Prediction | None],
         positive: int,
@@ -233,7 +246,6 @@ class SlidePipeline:
         if not (self.totals.pictures < room):
             return ""
         name = f"{FIELDS_FOLDER}/{len(self.totals.names):05d}.jpg"
-        small = overview(item.image)
         factor = small.shape[1] / item.image.shape[1]
         write_bytes(self.directory / name, annotated(small, factor, cells, predictions))
         return name
@@ -245,8 +257,12 @@ class SlidePipeline:
         kept = self.config.report.gallery_cells
         full = len(self.totals.gallery) >= kept
         least = self.totals.gallery[0][0] if full else -1.0
-        # One field fills at most half of the gallery, so that a slide is not judged by one place.
+        # One field fills at most half of the gallery, so that a slide is not judged by one place,
+        # and of clear cells it shows a few: each picture costs time, and there are always enough.
         best = sorted(counted, key=lambda c: -c[2].p_parasitized)[: max(1, kept // 2)]
+        clear = self.config.verdict.doubtful_from
+        doubted = sum(p.p_parasitized >= clear for _, _, p in best)
+        best = best[: max(doubted, min(len(best), _CLEAR_CELLS_SHOWN))]
         return [
             {
                 "index": index,
@@ -288,5 +304,11 @@ def _left_out(cell: Cell) -> Cell:
 
 
 def _row(cell: Cell, prediction: Prediction | None) -> list[Any]:
-    p = None if prediction is None else float(np.round(prediction.p_parasitized, 5))
+    p = None if prediction is None else round(prediction.p_parasitized, 5)
     return [*cell.box, cell.kind, p, int(cell.counted), cell.reason]
+
+
+def cells_diameter(rows: Sequence[Sequence[Any]]) -> float | None:
+    """The median size of counted cells in journal rows, px; None for fewer than ten."""
+    sizes = [((r[2] - r[0]) * (r[3] - r[1])) ** 0.5 for r in rows if r[6]]
+    return float(np.median(sizes)) if len(sizes) >= _SURE_CELLS else None

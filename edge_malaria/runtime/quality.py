@@ -18,6 +18,8 @@ from edge_malaria.records import Cell, Image, Mask, expect, expect_image
 from edge_malaria.runtime.segment_light import FloatMap, absorbance, shrink
 
 WORK_SIDE_PX = 480
+# At least so many values take part in a median.
+_MEDIAN_OF = 10_000
 
 REASONS = {
     "unreadable": "The file could not be read, or it is damaged.",
@@ -94,21 +96,24 @@ class FieldQuality:
         return self.reason == ""
 
 
+def _median(values: FloatMap) -> float:
+    """The median of every n-th value where there are many: a picture's are no finer than that."""
+    return float(np.median(values[:: max(1, values.size // _MEDIAN_OF)]))
+
+
 def _foreground(taken: FloatMap, where: Mask | None) -> Mask:
     """Otsu's cut, pulled towards the background, among the pixels of ``where``."""
     values = taken if where is None else taken[where]
-    top = (
-        float(np.sort(values.ravel()[:: max(1, values.size // 20000)])[-1]) if values.size else 0.0
-    )
+    top = float(values.ravel()[:: max(1, values.size // 20000)].max()) if values.size else 0.0
     if not (top > 0.02):
         return np.zeros(taken.shape, np.bool_)
     grey = cv2.convertScaleAbs(values.reshape(-1, 1), alpha=255.0 / top)
     cut, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     high = (grey > cut).ravel()
-    flat = values.ravel()
     if not high.any() or high.all():
         return np.zeros(taken.shape, np.bool_)
-    ground, cells = float(np.median(flat[~high])), float(np.median(flat[high]))
+    flat = values.ravel()
+    ground, cells = _median(flat[~high]), _median(flat[high])
     found = taken > max(0.02, ground + 0.42 * (cells - ground))
     return np.asarray(found if where is None else found & where, np.bool_)
 
@@ -125,14 +130,15 @@ def separation(taken: FloatMap, where: Mask | None = None) -> tuple[Separation, 
     inside = int(mask.sum())
     if inside == 0 or total == inside:
         return Separation(inside / max(total, 1), 0.0, 0.0, 0.0), mask
-    contrast = float(np.median(taken[mask]))
+    contrast = _median(taken[mask])
     cut = np.minimum(taken, contrast)
-    rest = ~mask if where is None else where & ~mask
-    cover = inside / total
-    step = float(cut[mask].mean() - cut[rest].mean())
-    spread = float((cut if where is None else cut[where]).var())
-    explained = cover * (1 - cover) * step**2 / max(spread, 1e-9)
     solid = mask.astype(np.uint8)
+    seen = None if where is None else where.astype(np.uint8)
+    rest = 1 - solid if seen is None else seen & ~solid
+    cover = inside / total
+    step = cv2.mean(cut, solid)[0] - cv2.mean(cut, rest)[0]
+    spread = float(cv2.meanStdDev(cut, mask=seen)[1].item()) ** 2
+    explained = cover * (1 - cover) * step**2 / max(spread, 1e-9)
     edge = cv2.morphologyEx(solid, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
     if where is not None:
         edge &= where
@@ -253,7 +259,8 @@ def assess_cells(
     measures = {**quality.measures, "found": float(len(red)), "counted": float(counted)}
     if not whole:
         return FieldQuality("no-cells", measures)
-    diameter = float(np.median([np.sqrt(cell.mask.sum() * 4 / np.pi) for cell in whole]))
+    areas = [np.count_nonzero(cell.mask) for cell in whole]
+    diameter = float(np.median(np.sqrt(np.array(areas) * 4 / np.pi)))
     shrunk = min(1.0, WORK_SIDE_PX / side_px)
     measures |= {"diameter_px": diameter}
     measures["focus"] = quality.measures["steepness"] * diameter * shrunk / 2

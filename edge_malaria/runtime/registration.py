@@ -8,6 +8,7 @@ Frames that match form a chain with common coordinates; one that matches nothing
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,9 +58,17 @@ class Placement:
 
 @dataclass(frozen=True, eq=False)
 class _Key:
+    """A frame that others are compared with.
+
+    Attributes:
+        spectrum: of its flat picture; energy: of it below the other frame, at every shift.
+        shape: of the flat picture; scale: its px a px of the field.
+        refused: why the frame was not counted; empty where it was.
+    """
+
     placement: Placement
     spectrum: NDArray[np.complex128]
-    energy: NDArray[np.complex128]
+    energy: NDArray[np.float64]
     shape: tuple[int, int]
     scale: float
     refused: str
@@ -104,11 +113,14 @@ class Registrar:
         return placement
 
     def _match(self, flat: NDArray[np.float64], scale: float, width: int, height: int) -> Placement:
-        spectra = _spectra(flat)
+        if not self._keys:
+            return Placement(self._chains, 0.0, 0.0, width, height)
+        spectrum, energy = _spectra(flat)
+        below = _overlapping(energy, flat.shape, turned=True)
         for key in reversed(self._keys):
             if key.shape != flat.shape or abs(key.scale - scale) > 1e-9:
                 continue
-            found = _shift(key, flat, spectra)
+            found = _shift(key, spectrum, below)
             if found is None:
                 continue
             dx, dy, correlation = found
@@ -143,8 +155,7 @@ class Registrar:
         """Remembers the frame just placed; a refused one helps to place others, no more."""
         if self._pending is not None and self._pending[0] is placement:
             _, flat, scale = self._pending
-            spectrum, energy = _spectra(flat)
-            self._keys.append(_Key(placement, spectrum, energy, flat.shape, scale, refused))
+            self._keys.append(_key(placement, flat, scale, refused))
         self._chains = max(self._chains, placement.chain + 1)
         if not refused:
             self.restore(placement)
@@ -152,8 +163,7 @@ class Registrar:
     def put_back(self, image: Image, placement: Placement, refused: str) -> None:
         """Gives back the picture of a frame that was placed before, as a resumed slide does."""
         flat, scale = _flat(image, max(placement.width_px, placement.height_px))
-        spectrum, energy = _spectra(flat)
-        self._keys.append(_Key(placement, spectrum, energy, flat.shape, scale, refused))
+        self._keys.append(_key(placement, flat, scale, refused))
 
     def restore(self, placement: Placement) -> None:
         """Marks a place as counted without its picture, as a resumed slide does."""
@@ -188,22 +198,50 @@ def _spectra(flat: NDArray[np.float64]) -> tuple[NDArray[np.complex128], NDArray
     return np.fft.rfft2(flat, size), np.fft.rfft2(flat * flat, size)
 
 
+def _key(placement: Placement, flat: NDArray[np.float64], scale: float, refused: str) -> _Key:
+    spectrum, energy = _spectra(flat)
+    above = _overlapping(energy, flat.shape, turned=False)
+    return _Key(placement, spectrum, above, flat.shape, scale, refused)
+
+
+@functools.lru_cache(maxsize=4)
+def _ones(shape: tuple[int, int]) -> NDArray[np.complex128]:
+    return np.asarray(np.fft.rfft2(np.ones(shape), (2 * shape[0], 2 * shape[1])))
+
+
+def _overlapping(
+    energy: NDArray[np.complex128], shape: tuple[int, int], *, turned: bool
+) -> NDArray[np.float64]:
+    """The energy of the part of a picture that overlaps another one of its size, at every shift."""
+    ones = _ones(shape)
+    product = ones * np.conj(energy) if turned else energy * np.conj(ones)
+    return np.asarray(np.fft.irfft2(product, (2 * shape[0], 2 * shape[1])), np.float64)
+
+
+@functools.lru_cache(maxsize=4)
+def _overlap(shape: tuple[int, int]) -> NDArray[np.float64]:
+    """The share of a picture that overlaps another one, 0-1, at every shift."""
+    height, width = shape
+    dy = np.fft.fftfreq(2 * height, 1 / (2 * height))[:, None]
+    dx = np.fft.fftfreq(2 * width, 1 / (2 * width))[None, :]
+    share = np.maximum(0, 1 - np.abs(dy) / height) * np.maximum(0, 1 - np.abs(dx) / width)
+    return np.asarray(share, np.float64)
+
+
 def _shift(
-    key: _Key,
-    flat: NDArray[np.float64],
-    spectra: tuple[NDArray[np.complex128], NDArray[np.complex128]],
+    key: _Key, spectrum: NDArray[np.complex128], below: NDArray[np.float64]
 ) -> tuple[float, float, float] | None:
-    """(dx, dy, correlation): where ``flat`` lies relative to ``key``, px of the small picture."""
-    height, width = flat.shape
+    """Where a frame lies relative to ``key``: (dx, dy, correlation), px of the small picture.
+
+    Args:
+        key: the earlier frame.
+        spectrum: of the frame's flat picture; below: its energy under the key, at every shift.
+    """
+    height, width = key.shape
     size = (2 * height, 2 * width)
-    ones = np.fft.rfft2(np.ones(flat.shape), size)
-    spectrum, energy = spectra
     product = np.fft.irfft2(key.spectrum * np.conj(spectrum), size)
-    first = np.fft.irfft2(key.energy * np.conj(ones), size)
-    second = np.fft.irfft2(ones * np.conj(energy), size)
-    dy = np.fft.fftfreq(size[0], 1 / size[0])[:, None]
-    dx = np.fft.fftfreq(size[1], 1 / size[1])[None, :]
-    overlap = np.maximum(0, 1 - np.abs(dy) / height) * np.maximum(0, 1 - np.abs(dx) / width)
+    overlap = _overlap(key.shape)
+    first, second = key.energy, below
     norm = np.sqrt(np.maximum(first, 1e-6) * np.maximum(second, 1e-6))
     score = np.where(overlap >= MIN_OVERLAP, product / np.maximum(norm, 1e-3 * norm.max()), -1.0)
     row, column = np.unravel_index(int(np.argmax(score)), score.shape)
@@ -214,7 +252,10 @@ def _shift(
         return None
     fine_y = _peak(score[:, column], int(row))
     fine_x = _peak(score[row], int(column))
-    return float(dx[0, column]) + fine_x, float(dy[row, 0]) + fine_y, best
+    # The second half of the shifts are negative ones.
+    dx = column - size[1] * (column >= width)
+    dy = row - size[0] * (row >= height)
+    return float(dx) + fine_x, float(dy) + fine_y, best
 
 
 def _peak(line: NDArray[np.float64], at: int) -> float:

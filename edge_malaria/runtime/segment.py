@@ -40,8 +40,17 @@ class CellFinder(Protocol):
 
     name: str
 
-    def find(self, image: Image) -> list[Cell]:
-        """The things found in ``image``, uint8 [H, W, 3] RGB; [] where there are none."""
+    def find(
+        self, image: Image, small: Image | None = None, diameter_px: float | None = None
+    ) -> list[Cell]:
+        """The things found in ``image``; [] where there are none.
+
+        Args:
+            image: uint8 [H, W, 3] RGB.
+            small: ``segment_light.halved`` of it where that is at hand: saves shrinking it again.
+            diameter_px: of red cells in the fields before this one, px of ``image``: saves
+                looking for the scale where it still holds.
+        """
         ...
 
 

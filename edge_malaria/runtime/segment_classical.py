@@ -134,7 +134,9 @@ class ClassicalFinder:
 
     name = "classical"
 
-    def find(self, image: Image) -> list[Cell]:
+    def find(
+        self, image: Image, small: Image | None = None, diameter_px: float | None = None
+    ) -> list[Cell]:
         """The things found in ``image``, uint8 [H, W, 3] RGB; see ``CellFinder``."""
         check_field(image)
         scale = measure_scale(image)

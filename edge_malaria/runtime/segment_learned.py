@@ -17,7 +17,7 @@ from edge_malaria.errors import ModelShapeError
 from edge_malaria.records import Cell, Image
 from edge_malaria.runtime.engines import Engine
 from edge_malaria.runtime.segment import cells_of, check_field
-from edge_malaria.runtime.segment_light import FloatMap, shrink
+from edge_malaria.runtime.segment_light import FloatMap, shrink, shrink_to
 from edge_malaria.runtime.segment_peaks import (
     CHANNEL_EDGES,
     CHANNELS,
@@ -43,6 +43,10 @@ LOOK_GAP_PX = 16
 SURE = 0.6
 # Below this trust (see ``_Look``) the scale is asked of the classical measure too.
 LEAST_TRUST = 0.003
+# A scale known from earlier fields is rounded to such steps (natural log), and looked for anew
+# below this trust; fields of sparse but sure cells reach it.
+KNOWN_STEP = 0.05
+KNOWN_TRUST = 0.01
 # The network is at its best where cells measure about their nominal size.
 SCALE_TOLERANCE = (0.92, 1.1)
 MOST_CORRECTIONS = 2
@@ -71,6 +75,27 @@ class _Look:
     trust: float
 
 
+@dataclass(frozen=True, eq=False)
+class _View:
+    """A field and, where at hand, its halved copy."""
+
+    image: Image
+    small: Image | None = None
+
+    @property
+    def longest(self) -> int:
+        return int(max(self.image.shape[:2]))
+
+    def shrunk(self, factor: float) -> Image:
+        """The field at ``factor`` of its resolution, from the copy where that is large enough."""
+        height, width = self.image.shape[:2]
+        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        small = self.small
+        if small is None or small.shape[1] < size[0] or small.shape[0] < size[1]:
+            return shrink(self.image, factor)
+        return shrink_to(small, size)
+
+
 class LearnedFinder:
     """A network behind an engine, with the scale measured in the field itself.
 
@@ -93,50 +118,63 @@ class LearnedFinder:
         self.engine = engine
         self.settings = settings or FinderSettings()
 
-    def find(self, image: Image) -> list[Cell]:
+    def find(
+        self, image: Image, small: Image | None = None, diameter_px: float | None = None
+    ) -> list[Cell]:
         """The things found in ``image``, uint8 [H, W, 3] RGB; see ``CellFinder``."""
         check_field(image)
-        return self._cells(image, self._best_look(image))
+        view = _View(image, small)
+        look = None if diameter_px is None else self._known_look(view, diameter_px)
+        return self._cells(image, look or self._best_look(view))
+
+    def _known_look(self, view: _View, diameter_px: float) -> _Look | None:
+        """The look at a known scale; None where it does not hold in this field."""
+        # In steps, so that the fields of a slide share one size: another one costs the engine
+        # a new layout of its memory.
+        diameter = float(np.exp(np.round(np.log(diameter_px) / KNOWN_STEP) * KNOWN_STEP))
+        aim = _aim(diameter, view.longest)
+        look = self._look(view, aim / diameter)
+        low, high = SCALE_TOLERANCE
+        holds = look.seen_px is not None and low <= look.seen_px / aim <= high
+        return look if holds and look.trust >= KNOWN_TRUST else None
 
     def find_at(self, image: Image, diameter_px: float) -> list[Cell]:
         """``find`` where the red cells' diameter, px of ``image``, is known."""
         check_field(image)
-        return self._cells(image, self._look(image, NOMINAL_DIAMETER_PX / diameter_px))
+        return self._cells(image, self._look(_View(image), NOMINAL_DIAMETER_PX / diameter_px))
 
     def _cells(self, image: Image, look: _Look) -> list[Cell]:
         peaks = drop_red_in_white(read_peaks(look.answer, self.settings))
         reach = self.settings.reach
         return cells_of(candidates(peaks, look.answer, look.factor, reach), image.shape)
 
-    def _best_look(self, image: Image) -> _Look:
+    def _best_look(self, view: _View) -> _Look:
         """Finds the scale: sure answers of nominal size, on as much of the field as possible."""
-        longest = max(image.shape[:2])
-        best = max(self._first_looks(image, min(4.0, LOOK_SIDES_PX[0] / longest)), key=_trust)
+        longest = view.longest
+        best = max(self._first_looks(view, min(4.0, LOOK_SIDES_PX[0] / longest)), key=_trust)
         if longest > 2 * LOOK_SIDES_PX[0] and not (best.trust >= LEAST_TRUST):
             # Very small cells in a very large picture show at a finer look only.
-            best = max(best, self._look(image, 2 * LOOK_SIDES_PX[0] / longest), key=_trust)
+            best = max(best, self._look(view, 2 * LOOK_SIDES_PX[0] / longest), key=_trust)
         if not (best.trust >= LEAST_TRUST):
-            scale = measure_scale(image)
+            scale = measure_scale(view.image)
             if scale is not None:
-                guess = self._look(image, NOMINAL_DIAMETER_PX / scale.diameter_px)
+                guess = self._look(view, NOMINAL_DIAMETER_PX / scale.diameter_px)
                 best = max(best, guess, key=_trust)
         for _ in range(MOST_CORRECTIONS):
             if best.seen_px is None:
                 break
-            # Where a field is small a finer look costs little and places edges better.
-            room = SMALL_SIDE_PX * best.seen_px / (longest * best.factor * NOMINAL_DIAMETER_PX)
-            aim = NOMINAL_DIAMETER_PX * float(np.clip(room, 1.0, FINEST))
+            aim = _aim(best.seen_px / best.factor, longest)
             low, high = SCALE_TOLERANCE
             if low <= best.seen_px / aim <= high:
                 break
-            best = self._look(image, best.factor * aim / best.seen_px)
+            best = self._look(view, best.factor * aim / best.seen_px)
         return best
 
-    def _look(self, image: Image, factor: float) -> _Look:
+    def _look(self, view: _View, factor: float) -> _Look:
         """Runs the network at ``factor`` of the field's resolution."""
-        area = image.shape[0] * image.shape[1] * factor**2
+        area = view.image.shape[0] * view.image.shape[1] * factor**2
         factor = float(np.clip(factor * min(1.0, np.sqrt(MAX_NETWORK_PIXELS / area)), 1e-3, 4.0))
-        return self._see(shrink(image, factor), factor)
+        return self._see(view.shrunk(factor), factor)
 
     def _see(self, small: Image, factor: float) -> _Look:
         """Runs the network on a field that was shrunk by ``factor``."""
@@ -146,12 +184,12 @@ class LearnedFinder:
         answer = self.engine.run(np.asarray(padded, np.uint8)[None])[0]
         return _judged(answer[: -(-height // STRIDE_PX), : -(-width // STRIDE_PX)], factor)
 
-    def _first_looks(self, image: Image, factor: float) -> list[_Look]:
+    def _first_looks(self, view: _View, factor: float) -> list[_Look]:
         """The field at three scales in one run, the smaller two side by side below the largest.
 
         One run, because an engine lays out its memory anew for every other size.
         """
-        fine = shrink(image, factor)
+        fine = view.shrunk(factor)
         parts = [shrink(fine, side / LOOK_SIDES_PX[0]) for side in LOOK_SIDES_PX[1:]]
         places = _side_by_side(fine, parts)
         right = max(x + part.shape[1] for (_, x), part in zip(places, [fine, *parts], strict=True))
@@ -193,6 +231,15 @@ def _judged(answer: FloatMap, factor: float) -> _Look:
     area = answer.shape[0] * answer.shape[1] * STRIDE_PX**2
     trust = float(((score[fits] - SURE) * sizes[fits] ** 2).sum()) / area
     return _Look(answer, factor, float(np.median(sizes[fits])), trust)
+
+
+def _aim(diameter_px: float, longest_px: int) -> float:
+    """How large cells should be to the network, its pixels, in a field of this longest side.
+
+    Where a field is small a finer look costs little and places edges better.
+    """
+    room = SMALL_SIDE_PX * diameter_px / (longest_px * NOMINAL_DIAMETER_PX)
+    return NOMINAL_DIAMETER_PX * float(np.clip(room, 1.0, FINEST))
 
 
 def _trust(look: _Look) -> float:

@@ -60,7 +60,9 @@ class SemanticFinder:
             )
         self.engine = engine
 
-    def find(self, image: Image) -> list[Cell]:
+    def find(
+        self, image: Image, small: Image | None = None, diameter_px: float | None = None
+    ) -> list[Cell]:
         """The things found in ``image``, uint8 [H, W, 3] RGB; see ``CellFinder``."""
         check_field(image)
         chances, factor = self._best_look(image)

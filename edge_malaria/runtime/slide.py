@@ -44,8 +44,6 @@ __all__ = [
 
 # A count that could ever settle a slide; beyond it more cells are no advice.
 MOST_CELLS = 200_000
-# Taking the better of two intervals misses more often than either: each then errs half as often.
-CHOSEN_LEVEL = 0.975
 
 
 class SlideStatistics:
@@ -79,9 +77,10 @@ class SlideStatistics:
         slide of another stain or camera perhaps nearly all. The balanced point calls more healthy
         cells and misses few parasites anywhere. So the balanced count is taken where the
         screening count is more than usual without parasites, the balanced count by itself is, too,
-        and its interval is the narrower one in proportion to its lower end. Where each estimate
-        lies outside the other's interval this slide's errors are not those of the fit: the
-        interval then spans both.
+        and its interval is the narrower one in proportion to its lower end. A slide that is picked
+        by its many likely cells has too many of them by chance or stain more often than not, so
+        the lower end is the lower one of the two. Where each estimate lies outside the other's
+        interval this slide's errors are not those of the fit: the interval then spans both.
         """
         if count not in self._measured:
             self._measured[count] = self._measure(count)
@@ -91,19 +90,18 @@ class SlideStatistics:
         n = count.cells
         if n == 0:
             return None
-        alone = Measured(*_at(self.screening, count.positive, n), "screening")
+        share, few = _at(self.screening, count.positive, n)
         usual = not (self.p_value(count, inflated=False) <= self.rules.grey_level)
         if self.balanced is None or count.likely < count.positive or usual:
-            return alone
-        share, few = _at(self.screening, count.positive, n, CHOSEN_LEVEL)
-        likely, many = _at(self.balanced, count.likely, n, CHOSEN_LEVEL)
+            return Measured(share, few, "screening")
+        likely, many = _at(self.balanced, count.likely, n)
         if likely is None or not (many[0] > 0):
-            return alone
+            return Measured(share, few, "screening")
+        low = min(few[0], many[0])
         if share is None or not (many[0] <= share <= many[1] or few[0] <= likely <= few[1]):
-            hull = (min(few[0], many[0]), max(few[1], many[1]))
-            return Measured(likely, hull, "balanced", disagree=True)
+            return Measured(likely, (low, max(few[1], many[1])), "balanced", disagree=True)
         if many[1] * few[0] < few[1] * many[0]:
-            return Measured(likely, many, "balanced")
+            return Measured(likely, (low, many[1]), "balanced")
         return Measured(share, few, "screening")
 
     def parasitemia(self, count: SlideCount) -> float | None:
@@ -223,5 +221,5 @@ class SlideStatistics:
         )
 
 
-def _at(point: PointModel, k: int, n: int, level: float = 0.95) -> tuple[float | None, Interval]:
-    return point.estimate(k, n), point.interval(k, n, level)
+def _at(point: PointModel, k: int, n: int) -> tuple[float | None, Interval]:
+    return point.estimate(k, n), point.interval(k, n)
