@@ -19,7 +19,7 @@ WHEELHOUSE= WHEEL= DRY=no SERVICE=yes REMOVE=no PURGE=no
 
 die() { echo "error: $1" >&2; exit "${2:-2}"; }
 need_value() { [ $# -ge 2 ] && [ -n "$2" ] || die "$1 needs a value."; }
-do_it() { if [ $DRY = yes ]; then echo "would run: $*"; else "$@"; fi; }
+do_it() { if [ $DRY = yes ]; then printf 'would run:'; printf ' %q' "$@"; echo; else "$@"; fi; }
 
 while [ $# -gt 0 ]; do
   case $1 in
@@ -69,10 +69,11 @@ install_python() {
   # Without pip: Debian keeps that part of venv in another package, which may be missing offline.
   if [ -n "$WHEELHOUSE" ]; then
     local pip
-    pip=$(ls "$WHEELHOUSE"/pip-*.whl | tail -n 1)
+    pip=$(basename "$(ls "$WHEELHOUSE"/pip-*.whl | tail -n 1)")
     do_it "$PYTHON" -m venv --without-pip "$PREFIX/venv"
-    do_it "$PREFIX/venv/bin/python" "$pip/pip" install --no-index --find-links "$WHEELHOUSE" \
-      --disable-pip-version-check --quiet 'edge-malaria[litert]'
+    # From inside the folder: PIP_FIND_LINKS cannot hold a path with spaces.
+    do_it env -C "$WHEELHOUSE" PIP_NO_INDEX=1 PIP_FIND_LINKS=. "$PREFIX/venv/bin/python" "$pip/pip" \
+      install --disable-pip-version-check --quiet 'edge-malaria[litert]'
   else
     do_it "$PYTHON" -m venv "$PREFIX/venv"
     do_it "$PREFIX/venv/bin/python" -m pip install --disable-pip-version-check --quiet \

@@ -15,4 +15,4 @@ WHEEL=$(ls "$DIR"/edge_malaria-*.whl | tail -n 1)
   --python-version "$VERSION" --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 \
   --platform manylinux2014_aarch64 "$WHEEL[litert]" pip
 echo "$DIR: $(ls "$DIR" | wc -l) wheels, $(du -sh "$DIR" | cut -f1). Copy it to the Pi and run:"
-echo "  sudo bash install.sh --wheelhouse $(basename "$DIR")"
+printf "  sudo bash install.sh --wheelhouse %q\n" "$(basename "$DIR")"

@@ -177,24 +177,8 @@ def run_python(
     import edge_malaria
 
     root = build(system)
-    cpuinfo = root / "tmp" / f"cpuinfo.{processor.qemu}"
-    cpuinfo.write_text(processor.cpuinfo)
-    package = Path(edge_malaria.__file__).parent
-    mounts = {
-        "proc": Path("/proc"),
-        "proc/cpuinfo": cpuinfo,
-        "sys": Path("/sys"),
-        "dev": Path("/dev"),
-        "opt/em/edge_malaria": package,
-        "opt/script": script.parent,
-        **binds,
-    }
-    lines = ["set -e"]
-    for place, source in mounts.items():
-        target = root / place.lstrip("/")
-        if not source.is_file():
-            target.mkdir(parents=True, exist_ok=True)
-        lines.append(f"mount --bind {shlex.quote(str(source))} {shlex.quote(str(target))}")
+    binds = {"opt/em/edge_malaria": Path(edge_malaria.__file__).parent, **binds}
+    lines = ["set -e", *_bind_lines(root, processor, {"opt/script": script.parent, **binds})]
     # Debian's BLAS is found through links that only a configured system has.
     libraries = root / "usr" / "lib" / "arm-linux-gnueabihf"
     linked = ":".join(f"/{(libraries / n).relative_to(root)}" for n in ("blas", "lapack"))
@@ -212,6 +196,89 @@ def run_python(
     command += ["/usr/sbin/chroot", str(root), f"/usr/bin/{system.qemu}", "/usr/bin/python3"]
     command += [f"/opt/script/{script.name}", *arguments]
     lines.append("exec " + shlex.join(command))
+    return _in_private_mounts(lines, f"{script.name} on {processor.qemu}", timeout_s)
+
+
+def run_shell(
+    system: System,
+    processor: Processor,
+    commands: str,
+    binds: Mapping[str, Path],
+    work: Path,
+    timeout_s: float = 1200,
+) -> str:
+    """Runs Bash commands in a throw-away copy of the root of ``system``; returns their stdout.
+
+    Unlike in ``run_python``, the programs may start others: qemu is registered as the interpreter
+    of the system's programs, in a user namespace of its own, so that this machine does not change.
+
+    Args:
+        work: an empty folder, which then holds what the commands wrote.
+
+    Raises:
+        CannotStartPrograms: this kernel lets no namespace register an interpreter (before 6.7),
+            and the machine has none registered.
+        RuntimeError: the commands failed; the message holds their last lines.
+    """
+    root = build(system)
+    places = {name: work / name for name in ("upper", "scratch", "root")}
+    for place in places.values():
+        place.mkdir()
+    layers = f"lowerdir={root},upperdir={places['upper']},workdir={places['scratch']}"
+    merged = places["root"]
+    lines = ["set -e", shlex.join(["mount", "-t", "overlay", "overlay", "-o", layers, str(merged)])]
+    lines += _bind_lines(merged, processor, binds)
+    place = shlex.quote(str(work))
+    settings = {"QEMU_CPU": processor.qemu, "HOME": "/root", "LC_ALL": "C.UTF-8"}
+    settings["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    inside = ["env", "-i", *(f"{key}={value}" for key, value in settings.items())]
+    inside += ["/usr/sbin/chroot", str(merged), "/bin/bash", "-euo", "pipefail", "-c", commands]
+    magic = _MAGIC.format(name=system.qemu, path=shutil.which(system.qemu))
+    register = [
+        f"mkdir {place}/binfmt",
+        f"mount -t binfmt_misc binfmt_misc {place}/binfmt 2>{place}/why &&",
+        f"printf %s {shlex.quote(magic)} >{place}/binfmt/register 2>{place}/why ||",
+        f"chroot {shlex.quote(str(merged))} /bin/true || exit {_NO_INTERPRETER}",
+        "exec " + shlex.join(inside),
+    ]
+    user = ["unshare", "--user", "--map-root-user", "--mount", "bash", "-c", "\n".join(register)]
+    lines.append("exec " + shlex.join(user))
+    return _in_private_mounts(lines, f"commands on {processor.qemu}", timeout_s)
+
+
+# ELF, 64 bit, little-endian, AArch64; F: opened now, so that it is there in any root.
+_MAGIC = (
+    r":{name}:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
+    r":\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:{path}:F"
+)
+_NO_INTERPRETER = 77
+
+
+class CannotStartPrograms(RuntimeError):
+    """Nothing here starts the guest's programs when other programs call them."""
+
+
+def _bind_lines(root: Path, processor: Processor, binds: Mapping[str, Path]) -> list[str]:
+    """Commands that mount the machine's devices, the processor's cpuinfo and ``binds``."""
+    cpuinfo = roots_folder() / f"cpuinfo.{processor.qemu}"
+    cpuinfo.write_text(processor.cpuinfo)
+    mounts = {
+        "proc": Path("/proc"),
+        "proc/cpuinfo": cpuinfo,
+        "sys": Path("/sys"),
+        "dev": Path("/dev"),
+        **binds,
+    }
+    lines = []
+    for place, source in mounts.items():
+        target = shlex.quote(str(root / place.lstrip("/")))
+        if not source.is_file():
+            lines.append(f"mkdir -p {target}")
+        lines.append(f"mount --bind {shlex.quote(str(source))} {target}")
+    return lines
+
+
+def _in_private_mounts(lines: Sequence[str], name: str, timeout_s: float) -> str:
     done = subprocess.run(
         ["unshare", "-m", "--propagation", "private", "bash", "-c", "\n".join(lines)],
         capture_output=True,
@@ -219,9 +286,9 @@ def run_python(
         check=False,
         timeout=timeout_s,
     )
+    if done.returncode == _NO_INTERPRETER:
+        raise CannotStartPrograms("this kernel lets no namespace register qemu in binfmt_misc")
     if done.returncode:
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-12:])
-        raise RuntimeError(
-            f"{script.name} on {processor.qemu} ended with {done.returncode}:\n{tail}"
-        )
+        raise RuntimeError(f"{name} ended with {done.returncode}:\n{tail}")
     return done.stdout

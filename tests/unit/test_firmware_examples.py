@@ -7,6 +7,7 @@ import ctypes
 import importlib.util
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -225,6 +226,19 @@ def test_installer_dry_run_says_all_and_does_nothing(tmp_path: Path) -> None:
     gone = _install("--dry-run", "--uninstall", "--purge", "--prefix", str(prefix))
     assert gone.returncode == 0
     assert "rm -rf" in gone.stdout
+
+
+def test_offline_installation_asks_no_index(tmp_path: Path) -> None:
+    wheels = tmp_path / "wheel house"
+    wheels.mkdir()
+    for name in ("edge_malaria-0.1.0-py3-none-any.whl", "pip-26.3-py3-none-any.whl"):
+        (wheels / name).touch()
+    ran = _install("--dry-run", "--wheelhouse", str(wheels), "--prefix", str(tmp_path / "opt"))
+    assert ran.returncode == 0, ran.stderr
+    [line] = [line for line in ran.stdout.splitlines() if "edge-malaria\\[litert\\]" in line]
+    words = shlex.split(line)
+    assert words[2:7] == ["env", "-C", str(wheels), "PIP_NO_INDEX=1", "PIP_FIND_LINKS=."]
+    assert "--without-pip" in ran.stdout
 
 
 @pytest.mark.parametrize(
