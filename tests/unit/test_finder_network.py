@@ -13,6 +13,7 @@ from edge_malaria.records import Image
 from edge_malaria.runtime.engines import open_engine
 from edge_malaria.runtime.segment import box_iou
 from edge_malaria.runtime.segment_learned import LearnedFinder
+from edge_malaria.runtime.segment_light import halved
 from edge_malaria.synthetic import draw_field
 
 pytest.importorskip("tensorflow", reason="converting needs the [export] extra")
@@ -68,6 +69,20 @@ def test_the_same_field_gives_the_same_cells(finder):
     first, second = finder.find(image), finder.find(image)
     assert [c.box for c in first] == [c.box for c in second]
     assert all(np.array_equal(a.mask, b.mask) for a, b in zip(first, second, strict=True))
+
+
+def test_a_scale_known_from_the_field_before_finds_the_same_cells(finder):
+    image, _ = draw_field(9, density=0.3, overlap=0.1)
+    plain = finder.find(image)
+    sizes = [((x1 - x0) * (y1 - y0)) ** 0.5 for x0, y0, x1, y1 in (c.box for c in plain)]
+    known = finder.find(image, halved(image, 640), float(np.median(sizes)))
+    iou = box_iou(np.array([c.box for c in plain], float), np.array([c.box for c in known], float))
+    assert abs(len(known) - len(plain)) <= 0.05 * len(plain)
+    assert (iou.max(1) > 0.7).mean() >= 0.95
+    # A scale that does not hold here is looked for anew.
+    for wrong in (0.4, 2.5):
+        other = finder.find(image, None, wrong * float(np.median(sizes)))
+        assert [c.box for c in other] == [c.box for c in plain]
 
 
 def test_masks_keep_the_parasites(finder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -9,7 +10,8 @@ from edge_malaria.errors import ModelShapeError
 from edge_malaria.runtime.engines import FakeEngine
 from edge_malaria.runtime.segment import box_iou, cells_of, default_finder
 from edge_malaria.runtime.segment_classical import ClassicalFinder
-from edge_malaria.runtime.segment_learned import LearnedFinder
+from edge_malaria.runtime.segment_learned import LearnedFinder, _View
+from edge_malaria.runtime.segment_light import halved, shrink
 from edge_malaria.runtime.segment_peaks import (
     FinderSettings,
     candidates,
@@ -120,3 +122,15 @@ def test_a_classifier_is_refused_as_a_finder():
 
 def test_without_a_bundle_the_classical_finder_stands_in():
     assert isinstance(default_finder(None), ClassicalFinder)
+
+
+@pytest.mark.parametrize("size", [(1300, 1810), (2592, 1944), (640, 333)])
+def test_a_halved_copy_shrinks_to_the_same_bits(size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(3)
+    image = cv2.resize(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8), size)
+    small = halved(image, 640)
+    assert max(small.shape) < 1280
+    for side in (80, 224, 448, 639):
+        factor = side / max(image.shape)
+        view = _View(image, small)
+        assert np.array_equal(view.shrunk(factor), shrink(image, factor))
