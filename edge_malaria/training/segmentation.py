@@ -99,8 +99,13 @@ def train_fcn(
     """
     keras.utils.set_random_seed(plan.seed)
     network = build_fcn()
+    # A slow average would still remember the random start after a short training.
     optimizer = keras.optimizers.AdamW(
-        plan.peak_rate, weight_decay=1e-4, clipnorm=5.0, use_ema=True, ema_momentum=0.99
+        plan.peak_rate,
+        weight_decay=1e-4,
+        clipnorm=5.0,
+        use_ema=True,
+        ema_momentum=0.99 if plan.steps >= 1000 else 0.9,
     )
     network.compile(optimizer=optimizer, loss=pixel_loss)
     started, worked, told = time.monotonic(), time.process_time(), 0.0
