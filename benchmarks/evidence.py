@@ -61,6 +61,15 @@ def commands(data: Path, runs: Path) -> dict[str, list[str]]:
             *("-m", "benchmarks.crossval_evidence", *given, "--run", str(runs / "crossval"))
         ],
         "slide_coverage": [script("slide_coverage"), *given, "--run", str(runs / "crossval")],
+        "segmentation_fcn": [
+            script("segmentation_fcn"),
+            *given,
+            "--model",
+            str(runs / "fcn.keras"),
+        ],
+        "literature": [
+            *("-m", "benchmarks.literature_evidence", *given, "--run", str(runs / "literature"))
+        ],
     }
 
 

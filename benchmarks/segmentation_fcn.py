@@ -1,9 +1,8 @@
 """The FCN beside the learned and the classical finder -> docs/evidence/segmentation_fcn.json.
 
-    python -m edge_malaria.training.segmentation_build --data DATA -o RUN/fcn.keras
     python benchmarks/segmentation_fcn.py --data DATA --model RUN/fcn.keras [--drawn 20]
 
-Converts the network to float32 and int8 TFLite (and ONNX), compares the files with Keras, and
+Fits the network where it is not there (``edge_malaria.training.segmentation_build``), converts it to float32 and int8 TFLite (and ONNX), compares the files with Keras, and
 measures the int8 file as a cell finder with the rules of ``cell_finding.py``, whose figures of the
 other two finders stand beside it. Pixels are measured on drawn fields, where every class is
 known, and the parasite class on the thumbnails with parasite masks.
@@ -34,6 +33,7 @@ from edge_malaria.synthetic import draw_field
 from edge_malaria.training.finder_drawn import finder_calibration_inputs
 from edge_malaria.training.finder_scenes import Tile
 from edge_malaria.training.segmentation import class_iou
+from edge_malaria.training.segmentation_build import build
 from edge_malaria.training.segmentation_source import drawn_truth, pixel_truth
 
 # What decides which finder ships: the asked figure of each set.
@@ -152,6 +152,8 @@ def main() -> int:
     parser.add_argument("--model", type=Path, required=True, help="the FCN's .keras file")
     parser.add_argument("--drawn", type=int, default=20, help="drawn fields of each kind")
     given = parser.parse_args()
+    if not given.model.is_file():
+        build(given.data, given.model)
     cv2.setNumThreads(1)
     try:
         files = converted(given.model)
