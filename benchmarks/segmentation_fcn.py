@@ -2,10 +2,11 @@
 
     python benchmarks/segmentation_fcn.py --data DATA --model RUN/fcn.keras [--drawn 20]
 
-Fits the network where it is not there (``edge_malaria.training.segmentation_build``), converts it to float32 and int8 TFLite (and ONNX), compares the files with Keras, and
-measures the int8 file as a cell finder with the rules of ``cell_finding.py``, whose figures of the
-other two finders stand beside it. Pixels are measured on drawn fields, where every class is
-known, and the parasite class on the thumbnails with parasite masks.
+Fits the network where it is not there (``edge_malaria.training.segmentation_build``), converts it
+to float32 and int8 TFLite (and ONNX), compares the files with Keras, and measures the int8 file as
+a cell finder with the rules of ``cell_finding.py``, whose figures of the other two finders stand
+beside it. Pixels are measured on drawn fields, where every class is known, and the parasite class
+on the thumbnails with parasite masks.
 """
 
 from __future__ import annotations
