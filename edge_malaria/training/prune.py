@@ -2,7 +2,7 @@
 
 Whole filters go and the network is built again without them, so that every engine is faster and
 every file smaller; nothing is left at zero. The target is a share of filters, of
-multiply-accumulates or of weight bytes.
+multiply-accumulates, of weight bytes or of measured latency.
 """
 
 from __future__ import annotations
@@ -23,8 +23,12 @@ from edge_malaria.training.criteria import CRITERIA, mean_loss, score_channels
 from edge_malaria.training.fit import fit
 from edge_malaria.training.recipe import Examples, Recipe
 
-Target = Literal["filters", "macs", "bytes"]
-TARGETS: tuple[Target, ...] = ("filters", "macs", "bytes")
+Counted = Literal["filters", "macs", "bytes"]
+Target = Literal["filters", "macs", "bytes", "latency"]
+# What can be counted from the network alone; latency takes a clock.
+TARGETS: tuple[Counted, ...] = ("filters", "macs", "bytes")
+# A network -> its time on an engine, ms.
+Clock = Callable[[Any], float]
 
 
 @dataclass(frozen=True)
@@ -54,13 +58,14 @@ class Schedule:
             raise UsageError(f"unknown criterion {self.criterion!r}: expected one of {CRITERIA}.")
         if not (0.0 < self.keep < 1.0):
             raise UsageError(f"--keep: expected a share in (0, 1), got {self.keep}.")
-        if self.target not in TARGETS:
-            raise UsageError(f"unknown target {self.target!r}: expected one of {TARGETS}.")
+        if self.target not in (*TARGETS, "latency"):
+            known = (*TARGETS, "latency")
+            raise UsageError(f"unknown target {self.target!r}: expected one of {known}.")
         if not (self.rounds >= 1 and self.epochs >= 0 and self.least_channels >= 1):
             raise UsageError("expected rounds >= 1, epochs >= 0 and least channels >= 1.")
 
 
-def measure(model: Any, target: Target) -> int:
+def measure(model: Any, target: Counted) -> int:
     """The network's size in the target's unit: filters, multiply-accumulates or int8 bytes."""
     if target == "macs":
         return count_macs(model)
@@ -70,7 +75,7 @@ def measure(model: Any, target: Target) -> int:
     return len(channels.prunable)
 
 
-def measure_without(model: Any, channels: ChannelMap, removed: Numbers, target: Target) -> float:
+def measure_without(model: Any, channels: ChannelMap, removed: Numbers, target: Counted) -> float:
     """``measure`` of the network without ``removed``, without building it."""
     if target == "filters":
         return len(channels.prunable) - len(removed)
@@ -140,6 +145,7 @@ def prune(
     recipe: Recipe,
     *,
     report: Callable[[dict[str, float]], None] = lambda entry: None,
+    clock: Clock | None = None,
 ) -> Any:
     """A smaller, fine-tuned network.
 
@@ -150,6 +156,7 @@ def prune(
         schedule: what and how much.
         recipe: of the fine-tuning; its epochs are the schedule's.
         report: called after each round.
+        clock: measures a network, for the target ``latency``; the same machine, quiet, throughout.
 
     Returns:
         A new ``keras.Model``.
@@ -157,7 +164,7 @@ def prune(
     Raises:
         UsageError: criterion and network do not fit, or the target cannot be reached.
     """
-    start = measure(model, schedule.target)
+    start = _size(model, schedule, clock)
     rng = np.random.default_rng(recipe.seed)
     for number in range(1, schedule.rounds + 1):
         goal = start * schedule.keep ** (number / schedule.rounds)
@@ -165,7 +172,7 @@ def prune(
         chosen = np.sort(rng.permutation(len(train))[: schedule.scored_cells])
         cells, targets = train.renderings[0][chosen], train.targets[chosen]
         scores = score_channels(schedule.criterion, model, channels, cells, targets)
-        removed = _removed(model, channels, scores, schedule, goal)
+        removed = _removed(model, channels, scores, schedule, goal, clock)
         model = without_channels(model, channels, removed)
         before = mean_loss(model, *val)
         if schedule.epochs:
@@ -181,12 +188,20 @@ def prune(
             {
                 "round": number,
                 "removed": len(removed),
-                schedule.target: measure(model, schedule.target),
+                schedule.target: _size(model, schedule, clock),
                 "val_loss_before_tuning": before,
                 "val_loss": mean_loss(model, *val),
             }
         )
     return model
+
+
+def _size(model: Any, schedule: Schedule, clock: Clock | None) -> float:
+    if schedule.target != "latency":
+        return measure(model, schedule.target)
+    if clock is None:
+        raise UsageError("the target latency takes a clock that measures networks.")
+    return clock(model)
 
 
 def _removed(
@@ -195,9 +210,14 @@ def _removed(
     scores: NDArray[np.float64],
     schedule: Schedule,
     goal: float,
+    clock: Clock | None,
 ) -> Numbers:
     def enough(numbers: Numbers) -> bool:
-        return measure_without(model, channels, numbers, schedule.target) <= goal
+        if schedule.target != "latency":
+            return measure_without(model, channels, numbers, schedule.target) <= goal
+        # No formula foretells time: the network is built without them and measured.
+        smaller = without_channels(model, channels, numbers) if len(numbers) else model
+        return _size(smaller, schedule, clock) <= goal
 
     if enough(np.array([], np.int64)):
         return np.array([], np.int64)

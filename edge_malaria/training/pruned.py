@@ -14,7 +14,7 @@ from edge_malaria.metrics import auc
 from edge_malaria.training.cells import CellSet, Rendering
 from edge_malaria.training.fit import predict
 from edge_malaria.training.fold import with_input_scale
-from edge_malaria.training.prune import TARGETS, Schedule, measure, prune
+from edge_malaria.training.prune import TARGETS, Clock, Schedule, measure, prune
 from edge_malaria.training.recipe import Recipe, versions
 from edge_malaria.training.session import Report, decide, examples_of, quantize, save_model
 
@@ -38,6 +38,7 @@ def prune_and_quantize(
     *,
     fine_tune_epochs: int,
     report: Report,
+    clock: Clock | None = None,
 ) -> dict[str, Any]:
     """Prunes ``network``, writes ``output`` and its JSON; returns sizes and validation figures.
 
@@ -49,6 +50,7 @@ def prune_and_quantize(
         output: the .keras file; the decision is written beside it.
         fine_tune_epochs: passes with rounding.
         report: called with a stage and its entry.
+        clock: measures networks, for the target ``latency``.
     """
     examples = examples_of(train)
     smaller = prune(
@@ -58,6 +60,7 @@ def prune_and_quantize(
         schedule,
         recipe,
         report=lambda entry: report("prune", entry),
+        clock=clock,
     )
     quantized, _ = quantize(
         smaller, examples, val, recipe, fine_tune_epochs=fine_tune_epochs, report=report
@@ -65,7 +68,8 @@ def prune_and_quantize(
     decision = decide(quantized, val, train["full"])
     logits = predict(quantized, val.inputs)
     result = {
-        "after": {target: measure(smaller, target) for target in TARGETS},
+        "after": {target: measure(smaller, target) for target in TARGETS}
+        | ({"latency": clock(smaller)} if clock else {}),
         "val_auc": auc(val.labels, logits),
         "val_accuracy": float(np.mean((logits >= 0) == (val.labels == 1))),
     }

@@ -203,6 +203,36 @@ def test_pruning_reaches_its_target_and_no_layer_starves(target: str) -> None:
     assert smaller.output.shape == model.output.shape
 
 
+def test_pruning_reaches_a_latency_that_a_clock_measures() -> None:
+    """The clock is a stand-in that anybody can foretell; the command's own runs LiteRT."""
+    model = lively("separable")
+    asked: list[int] = []
+
+    def clock(network: object) -> float:
+        asked.append(network.count_params())  # type: ignore[attr-defined]
+        return 0.5 + measure(network, "macs") / 1e6
+
+    schedule = Schedule("l1", keep=0.7, target="latency", rounds=2, epochs=0, scored_cells=8)
+    rounds: list[dict[str, float]] = []
+    labels = TARGETS.astype(np.int64)
+    recipe = Recipe(batch=8)
+    smaller = prune(
+        model, _examples(), (BATCH, labels), schedule, recipe, report=rounds.append, clock=clock
+    )
+    assert clock(smaller) <= 0.7 * clock(model)
+    assert len(set(asked)) > 3
+    assert rounds[-1]["latency"] == pytest.approx(clock(smaller))
+    with pytest.raises(UsageError, match="clock"):
+        prune(model, _examples(), (BATCH, labels), schedule, recipe)
+
+
+def test_the_clock_tells_small_networks_from_large_ones() -> None:
+    pytest.importorskip("ai_edge_litert")
+    from edge_malaria.cli.prune import int8_milliseconds
+
+    assert int8_milliseconds(build("micro")) < int8_milliseconds(build("compact-wide"))
+
+
 def test_an_unreachable_target_is_refused() -> None:
     model = lively("linear")
     schedule = Schedule("l2", keep=0.001, target="macs", rounds=1, epochs=0)
