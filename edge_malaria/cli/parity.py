@@ -39,7 +39,13 @@ def parity(
     ] = None,
     engine: Annotated[
         str | None,
-        typer.Option("--engine", help="Comma-separated: litert,onnx. Default: what is installed."),
+        typer.Option(
+            "--engine", help="Comma-separated: litert,onnx,c,tflm. Default: what is installed."
+        ),
+    ] = None,
+    firmware: Annotated[
+        Path | None,
+        typer.Option("--firmware", help="Compile this folder's C file (edge-malaria firmware)."),
     ] = None,
     delta: Annotated[
         float, typer.Option("--delta", min=0.0001, max=0.5, help="Non-inferiority margin.")
@@ -55,21 +61,29 @@ def parity(
     """Prove that every exported file decides as the trained model did; exit 1 where one does not.
 
     Without --data the bundle's own stored cells are compared; with it, sensitivity and
-    specificity at the deployed threshold as well, with intervals over patients.
+    specificity at the deployed threshold as well, with intervals over patients. The
+    microcontroller's C file (c) is compiled where a C compiler is, and TensorFlow Lite Micro
+    (tflm) runs where tflite-micro is installed.
     """
+    from converters.firmware_engines import firmware_engines, split_names
     from edge_malaria.parity import Settings, gate
 
     opened = open_named(bundle)
     dataset, name = _dataset(data, patients, split)
     names = None if engine is None else [word.strip() for word in engine.split(",") if word.strip()]
+    device, bare = split_names(names)
+    small = firmware_engines(opened, bare, firmware)
     settings = Settings(delta=delta, operating_point=operating_point.value)
     report = gate(
         opened,
         dataset=dataset,
         split=name,
         reference=None if reference is None else _keras(reference),
-        engines=names,
+        engines=device,
+        extra=small.engines,
         settings=settings,
+        twins=small.twins,
+        left_out=small.left_out,
     )
     _write(report, junit, markdown, html)
     _show(report, as_json)
@@ -129,4 +143,7 @@ def _show(report: ParityReport, as_json: bool) -> None:
     columns, rows = render.part_of_table(report, render.CALL_COLUMNS)
     if rows:
         print_table("Calls on labelled cells, changes in percentage points", columns, rows)
+    if report.finder:
+        title = "Cell finder, on drawn fields"
+        print_table(title, render.FINDER_COLUMNS, render.finder_rows(report))
     print(f"{render.settings_line(report)}\n{RESEARCH_USE}")

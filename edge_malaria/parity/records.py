@@ -248,10 +248,10 @@ class ParityReport:
         not_run: what was left out, and why: an engine that is not installed, for example.
         pairs: every comparison.
         failures: of files and goldens, which belong to no pair.
-        size_bytes: variant -> size of its TFLite file (of its ONNX file where it has none).
+        size_bytes: variant -> size of its TFLite (else ONNX) file.
         settings: how it was decided.
         elapsed_s: wall time.
-        worst_layers: the layers that lose most, worst first, where int8 failed and was diagnosed.
+        worst_layers: those that lose most, worst first, where int8 failed and was diagnosed.
         finder: the cell finder's files, compared by the cells they find.
     """
 

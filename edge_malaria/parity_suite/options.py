@@ -22,7 +22,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--data", help="data set: adds the statistics on real cells")
     group.addoption("--patients", help="a patients.csv that names every file")
     group.addoption("--split", choices=["train", "val", "test", "all"], help="default: test")
-    group.addoption("--engine", help="comma-separated: litert,onnx; default: what is installed")
+    group.addoption(
+        "--engine", help="comma-separated: litert,onnx,c,tflm; default: what is installed"
+    )
     group.addoption("--delta", type=float, default=0.01, help="non-inferiority margin")
 
 
@@ -30,6 +32,8 @@ def _report(config: pytest.Config) -> ParityReport:
     """Runs the gate once; an error of ours ends the session with its message."""
     if _REPORT in config.stash:
         return config.stash[_REPORT]
+    from converters.firmware_engines import firmware_engines, split_names
+    from edge_malaria.bundle import read_bundle
     from edge_malaria.dataset import open_dataset
     from edge_malaria.parity import Settings, gate
     from edge_malaria.runtime.classify import shipped_bundle
@@ -38,12 +42,19 @@ def _report(config: pytest.Config) -> ParityReport:
     try:
         dataset = open_dataset(option("data"), option("patients")) if option("data") else None
         split = option("split") or ("test" if dataset and dataset.has_splits else "all")
+        bundle = read_bundle(option("bundle") or shipped_bundle())
+        names = option("engine").split(",") if option("engine") else None
+        device, bare = split_names(names)
+        small = firmware_engines(bundle, bare)
         report = gate(
-            option("bundle") or shipped_bundle(),
+            bundle,
             dataset=dataset,
             split=split,
-            engines=option("engine").split(",") if option("engine") else None,
+            engines=device,
+            extra=small.engines,
             settings=Settings(delta=option("delta")),
+            twins=small.twins,
+            left_out=small.left_out,
         )
     except EdgeMalariaError as error:
         raise pytest.UsageError(str(error)) from error
