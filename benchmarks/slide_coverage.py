@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,16 +35,18 @@ from edge_malaria.runtime.classify import Classifier, shipped_bundle
 from edge_malaria.runtime.segment import default_finder
 from edge_malaria.runtime.slide import (
     FalsePositiveFit,
+    Measured,
     SlideCount,
     SlideStatistics,
     VerdictRules,
     choose_screening_threshold,
     fit_false_positives,
 )
+from edge_malaria.training.calibrate import SCREENING_FALSE_POSITIVES
 
 SEED = 11
 CELLS = (1000, 5000)
-PARASITEMIAS = (0.0005, 0.002, 0.01, 0.05)
+PARASITEMIAS = (0.0005, 0.002, 0.01, 0.05, 0.15)
 REPEATS = 4
 # An infected patient lends slides an own sensitivity only from so many parasitized cells on: of one
 # or three cells it would be 0 or 1 by chance. All of them stay in the fit.
@@ -51,13 +54,15 @@ LEAST_PARASITIZED = 20
 Scores = dict[str, NDArray[np.float64]]
 
 
-def bundle_scores(bundle: Bundle, data: Path) -> tuple[Scores, Scores]:
-    """(healthy, infected): probabilities of each val and test patient's cells."""
+def bundle_scores(
+    bundle: Bundle, data: Path, splits: Sequence[str] = ("val", "test")
+) -> tuple[Scores, Scores]:
+    """(healthy, infected): probabilities of the cells of each patient of ``splits``."""
     dataset = open_dataset(data / "nih" / "cell_images.zip")
     classifier = Classifier(bundle, operating_point="screening")
     grouped: dict[tuple[str, int], list[Any]] = defaultdict(list)
     for row in dataset.rows:
-        if row.split in ("val", "test") and row.patient_id:
+        if row.split in splits and row.patient_id:
             grouped[row.patient_id, row.label].append(row)
     healthy: Scores = {}
     infected: Scores = {}
@@ -128,7 +133,7 @@ class LeaveOut:
         if threshold is None:
             pooled = np.concatenate(list(kept.values()))
             names = [k for k, v in kept.items() for _ in v]
-            threshold = choose_screening_threshold(pooled, names)
+            threshold = choose_screening_threshold(pooled, names, SCREENING_FALSE_POSITIVES)
         sick = {k: v for k, v in self.infected.items() if k not in out}
 
         def fit(at: float) -> FalsePositiveFit:
@@ -164,13 +169,15 @@ def measure(
     total: Counter[str] = Counter()
     verdicts: dict[str, Counter[str]] = defaultdict(Counter)
     patients: dict[str, set[str]] = defaultdict(set)
+    errors: dict[str, list[float]] = defaultdict(list)
+    points: dict[str, Counter[str]] = defaultdict(Counter)
     for number, name in enumerate(sorted(healthy)):
         ill = sick[number % len(sick)]
-        stats, points = leave.without({name, ill})
-        calm, wild = split_of(healthy[name], points), split_of(infected[ill], points)
+        stats, cuts = leave.without({name, ill})
+        calm, wild = split_of(healthy[name], cuts), split_of(infected[ill], cuts)
         double = 2 * calm
         double[3] = max(0.0, 1 - double[:3].sum())
-        results: dict[SlideCount, tuple[str, tuple[float, float]]] = {}
+        results: dict[SlideCount, tuple[str, Measured]] = {}
         for cells in CELLS:
             for _ in range(REPEATS):
                 cases = [("0", 0.0, calm), ("0 at twice the rate", 0.0, double / double.sum())]
@@ -182,13 +189,16 @@ def measure(
                     )
                     count = count_of(drawn)
                     if count not in results:
-                        interval = stats.interval(count) or (0.0, 1.0)
-                        results[count] = (stats.verdict(count)[0], interval)
-                    verdict, interval = results[count]
+                        found = stats.measured(count) or Measured(None, (0.0, 1.0), "screening")
+                        results[count] = (stats.verdict(count)[0], found)
+                    verdict, found = results[count]
                     label = f"{key} / {cells} cells"
                     verdicts[label][verdict] += 1
                     total[key] += 1
-                    covered[key] += interval[0] <= truth <= interval[1]
+                    covered[key] += found.ci95[0] <= truth <= found.ci95[1]
+                    points[key][found.at + (", disagree" if found.disagree else "")] += 1
+                    if truth:
+                        errors[key].append(abs((found.parasitemia or 0.0) - truth) / truth)
                     if verdict == "parasites-detected":
                         patients[label].add(name)
     false = {
@@ -206,6 +216,8 @@ def measure(
     return {
         "coverage": {k: covered[k] / total[k] for k in total},
         "coverage_pooled": sum(covered[k] for k in real) / sum(total[k] for k in real),
+        "median_relative_error": {k: float(np.median(v)) for k, v in errors.items()},
+        "measured_at": {k: dict(v) for k, v in points.items()},
         "verdicts": {k: dict(v) for k, v in verdicts.items()},
         "false_alarms": false,
     }
