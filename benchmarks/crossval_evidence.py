@@ -1,6 +1,6 @@
 """Five-fold cross-validation by patient of the int8 network -> docs/evidence/crossval.json.
 
-    python benchmarks/crossval_evidence.py --data DATA [--run runs/crossval] [--epochs 10]
+    python benchmarks/crossval_evidence.py --data DATA [--run runs/crossval] [--epochs 12]
 
 The same as ``edge-malaria crossval`` (resumable, fold by fold), plus the commit and a page of the
 cells whose label the network contradicts with p > 0.95, which is written to the run directory and
@@ -20,6 +20,7 @@ from edge_malaria.cli.crossval import int8_on_litert
 from edge_malaria.dataset import open_dataset
 from edge_malaria.files import write_image, write_json
 from edge_malaria.training.architectures import architecture
+from edge_malaria.training.augment import Augmentation
 from edge_malaria.training.cells import RENDERINGS, CellSet, default_cache, load_renderings
 from edge_malaria.training.crossval import cross_validate, folds_of
 from edge_malaria.training.crossval_report import pooled, summarize
@@ -51,7 +52,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, default=Path("runs/crossval"))
     parser.add_argument("--arch", default="compact")
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--plain", type=float, default=0.5, help="share of cells only turned")
     parser.add_argument("--fine-tune", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="folds, for example 0,1")
@@ -64,7 +66,11 @@ def main() -> None:
         arguments.arch,
         cells,
         folds,
-        Recipe(epochs=arguments.epochs, seed=arguments.seed),
+        Recipe(
+            epochs=arguments.epochs,
+            seed=arguments.seed,
+            augmentation=Augmentation(plain=arguments.plain),
+        ),
         arguments.run,
         int8_on_litert,
         fine_tune_epochs=arguments.fine_tune,
@@ -78,7 +84,8 @@ def main() -> None:
     head = {
         "command": (
             f"python -m benchmarks.crossval_evidence --data DATA --arch {arguments.arch} "
-            f"--epochs {arguments.epochs} --fine-tune {arguments.fine_tune}"
+            f"--epochs {arguments.epochs} --fine-tune {arguments.fine_tune} "
+            f"--plain {arguments.plain}"
         ),
         "commit": commit(),
         "seed": arguments.seed,
