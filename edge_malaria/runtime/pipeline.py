@@ -35,8 +35,8 @@ from edge_malaria.runtime.totals import SlideTotals
 
 FIELDS_FOLDER = "fields"
 SEEN_BEFORE = "seen-before"
-# Cells of a field that enter the gallery although none of them is even doubtful.
-_CLEAR_CELLS_SHOWN = 6
+# Cells of a field that enter the gallery behind those called parasitized.
+_RUNNERS_UP_SHOWN = 6
 # So many cells tell how large red cells are on this slide.
 _SURE_CELLS = 10
 
@@ -258,11 +258,9 @@ class SlidePipeline:
         full = len(self.totals.gallery) >= kept
         least = self.totals.gallery[0][0] if full else -1.0
         # One field fills at most half of the gallery, so that a slide is not judged by one place,
-        # and of clear cells it shows a few: each picture costs time, and there are always enough.
+        # and shows few of the cells that were not called: every picture costs time.
         best = sorted(counted, key=lambda c: -c[2].p_parasitized)[: max(1, kept // 2)]
-        clear = self.config.verdict.doubtful_from
-        doubted = sum(p.p_parasitized >= clear for _, _, p in best)
-        best = best[: max(doubted, min(len(best), _CLEAR_CELLS_SHOWN))]
+        best = best[: sum(p.positive for _, _, p in best) + _RUNNERS_UP_SHOWN]
         return [
             {
                 "index": index,
