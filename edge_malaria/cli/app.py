@@ -24,6 +24,8 @@ COMMAND_MODULES = (
     "train",
     "crossval",
     "baseline",
+    "pretrain",
+    "ensemble",
     "prune",
     "profile",
     "explain",
