@@ -213,7 +213,7 @@ def test_finished_folds_are_not_trained_again(tmp_path: Path) -> None:
             "micro",
             cells,
             [0],
-            Recipe(epochs=2, batch=16),
+            Recipe(epochs=2, batch=4),
             tmp_path / "run",
             lambda model: lambda batch: predict(model, batch),
             fine_tune_epochs=1,
