@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_malaria.errors import ModelShapeError
+from edge_malaria.keras_inputs import LocalContrastNormalization, PerImageCentering, Whitening
 from edge_malaria.keras_layers import FakeQuant, keras
 
 Numbers = NDArray[np.int64]
@@ -35,6 +36,8 @@ _PASSING = (
     keras.layers.Rescaling,
     keras.layers.DepthwiseConv2D,
     FakeQuant,
+    PerImageCentering,
+    LocalContrastNormalization,
 )
 
 
@@ -106,6 +109,8 @@ def map_channels(model: Any) -> ChannelMap:
         elif is_mixing(layer):
             inputs[layer.name] = given[0]
             outputs[layer.name] = unions.fresh(int(layer.output.shape[-1]))
+            if isinstance(layer, Whitening):
+                fixed.append(outputs[layer.name])
         else:
             outputs[layer.name] = _handed_on(layer, given, unions)
     fixed.append(outputs[model.layers[-1].name])

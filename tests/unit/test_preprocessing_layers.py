@@ -24,6 +24,7 @@ from edge_malaria.records import Image
 from edge_malaria.runtime.engines import open_engine
 from edge_malaria.synthetic import draw_cell
 from edge_malaria.training.architectures import build
+from edge_malaria.training.channels import map_channels
 from edge_malaria.training.fit import predict
 from edge_malaria.training.fold import fold, obstacle
 from edge_malaria.training.preprocessing import OPTIONS, median_size, with_preprocessing
@@ -130,3 +131,12 @@ def test_median_size_opens_the_given_rows_only(tmp_path: Path) -> None:
     dataset = open_dataset(write_dataset(tmp_path, SPLITS))
     # Cells of that set are 60 px; its test rows are no pictures at all.
     assert median_size(dataset.select("train")) == 60
+
+
+@pytest.mark.parametrize("option", sorted(OPTIONS))
+def test_pruning_leaves_the_colours_behind_an_option(option: str, cells: Image) -> None:
+    plain = map_channels(build("fast50", SIZE))
+    mapped = map_channels(with_preprocessing(build("fast50", SIZE), option, cells))
+    assert len(mapped.prunable) == len(plain.prunable)
+    colours = set(mapped.outputs[f"input_{option}"].tolist())
+    assert len(colours) == 3 and not colours & set(mapped.prunable.tolist())
