@@ -4,8 +4,7 @@
 
 ``criteria``: correlation of each criterion with the true loss change, one channel silenced at a
 time, on training cells. ``agreement``: masked against rebuilt network. ``sensitivity``: loss by
-layer and share silenced, with a plot. ``pareto``: pruned networks by criterion and share, each
-fine-tuned and measured on validation patients; resumable, point by point.
+layer and share silenced, with a plot. Sizes against accuracy: ``benchmarks/pareto.py``.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import io
 import json
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +22,18 @@ from numpy.typing import NDArray
 
 from edge_malaria.dataset import open_dataset
 from edge_malaria.files import write_bytes, write_json
-from edge_malaria.metrics import auc
 from edge_malaria.runtime.classify import SHIPPED_MODELS
 from edge_malaria.training.cells import RENDERINGS, default_cache, fitting_rows, load_renderings
 from edge_malaria.training.channels import map_channels, set_gates, with_gates, without_channels
 from edge_malaria.training.criteria import score_channels, true_loss_changes
 from edge_malaria.training.fit import predict
-from edge_malaria.training.prune import Schedule, layer_sensitivity, measure, prune
+from edge_malaria.training.prune import layer_sensitivity
 from edge_malaria.training.pruned import load_prunable
-from edge_malaria.training.recipe import Recipe
-from edge_malaria.training.session import examples_of
 
 EVIDENCE = Path(__file__).parent.parent / "docs" / "evidence"
 SEED = 7
 CELLS = 512
 CRITERIA = ("l1", "l2", "taylor1", "taylor2", "learned")
-PARETO = [(name, keep) for keep in (0.75, 0.5, 0.35, 0.25) for name in ("l1", "taylor2", "learned")]
 
 
 class Bench:
@@ -122,39 +116,12 @@ def _plot(table: dict[str, dict[str, float]], stem: Path) -> None:
         write_bytes(stem.with_suffix(suffix), buffer.getvalue())
 
 
-def pareto(bench: Bench, stored: dict[str, Any], save: Callable[[dict[str, Any]], None]) -> None:
-    """Pruned networks on validation patients; ``save`` after each point."""
-    points = {(p["criterion"], p["keep"]): p for p in stored.get("points", [])}
-    recipe = Recipe(learning_rate=1e-3, weight_decay=0.0, seed=SEED)
-    for name, keep in PARETO:
-        if (name, keep) in points:
-            continue
-        schedule = Schedule(name, keep, "macs", rounds=2, epochs=1, scored_cells=CELLS)
-        smaller = prune(
-            bench.model,
-            examples_of(bench.train),
-            (bench.val.inputs, bench.val.labels),
-            schedule,
-            recipe,
-            report=lambda entry: print(entry, file=sys.stderr, flush=True),
-        )
-        logits = predict(smaller, bench.val.inputs)
-        points[(name, keep)] = {
-            "criterion": name,
-            "keep": keep,
-            **{target: measure(smaller, target) for target in ("filters", "macs", "bytes")},
-            "val_auc": auc(bench.val.labels, logits),
-            "val_accuracy": float(np.mean((logits >= 0) == (bench.val.labels == 1))),
-        }
-        save({"rounds": 2, "epochs_a_round": 1, "points": list(points.values())})
-
-
 def main() -> None:
     """Measures and writes what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", default="micro")
-    parser.add_argument("--only", default="criteria,agreement,sensitivity,pareto")
+    parser.add_argument("--only", default="criteria,agreement,sensitivity")
     arguments = parser.parse_args()
     path = EVIDENCE / f"pruning-{arguments.model}.json"
     stored = json.loads(path.read_text()) if path.is_file() else {}
@@ -164,15 +131,8 @@ def main() -> None:
     simple = {"criteria": criteria, "agreement": agreement, "sensitivity": sensitivity}
     for name in arguments.only.split(","):
         print(f"{name} ...", file=sys.stderr, flush=True)
-        if name in simple:
-            stored[name] = simple[name](bench)
-            write_json(path, stored)
-        else:
-            pareto(
-                bench,
-                stored.get("pareto", {}),
-                lambda value: write_json(path, stored | {"pareto": value}),
-            )
+        stored[name] = simple[name](bench)
+        write_json(path, stored)
     print(path)
 
 
