@@ -42,6 +42,8 @@ def commands(data: Path, runs: Path) -> dict[str, list[str]]:
             *("-o", str(EVIDENCE / "cell_finding.json")),
         ],
         "malaria_fields": [script("malaria_fields"), *given],
+        "abstention": ["-m", "benchmarks.abstention", *given],
+        "latency_models": ["-m", "benchmarks.latency_models"],
         "latency_field": [script("latency_field")],
         "memory_fields": [script("memory_fields"), "--fields", "500"],
         "motion": [script("motion"), "--seeds", "2", "--stops", "9"],
@@ -60,6 +62,11 @@ def commands(data: Path, runs: Path) -> dict[str, list[str]]:
         "crossval": [
             *("-m", "benchmarks.crossval_evidence", *given, "--run", str(runs / "crossval"))
         ],
+        "label_contradictions": [
+            *("-m", "benchmarks.label_contradictions", *given, "--run", str(runs / "crossval"))
+        ],
+        "site_adaptation": ["-m", "benchmarks.site_adaptation", *given],
+        "pareto": ["-m", "benchmarks.pareto", *given, "--run", str(runs / "pareto")],
         "slide_coverage": [script("slide_coverage"), *given, "--run", str(runs / "crossval")],
         "segmentation_fcn": [
             script("segmentation_fcn"),
