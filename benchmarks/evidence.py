@@ -67,6 +67,9 @@ def commands(data: Path, runs: Path) -> dict[str, list[str]]:
         ],
         "site_adaptation": ["-m", "benchmarks.site_adaptation", *given],
         "pareto": ["-m", "benchmarks.pareto", *given, "--run", str(runs / "pareto")],
+        "baselines": [
+            *("-m", "benchmarks.baselines_evidence", *given, "--runs", str(runs / "baselines"))
+        ],
         "slide_coverage": [script("slide_coverage"), *given, "--run", str(runs / "crossval")],
         "segmentation_fcn": [
             script("segmentation_fcn"),
