@@ -40,9 +40,6 @@ FOLDER = "golden"
 MISTAKE_CELLS = 128
 # Half-width of the band around the threshold, in logits, that near cells are made to lie in.
 NEAR_LOGITS = 1.0
-# Stored inputs made with OpenCV's own INTER_AREA are this far from the exact ones (5e-3: a crop
-# that grows is one level off in 7 % of its values).
-MAX_ROUNDED_SHARE = 6e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,20 +117,6 @@ def mistake_rows(n: int) -> slice:
     """Which of ``n`` golden cells the ``mistake_<k>`` outputs belong to: evenly spread."""
     step = max(1, n // MISTAKE_CELLS)
     return slice(0, min(n, step * MISTAKE_CELLS), step)
-
-
-def inputs_agree(made: Image, stored: Image) -> bool:
-    """Whether prepared crops are the stored ones, rounding of exact halves aside.
-
-    OpenCV's INTER_AREA sums in float32. Where the exact mean lies halfway between two grey levels
-    (often, for a side of 160 px shrunk to 48), an ARM may round to the other one: 2 of 100,000
-    values of real cells. Another interpolation or a wrong crop differs by far more.
-    """
-    if made.shape != stored.shape or not made.size:
-        return False
-    levels = np.abs(made.astype(np.int16) - stored.astype(np.int16))
-    within = int(levels.max()) <= 1
-    return within and bool(np.count_nonzero(levels) <= MAX_ROUNDED_SHARE * levels.size)
 
 
 def load_arrays(contents: Mapping[str, bytes], name: str) -> dict[str, NDArray[Any]]:

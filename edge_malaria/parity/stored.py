@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from edge_malaria.bundle import Bundle
 from edge_malaria.errors import ImageError
 from edge_malaria.golden import (
-    MAX_ROUNDED_SHARE,
     NEAR_LOGITS,
     GoldenOutputs,
     Goldens,
-    inputs_agree,
 )
 from edge_malaria.parity.causes import input_cause
 from edge_malaria.parity.numeric import Outputs, bit_identical
@@ -231,15 +229,14 @@ def check_inputs(goldens: Goldens, size_px: int) -> tuple[Image | None, list[Fai
     if made.shape != expected.shape:
         what = "network inputs"
         return None, [Failure("files", subject, what, str(made.shape), str(expected.shape))]
-    if inputs_agree(made, expected):
+    if made.size and np.array_equal(made, expected):
         return made, []
     differing = int(np.count_nonzero((made != expected).any(axis=(1, 2, 3))))
     worst = int(np.abs(made.astype(np.int16) - expected.astype(np.int16)).max())
     got = f"{differing} of {len(made)} crops differ, by up to {worst} grey levels"
     cause = input_cause(made, expected, crops)
     what = "network inputs made from encoded crops"
-    limit = f"<= 1 level in {MAX_ROUNDED_SHARE:.1%} of values"
-    return made, [Failure("files", subject, what, got, "the stored ones", limit, cause)]
+    return made, [Failure("files", subject, what, got, "the stored ones", "", cause)]
 
 
 def check_crop_outputs(

@@ -11,6 +11,7 @@ import json
 import shutil
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,37 @@ from numpy.typing import NDArray
 from edge_malaria import golden, golden_draw
 from edge_malaria.bundle import INDEX, read_bundle, sha256_hex, write_index
 from edge_malaria.errors import BundleIntegrityError
+from edge_malaria.parity import ParityReport, gate
 from edge_malaria.parity.tflite_file import StoredTensor, _Table, read_tensors
 from edge_malaria.runtime.engines import open_engine
 
 FLOAT, INT8 = "model.float32.tflite", "model.int8.tflite"
+
+Plant = Callable[[Path], None]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault, and words that one of the gate's messages must hold."""
+
+    name: str
+    plant: Plant
+    words: tuple[str, ...]
+
+
+def messages(report: ParityReport) -> list[str]:
+    """Every failure's line."""
+    return [failure.message for failure in report.all_failures()]
+
+
+def assert_refused(fault: Fault, honest: Path, folder: Path) -> None:
+    """Plants ``fault`` in a copy of a bundle; the gate must refuse it and name it."""
+    bundle = copy_bundle(honest, folder)
+    fault.plant(bundle)
+    report = gate(bundle, finder=False)
+    assert not report.passed
+    found = messages(report)
+    assert any(all(word in message for word in fault.words) for message in found), "\n".join(found)
 
 
 def copy_bundle(source: Path, target: Path) -> Path:
@@ -187,3 +215,14 @@ def lose_weights(path: Path) -> None:
         if tensor.is_kernel:
             struct.pack_into("<I", data, table.offset(2), 0)
     path.write_bytes(bytes(data))
+
+
+def restamp(bundle: Path) -> None:
+    """Makes every golden output belong to the cells as they are now."""
+    sha256 = golden.read_goldens(read_bundle_unchecked(bundle)).cells.sha256
+    for path in (bundle / "golden").glob("*.npz"):
+        with np.load(path) as stored:
+            values = dict(stored)
+        if "cells_sha256" in values:
+            np.savez(path, **{**values, "cells_sha256": np.array(sha256)})
+    rehash(bundle)
