@@ -38,7 +38,7 @@ class VerdictRules:
     min_cells: int = 500
     min_cells_detected: int = 200
     doubtful_from: float = 0.2
-    doubtful_base: float = 0.15
+    doubtful_base: float = 0.12
     max_doubtful: float = 1.0
 
     def __post_init__(self) -> None:
