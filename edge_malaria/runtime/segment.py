@@ -95,13 +95,18 @@ def keep_distinct(
     """Indices of boxes [N, 4] that survive, surest first, no two above ``limit`` IoU."""
     if len(boxes) == 0:
         return []
-    iou = box_iou(boxes, boxes)
+    rivals = box_iou(boxes, boxes) > limit
+    np.fill_diagonal(rivals, False)
+    # Most boxes have no rival at all: only the others are gone through one by one.
+    alone = np.asarray(~rivals.any(axis=1), np.bool_)
     alive = np.ones(len(boxes), bool)
     kept = []
-    for index in np.argsort(-scores, kind="stable"):
-        if alive[index]:
-            kept.append(int(index))
-            alive &= iou[index] <= limit
+    for index in np.argsort(-scores, kind="stable").tolist():
+        if alone[index]:
+            kept.append(index)
+        elif alive[index]:
+            kept.append(index)
+            alive &= ~rivals[index]
     return kept
 
 
