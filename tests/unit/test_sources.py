@@ -18,7 +18,8 @@ from edge_malaria.files import encode_image, write_image
 from edge_malaria.records import Field, Image
 from edge_malaria.runtime.cameras import CameraSource, VideoSource
 from edge_malaria.runtime.simulated import SimulatedSource, parse_sim
-from edge_malaria.runtime.sources import SourceSettings, Unreadable, open_source, whole_image
+from edge_malaria.runtime.sources import SourceSettings, Unreadable, open_source
+from edge_malaria.runtime.whole_image import whole_image
 from edge_malaria.synthetic import draw_field
 
 
