@@ -24,7 +24,7 @@ from cell_finding import THIRDS, WHOLE, five_megapixels, measure_drawn, measure_
 from cell_truth import files_of
 from evidence_file import EVIDENCE, write_evidence
 
-from converters import to_onnx, to_tflite
+from converters import metadata, to_onnx, to_tflite
 from edge_malaria.errors import EdgeMalariaError
 from edge_malaria.files import read_image, sha256_of, write_bytes
 from edge_malaria.keras_layers import load_model
@@ -60,28 +60,34 @@ def converted(model: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for variant in ("float32", "int8"):
         data = to_tflite.convert(network, variant, tiles if variant == "int8" else None)
-        path = model.with_suffix(f".{variant}.tflite")
-        write_bytes(path, data)
+        write_bytes(model.with_suffix(f".{variant}.tflite"), data)
         labels = open_engine(data).run(held).argmax(-1)
-        entry: dict[str, Any] = {
+        found[variant] = {
             "bytes": len(data),
             "quantization": to_tflite.quantization_of(data),
             "pixels_labelled_as_by_keras": float((labels == expected).mean()),
         }
         try:
-            onnx = (
-                to_onnx.from_keras(network) if variant == "float32" else to_onnx.from_tflite(data)
-            )
+            onnx = as_onnx(network, variant, data)
             other = open_engine(onnx, "onnx").run(held).argmax(-1)
-            entry["onnx"] = {
+            found[variant]["onnx"] = {
                 "bytes": len(onnx),
                 "pixels_labelled_as_by_litert": float((other == labels).mean()),
             }
         # tf2onnx has no one exception class of its own.
         except Exception as error:
-            entry["onnx"] = {"failed": f"{type(error).__name__}: {error}"[:200]}
-        found[variant] = entry
+            found[variant]["onnx"] = {"failed": f"{type(error).__name__}: {error}"[:200]}
     return found
+
+
+def as_onnx(network: Any, variant: str, data: bytes) -> bytes:
+    """The ONNX file of one variant, as the export makes it for the learned finder."""
+    facts = {"task": "label-pixels", "variant": variant}
+    if variant == "float32":
+        return metadata.into_onnx(to_onnx.from_keras(network), facts)
+    opened = open_engine(data)
+    tensors = {"input": opened.input, "output": opened.output}
+    return metadata.into_onnx(to_onnx.from_tflite(data), facts, tensors)
 
 
 def drawn_labels(seed: int) -> tuple[Any, Any]:
@@ -146,12 +152,28 @@ def verdict(sets: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
     return {"by_set": rows, "wins_everywhere": wins, "ships": wins}
 
 
+def training_said(training: dict[str, Any] | None) -> str:
+    """In words, whether the network was trained as long as planned."""
+    if training is None:
+        return "unknown: no record beside the network"
+    done, planned = training["steps"], training["plan"]["steps"]
+    if done >= planned:
+        return f"complete: {done} steps"
+    return (
+        f"cut short: {done} of {planned} planned steps ({training['cpu_seconds']:.0f} s of "
+        "processor time), too few to compete; the figures are those of this network"
+    )
+
+
 def main() -> int:
     """Parses, measures, writes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with fields/")
     parser.add_argument("--model", type=Path, required=True, help="the FCN's .keras file")
     parser.add_argument("--drawn", type=int, default=20, help="drawn fields of each kind")
+    parser.add_argument(
+        "--files-only", action="store_true", help="convert again; keep the stored other figures"
+    )
     given = parser.parse_args()
     if not given.model.is_file():
         build(given.data, given.model)
@@ -162,6 +184,13 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     int8 = given.model.with_suffix(".int8.tflite")
+    command = 'python benchmarks/segmentation_fcn.py --data "$EDGE_MALARIA_DATA" --model fcn.keras'
+    if given.files_only:
+        stored = json.loads((EVIDENCE / "segmentation_fcn.json").read_text(encoding="utf-8"))
+        if stored["int8_sha256"] != sha256_of(int8):
+            parser.error("the stored figures are of another int8 file: measure all again")
+        write_evidence("segmentation_fcn", command, {**stored, "files": files}, seed=1)
+        return 0
     finder = SemanticFinder(open_engine(int8))
     sets: dict[str, Any] = {}
     for name in (*THIRDS, *WHOLE):
@@ -175,10 +204,12 @@ def main() -> int:
         figures["met"] = met(name, figures)
     other = json.loads((EVIDENCE / "cell_finding.json").read_text(encoding="utf-8"))
     beside = given.model.with_suffix(".json")
+    training = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else None
     figures = {
         "keras_sha256": sha256_of(given.model),
         "int8_sha256": sha256_of(int8),
-        "training": json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else None,
+        "training_state": training_said(training),
+        "training": training,
         "training_fields": "those of the shipped learned finder, and drawn fields with parasites",
         "rule": other["rule"],
         "files": files,
@@ -192,7 +223,6 @@ def main() -> int:
         },
         "verdict": verdict(sets, other["finders"]),
     }
-    command = 'python benchmarks/segmentation_fcn.py --data "$EDGE_MALARIA_DATA" --model fcn.keras'
     print(write_evidence("segmentation_fcn", command, figures, seed=1).name, figures["verdict"])
     return 0
 
