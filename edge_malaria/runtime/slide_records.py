@@ -32,7 +32,7 @@ class VerdictRules:
             ``benchmarks/doubtful_limits.py`` derives both from train and validation patients.
     """
 
-    level: float = 0.01
+    level: float = 0.015
     grey_level: float = 0.1
     inflation: float = 2.0
     min_cells: int = 500
