@@ -15,7 +15,7 @@ neighbours along both, and so does this rule (``_two_taps``).
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,13 +78,15 @@ def _bands(size: int, side: int, two: bool, wide: bool) -> tuple[_Band, ...]:
     return tuple(found)
 
 
-def _sums(
-    values: NDArray[np.floating], side: int, bands: tuple[_Band, ...]
-) -> NDArray[np.floating]:
-    """Weighted sums along the first axis: [size, K] -> [side, K]."""
-    out = np.empty((side, values.shape[1]), values.dtype)
+def _sums(values: NDArray[Any], side: int, bands: tuple[_Band, ...]) -> NDArray[np.floating]:
+    """Weighted sums along the first axis: [size, K] -> [side, K] of the weights' dtype."""
+    dtype = bands[0].weights.dtype
+    out = np.empty((side, values.shape[1]), dtype)
     for band in bands:
-        np.dot(band.weights, values[band.low : band.high], out=out[band.start : band.stop])
+        # A band at a time, because an allocator may fetch blocks above 128 KB from the system anew
+        # for every cell; that takes longer than the sums.
+        part = values[band.low : band.high].astype(dtype, copy=False)
+        np.dot(band.weights, part, out=out[band.start : band.stop])
     return out
 
 
@@ -101,8 +103,7 @@ def area_resize(image: Image, side_px: int) -> Image:
     height, width, channels = image.shape
     two = height < side_px or width < side_px
     wide = height * width > _FLOAT32_PIXELS
-    dtype: type[np.floating] = np.float64 if wide else np.float32
-    rows = image.reshape(height, width * channels).astype(dtype)
+    rows = image.reshape(height, width * channels)
     down = _sums(rows, side_px, _bands(height, side_px, two, wide))
     # [S, W * C] -> [W, C * S]: the columns come first, for the same product once more.
     columns = np.ascontiguousarray(down.T).reshape(width, channels * side_px)
