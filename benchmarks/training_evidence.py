@@ -39,7 +39,7 @@ from edge_malaria.metrics import (
 from edge_malaria.preprocess import cell_inputs, network_input
 from edge_malaria.records import Image
 from edge_malaria.runtime.abstain import not_a_red_cell
-from edge_malaria.runtime.classify import Classifier, shipped_bundle
+from edge_malaria.runtime.classify import SHIPPED_MODELS, Classifier
 from edge_malaria.training.cells import RENDERINGS, CellSet, default_cache, load_renderings
 
 EVIDENCE = Path(__file__).parent.parent / "docs" / "evidence"
@@ -296,10 +296,11 @@ def main() -> None:
     """Measures and writes; sections that were not asked for stay as they are."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--bundle", type=Path, default=shipped_bundle())
+    parser.add_argument("--bundle", default="default", help="a shipped model's name or a bundle")
     parser.add_argument("--only", default="")
     arguments = parser.parse_args()
-    bundle = read_bundle(arguments.bundle)
+    shipped = SHIPPED_MODELS / arguments.bundle
+    bundle = read_bundle(shipped if shipped.is_dir() else Path(arguments.bundle))
     measured = Measured(bundle)
     path = EVIDENCE / f"training-{bundle.name}.json"
     stored = json.loads(path.read_text()) if arguments.only and path.is_file() else {}
