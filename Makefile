@@ -9,7 +9,7 @@ NIH    := $(if $(EDGE_MALARIA_DATA),$(wildcard $(EDGE_MALARIA_DATA)/nih/cell_ima
 DATA   := $(if $(NIH),--data $(NIH))
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: help demo demo-device test check wheel-check model evidence clean \
+.PHONY: help demo demo-device test check wheel-check model evidence gallery clean \
         test-device firmware-check
 
 help:            ## this list
@@ -59,6 +59,9 @@ model: $(HOST)   ## retrain and rebuild everything that ships (hours; resumable)
 
 evidence: $(HOST) ## everything that takes hours, into docs/evidence (resumable)
 	$(BIN)/python benchmarks/evidence.py --data "$(EDGE_MALARIA_DATA)"
+
+gallery: $(HOST) ## plots, tables and drawn cells on one page: docs/GALLERY.md
+	$(BIN)/python -m benchmarks.gallery $(if $(EDGE_MALARIA_DATA),--data "$(EDGE_MALARIA_DATA)")
 
 test-device: $(HOST) ## the shipped bundle on ARM processors under qemu; skipped with a reason
 	$(BIN)/python -m pytest tests/device -m device
