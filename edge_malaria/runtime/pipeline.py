@@ -110,6 +110,12 @@ class SlidePipeline:
         self._replay = {r["field"]: r for r in self.totals.recent if r.get("place")}
         self._started = time.monotonic() - self.totals.elapsed_s
 
+    def recount(self) -> None:
+        """Sums anew what the journal holds: Ctrl-C may fall between its line and the sums."""
+        self.totals = SlideTotals()
+        for record in self.journal.records():
+            self.totals.add(record, self.config.report.gallery_cells)
+
     def run(self, source: Source, step: Callable[[], None] = lambda: None) -> SlideTotals:
         """Looks at every field of ``source``; ``step`` is called after each.
 

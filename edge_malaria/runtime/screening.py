@@ -154,6 +154,7 @@ def screen(
             pipeline.run(source, step)
         except KeyboardInterrupt:
             interrupted = True
+            pipeline.recount()
         totals = pipeline.totals
         result = statistics.result(totals.count, call.rbc_per_ul)
         fit = statistics.fit.false_positives

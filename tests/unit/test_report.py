@@ -280,3 +280,25 @@ def test_one_file_given_twice_is_counted_once(tmp_path: Path) -> None:
     made = pipeline(tmp_path / "report")
     made.run(open_source([str(tmp_path / "fields")]))
     assert (made.totals.accepted, dict(made.totals.rejected)) == (1, {"seen-before": 1})
+
+
+def test_ctrl_c_between_the_journal_and_the_sums_loses_no_field(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = pipeline(tmp_path / "cut")
+    append, lines = made.journal.append, []
+
+    def interrupted(record: dict[str, Any]) -> None:
+        append(record)
+        lines.append(record)
+        if len(lines) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(made.journal, "append", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        made.run(open_source([SIM]))
+    assert made.totals.seen == 1
+    made.recount()
+    assert made.totals.seen == 2
+    assert made.totals.cells == sum(line["counted"] for line in lines) > 0
+    made.journal.close()
