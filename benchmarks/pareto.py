@@ -38,8 +38,8 @@ from edge_malaria.training.cells import RENDERINGS, CellSet, default_cache, load
 from edge_malaria.training.recipe import Examples, Recipe
 
 SEED = 11
-CELLS = 5000
-EPOCHS = 6
+CELLS = 4000
+EPOCHS = 5
 TEACHER_SHARE = 0.6
 RANGE_CELLS = 512
 WIDTHS = (0.5, 0.75, 1.0, 1.5, 2.0)
