@@ -24,7 +24,8 @@ def train(
         str, typer.Option(help="Architecture to train; an unknown name lists them all.")
     ] = "compact",
     input_size: Annotated[
-        int | None, typer.Option(min=8, help="Input side in px. Default: the architecture's own.")
+        str | None,
+        typer.Option(help="Input side in px, or median: of the train cells. Default: its own."),
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="At most so many passes.")] = 30,
     fine_tune: Annotated[
@@ -38,8 +39,24 @@ def train(
     teacher_share: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="The teachers' share in the targets.")
     ] = 0.7,
+    weights: Annotated[
+        str | None, typer.Option(help="Start from imagenet, a .h5 file of it, or a .keras file.")
+    ] = None,
+    freeze_body: Annotated[
+        bool, typer.Option("--freeze-body", help="Train the top alone, the body as it came.")
+    ] = False,
+    unfreeze: Annotated[
+        int, typer.Option(min=0, help="Passes over everything after --freeze-body.")
+    ] = 0,
+    preprocess: Annotated[
+        str | None, typer.Option(help="centre, lcn or whiten, inside the network.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides weights, order, augmentation.")] = 0,
     patients: Annotated[Path | None, typer.Option(help="A patients.csv.")] = None,
+    exclude_suspect: Annotated[
+        bool,
+        typer.Option("--exclude-suspect", help="Also val figures without doubtful labels."),
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the run directory.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
@@ -49,19 +66,24 @@ def train(
 
     from edge_malaria.dataset import open_dataset
     from edge_malaria.errors import OutputExists
-    from edge_malaria.training.architectures import build
-    from edge_malaria.training.cells import default_cache, fitting_rows
-    from edge_malaria.training.fold import obstacle
+    from edge_malaria.training.architectures import architecture
+    from edge_malaria.training.cells import default_cache, fitting_rows, load_renderings
+    from edge_malaria.training.preprocessing import side_px
     from edge_malaria.training.recipe import Recipe
     from edge_malaria.training.session import train as run_training
+    from edge_malaria.training.suspects import val_figures
+    from edge_malaria.training.transfer import Start
 
     if output.exists() and not (resume or force):
         raise OutputExists(f"{output} exists. Choose another name, or add --resume or --force.")
-    float_only = obstacle(build(arch, input_size))
-    if float_only:
-        warn(f"{arch} is trained in float only ({float_only}): {_AT_EXPORT}.")
+    start = Start(weights, freeze_body, unfreeze, preprocess)
+    architecture(arch)
     opened = open_dataset(dataset, patients)
     splits = fitting_rows(opened)
+    size = side_px(input_size, splits[0])
+    float_only = start.obstacle(arch, size)
+    if float_only:
+        warn(f"{arch} is trained in float only ({float_only}): {_AT_EXPORT}.")
     for warning in opened.warnings:
         log(f"warning: {warning}")
     if force and not resume and output.exists():
@@ -74,15 +96,21 @@ def train(
             arch,
             recipe,
             output,
-            input_size=input_size,
+            input_size=size,
             fine_tune_epochs=fine_tune,
             teachers=teacher or (),
+            start=start,
             resume=resume,
             cache=default_cache(),
             report=_report,
             step=bar.step,
         )
-    _show(output, outcome, as_json)
+    figures = None
+    if exclude_suspect:
+        size = int(outcome.model.input_shape[1])
+        val = load_renderings(splits[1], size, cache=default_cache())["full"]
+        figures = val_figures(outcome.model, outcome.decision, val)
+    _show(output, outcome, figures, as_json)
 
 
 def _report(stage: str, entry: dict[str, float]) -> None:
@@ -93,9 +121,9 @@ def _report(stage: str, entry: dict[str, float]) -> None:
     )
 
 
-def _show(run: Path, outcome: Any, as_json: bool) -> None:
+def _show(run: Path, outcome: Any, figures: dict[str, Any] | None, as_json: bool) -> None:
     aware = "int8" in outcome.history
-    stage = outcome.history["int8" if aware else "float"]
+    stage = list(outcome.history.values())[-1]
     last = max(stage, key=lambda entry: entry["val_auc"])
     points = outcome.decision["operating_points"]
     if as_json:
@@ -108,6 +136,7 @@ def _show(run: Path, outcome: Any, as_json: bool) -> None:
                 "val_accuracy": last["val_accuracy"],
                 "operating_points": points,
                 "temperature": outcome.decision["temperature"],
+                **({"val": figures} if figures else {}),
             }
         )
         return
@@ -120,5 +149,12 @@ def _show(run: Path, outcome: Any, as_json: bool) -> None:
         ("operating point", "threshold", "sensitivity", "specificity"),
         rows,
     )
+    if figures:
+        sound = figures["without_suspect_labels"]
+        rates = [
+            (name, str(part["n"]), *(f"{part[key]:.4f}" for key in ("accuracy", "auc", "mcc")))
+            for name, part in (("raw labels", figures), ("without suspect labels", sound))
+        ]
+        print_table("validation patients", ("labels", "cells", "accuracy", "AUC", "MCC"), rates)
     needed = "" if aware else " --data DATASET"
     print(f"next: edge-malaria export {run / 'model.keras'} --int8{needed} -o my-bundle")

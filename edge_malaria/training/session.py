@@ -24,7 +24,7 @@ from edge_malaria.files import sha256_of, storage_errors, write_json
 from edge_malaria.keras_layers import keras, load_model
 from edge_malaria.runtime.abstain import fit_limits
 from edge_malaria.runtime.classify import probability
-from edge_malaria.training.architectures import architecture, build, count_macs
+from edge_malaria.training.architectures import architecture, count_macs
 from edge_malaria.training.calibrate import CrossFitted, decision, fit_platt
 from edge_malaria.training.cells import RENDERINGS, CellSet, load_renderings
 from edge_malaria.training.curves import plot_learning_curve
@@ -33,6 +33,7 @@ from edge_malaria.training.fit import fit, predict
 from edge_malaria.training.fold import obstacle
 from edge_malaria.training.quantize_aware import finish, prepare
 from edge_malaria.training.recipe import Examples, Recipe, versions, write_config
+from edge_malaria.training.transfer import PLAIN, Start, fit_float, unfreeze
 
 Report = Callable[[str, dict[str, float]], None]
 
@@ -93,6 +94,7 @@ def fit_quantized(
     *,
     fine_tune_epochs: int = 5,
     teachers: Sequence[Any] = (),
+    start: Start = PLAIN,
     resume: bool = False,
     report: Report = silent,
 ) -> tuple[Any, dict[str, list[dict[str, float]]]]:
@@ -101,33 +103,26 @@ def fit_quantized(
     A network with an obstacle to folding comes back in float with the history of that stage alone.
     """
     keras.utils.set_random_seed(recipe.seed)
-    network = build(arch, int(train.renderings[0].shape[1]))
-    stages = {"float": run / "float" if run else None, "int8": run / "int8" if run else None}
-    network, history = fit(
-        network,
-        train,
-        val.inputs,
-        val.labels,
-        recipe,
-        stages["float"],
-        teachers=teachers,
-        resume=resume,
-        report=lambda entry: report("float", entry),
+    network = start.network(arch, train, recipe.seed)
+    network, history = fit_float(
+        network, train, val, recipe, start, run, teachers=teachers, resume=resume, report=report
     )
     if obstacle(network) is not None:
-        return network, {"float": history}
+        unfreeze(network)
+        return network, history
     shipped, tuned = quantize(
         network,
         train,
         val,
         recipe,
-        stages["int8"],
+        run / "int8" if run else None,
         fine_tune_epochs=fine_tune_epochs,
         teachers=teachers,
         resume=resume,
         report=report,
     )
-    return shipped, {"float": history, "int8": tuned}
+    unfreeze(shipped)
+    return shipped, {**history, "int8": tuned}
 
 
 def quantize(
@@ -168,6 +163,7 @@ def train(
     input_size: int | None = None,
     fine_tune_epochs: int = 5,
     teachers: Sequence[Path] = (),
+    start: Start = PLAIN,
     resume: bool = False,
     cache: Path | None = None,
     report: Report = silent,
@@ -184,6 +180,7 @@ def train(
         input_size: input side in px; None for the architecture's own.
         fine_tune_epochs: passes with rounding.
         teachers: .keras files of networks with the same input side, fitted to train patients only.
+        start: weights, frozen body and preprocessing that the network starts from.
         resume: continue after an interruption; the configuration must be the same.
         cache: for rendered cells.
         report: called after each epoch with the stage and its entry.
@@ -195,7 +192,7 @@ def train(
         StorageError: the run directory is not writable.
     """
     size = input_size or architecture(arch).input_size_px
-    settings = {
+    settings: dict[str, Any] = {
         "arch": arch,
         "input_size_px": size,
         "fine_tune_epochs": fine_tune_epochs,
@@ -204,6 +201,8 @@ def train(
             name: _described(part) for name, part in zip(("train", "val"), splits, strict=True)
         },
     }
+    if start != PLAIN:
+        settings["start"] = dataclasses.asdict(start)
     taught_by = [open_teacher(path, size) for path in teachers]
     with storage_errors(run):
         run.mkdir(parents=True, exist_ok=True)
@@ -219,6 +218,7 @@ def train(
         run,
         fine_tune_epochs=fine_tune_epochs,
         teachers=taught_by,
+        start=start,
         resume=resume,
         report=report,
     )

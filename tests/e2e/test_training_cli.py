@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,11 @@ def test_train_then_prune(tmp_path: Path) -> None:
     archive = write_dataset(tmp_path, {**SPLITS, "E": "val"}, per_patient=96)
     run = tmp_path / "run"
     options = ["--arch", "micro", "--epochs", "6", "--fine-tune", "1", "--batch", "8"]
-    first = run_cli("train", archive, "-o", run, *options, "--json")
+    first = run_cli("train", archive, "-o", run, *options, "--exclude-suspect", "--json")
     assert first.code == 0, first.err
     document = first.json
     validate(document, "train")
+    assert document["val"]["n"] >= document["val"]["without_suspect_labels"]["n"] > 0
     assert has_ranges(load_model(Path(document["model"])))
     again = run_cli("train", archive, "-o", run, *options)
     assert again.code == 2
@@ -86,3 +88,25 @@ def test_wrong_calls_are_one_line_and_leave_nothing(
     assert done.code == code, done.err
     assert word in done.error
     assert [path for path in sorted(tmp_path.iterdir()) if path.name != "cache"] == before
+
+
+@pytest.mark.slow
+def test_train_from_another_body_with_whitened_input(tmp_path: Path) -> None:
+    from edge_malaria.training.architectures import build
+
+    body = tmp_path / "body.keras"
+    build("micro", 60).save(body)
+    archive = write_dataset(tmp_path, {**SPLITS, "E": "val"}, per_patient=96)
+    options = ["--arch", "micro", "--epochs", "6", "--fine-tune", "1", "--batch", "8"]
+    start = ["--weights", body, "--preprocess", "whiten"]
+    size = ["--input-size", "median"]
+    done = run_cli("train", archive, "-o", tmp_path / "run", *options, *start, *size, "--json")
+    assert done.code == 0, done.err
+    validate(done.json, "train")
+    model = load_model(Path(done.json["model"]))
+    assert model.input.shape == (None, 60, 60, 3)
+    assert has_ranges(model)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["start"]["preprocess"] == "whiten"
+    both = run_cli("train", archive, "-o", tmp_path / "x", *options, "--unfreeze", "1")
+    assert both.code == 2 and "--freeze-body" in both.error
