@@ -22,8 +22,9 @@ from edge_malaria.runtime.slide import choose_screening_threshold, fit_false_pos
 Logits = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
-# Three quarters of the 0.2 % that a healthy patient's slide may show at the screening point. Between
-# 0.1 % and this the same cells of the healthy patients are called, and a sixth more parasites.
+# Three quarters of the 0.2 % that a healthy patient's slide may show at the screening point.
+# Between 0.1 % and this the same cells of the healthy patients are called, and a sixth more
+# parasites.
 SCREENING_FALSE_POSITIVES = 0.0015
 
 
