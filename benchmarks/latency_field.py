@@ -27,9 +27,10 @@ from edge_malaria.preprocess import cell_inputs
 from edge_malaria.records import Field
 from edge_malaria.runtime.classify import Classifier, shipped_bundle
 from edge_malaria.runtime.config import ScreenConfig
+from edge_malaria.runtime.field_rows import cells_diameter
 from edge_malaria.runtime.journal import Journal
 from edge_malaria.runtime.pictures import overview
-from edge_malaria.runtime.pipeline import SlidePipeline, cells_diameter
+from edge_malaria.runtime.pipeline import SlidePipeline
 from edge_malaria.runtime.quality import assess, assess_cells
 from edge_malaria.runtime.registration import Registrar
 from edge_malaria.runtime.segment import default_finder

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
-
-import numpy as np
 
 from edge_malaria.errors import ImageError
 from edge_malaria.files import write_bytes
 from edge_malaria.preprocess import cell_inputs
 from edge_malaria.records import Cell, Field, Image, Prediction
 from edge_malaria.runtime.config import ScreenConfig
+from edge_malaria.runtime.field_rows import (
+    SEEN_BEFORE,
+    cell_row,
+    cells_diameter,
+    left_out,
+    place_row,
+    refusal,
+)
 from edge_malaria.runtime.journal import Journal
 from edge_malaria.runtime.pictures import annotated, cell_crop, overview
 from edge_malaria.runtime.quality import (
@@ -34,11 +40,8 @@ from edge_malaria.runtime.sources import Source, Unreadable
 from edge_malaria.runtime.totals import SlideTotals
 
 FIELDS_FOLDER = "fields"
-SEEN_BEFORE = "seen-before"
 # Cells of a field that enter the gallery behind those called parasitized.
 _RUNNERS_UP_SHOWN = 6
-# So many cells tell how large red cells are on this slide.
-_SURE_CELLS = 10
 
 
 class CellClassifier(Protocol):
@@ -130,7 +133,7 @@ class SlidePipeline:
             if isinstance(item, Unreadable):
                 if item.name not in self.totals.names:
                     why = item.why
-                    self._write(_refusal(item.name, item.index, "unreadable", {"why": item.why}))
+                    self._write(refusal(item.name, item.index, "unreadable", {"why": item.why}))
             elif item.name in self._replay:
                 self._place_again(item)
             elif item.name not in self.totals.names:
@@ -161,7 +164,7 @@ class SlidePipeline:
             if stream:
                 self._skipped += 1
             else:
-                self._write(_refusal(item.name, item.index, SEEN_BEFORE, {}))
+                self._write(refusal(item.name, item.index, SEEN_BEFORE, {}))
             return
         quality = assess(small, self.config.quality)
         if quality.accepted or not self.options.quality_gate:
@@ -174,8 +177,8 @@ class SlidePipeline:
 
     def _refuse(self, item: Field, placement: Placement, quality: FieldQuality) -> None:
         self._registrar.commit(placement, refused=quality.reason)
-        record = _refusal(item.name, item.index, quality.reason, describe(quality.measures))
-        self._write(record | {"place": _place(placement)})
+        record = refusal(item.name, item.index, quality.reason, describe(quality.measures))
+        self._write(record | {"place": place_row(placement)})
 
     def _count(
         self, item: Field, small: Image, placement: Placement, quality: FieldQuality
@@ -188,7 +191,7 @@ class SlidePipeline:
                 self._refuse(item, placement, quality)
                 return
         seen = self._counted.seen(cells, placement, self._registrar.earlier(placement))
-        cells = [_left_out(cell) if old else cell for cell, old in zip(cells, seen, strict=True)]
+        cells = [left_out(cell) if old else cell for cell, old in zip(cells, seen, strict=True)]
         predictions = self._classify(item.image, cells)
         self._registrar.commit(placement)
         self._counted.add(cells, placement)
@@ -226,7 +229,7 @@ class SlidePipeline:
             "index": item.index,
             "reason": "",
             "size": [item.image.shape[1], item.image.shape[0]],
-            "place": _place(placement),
+            "place": place_row(placement),
             "quality": describe(quality.measures),
             "counted": len(counted),
             "positive": positive,
@@ -234,7 +237,7 @@ class SlidePipeline:
             "likely": sum(p.p_parasitized >= likely for _, _, p in counted),
             "unsure": sum(p.label == "unsure" for _, _, p in counted),
             "picture": self._picture(item, small, cells, predictions, positive),
-            "cells": [_row(c, p) for c, p in zip(cells, predictions, strict=True)],
+            "cells": [cell_row(c, p) for c, p in zip(cells, predictions, strict=True)],
             "gallery": self._gallery(item.image, counted),
         }
 
@@ -287,32 +290,3 @@ class SlidePipeline:
         self.journal.append(record)
         self._skipped = 0
         self.totals.add(record, self.config.report.gallery_cells)
-
-
-def _place(placement: Placement) -> list[float]:
-    return [
-        placement.chain,
-        round(placement.x_px, 2),
-        round(placement.y_px, 2),
-        placement.width_px,
-        placement.height_px,
-    ]
-
-
-def _refusal(name: str, index: int, reason: str, quality: dict[str, Any]) -> dict[str, Any]:
-    return {"field": name, "index": index, "reason": reason, "quality": quality}
-
-
-def _left_out(cell: Cell) -> Cell:
-    return replace(cell, counted=False, reason=SEEN_BEFORE) if cell.counted else cell
-
-
-def _row(cell: Cell, prediction: Prediction | None) -> list[Any]:
-    p = None if prediction is None else round(prediction.p_parasitized, 5)
-    return [*cell.box, cell.kind, p, int(cell.counted), cell.reason]
-
-
-def cells_diameter(rows: Sequence[Sequence[Any]]) -> float | None:
-    """The median size of counted cells in journal rows, px; None for fewer than ten."""
-    sizes = [((r[2] - r[0]) * (r[3] - r[1])) ** 0.5 for r in rows if r[6]]
-    return float(np.median(sizes)) if len(sizes) >= _SURE_CELLS else None

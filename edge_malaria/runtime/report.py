@@ -18,8 +18,8 @@ from typing import Any
 from edge_malaria.files import fsync_directory, storage_errors, write_json, write_text
 from edge_malaria.records import RESEARCH_USE, SlideReport
 from edge_malaria.runtime import report_html as html
+from edge_malaria.runtime.field_rows import SEEN_BEFORE
 from edge_malaria.runtime.journal import Journal
-from edge_malaria.runtime.pipeline import SEEN_BEFORE
 from edge_malaria.runtime.quality import REASONS
 from edge_malaria.runtime.slide import SlideResult
 from edge_malaria.runtime.totals import SlideTotals
