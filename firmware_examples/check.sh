@@ -2,7 +2,7 @@
 # Generates the C file of the shipped bundle, builds it for every target, runs the golden cells
 # everywhere and holds flash, RAM and instructions to the budget. What cannot be installed here is
 # skipped with its reason; nothing else is. The last line says how long it took once the tools were
-# there (a minute on two idle cores; nothing fails by it).
+# there (half a minute of an idle core; nothing fails by it).
 #
 #   bash firmware_examples/check.sh [BUNDLE]
 #
