@@ -25,7 +25,7 @@ BLACK = 8
 DENSITY = -np.log10((np.arange(256, dtype=np.float32) + 1) / 256).astype(np.float32)
 # How far a measure may leave the range of the train cells, as a factor. Stain strength and
 # sharpness differ between laboratories by about two, the cell's shape in its box does not.
-MARGINS: Mapping[str, float] = {"foreground": 1.1, "density": 2.0, "detail": 2.0}
+MARGINS: Mapping[str, float] = {"foreground": 1.1, "density": 2.0, "nucleus": 1.5, "detail": 2.0}
 
 
 def cell_features(batch: Image, names: Iterable[str] = tuple(MARGINS)) -> Features:
@@ -33,7 +33,7 @@ def cell_features(batch: Image, names: Iterable[str] = tuple(MARGINS)) -> Featur
 
     Args:
         batch: uint8 [N, S, S, 3] RGB, background black.
-        names: which; ``nucleus`` is known too, for bundles that hold limits of it.
+        names: which.
 
     Returns:
         float64 [N] each: ``foreground`` share of pixels on the cell (0-1); ``density`` mean
@@ -147,7 +147,7 @@ def fit_limits(batch: Image, share: float = 0.0005) -> dict[str, Any]:
 def not_a_red_cell(batch: Image, fitted: Mapping[str, Any]) -> NDArray[np.bool_]:
     """Which network inputs lie outside the fitted limits; bool [N].
 
-    Bundles of before have a limit for ``nucleus`` too.
+    A bundle may hold limits of fewer measures.
     """
     outside = np.zeros(len(batch), np.bool_)
     if not len(batch):

@@ -49,7 +49,7 @@ def test_measures_are_those_of_their_definition() -> None:
     noise[1, :20] = 0
     noise[2] = 0
     batch = np.concatenate([drawn("healthy", 4, 6), drawn("white-cell", 2, 7), noise])
-    found = cell_features(batch, [*MARGINS, "nucleus"])
+    found = cell_features(batch, MARGINS)
     for index, crop in enumerate(batch):
         inside = crop.max(axis=2) > 8
         count = max(int(inside.sum()), 1)
@@ -68,13 +68,12 @@ def test_measures_are_those_of_their_definition() -> None:
             assert found[name][index] == pytest.approx(value, rel=1e-5), name
 
 
-def test_limits_of_an_older_bundle_still_decide() -> None:
-    """Bundles of before hold four limits, the nucleus's among them."""
+def test_limits_of_one_measure_decide_alone() -> None:
     cells = drawn("healthy", 100, 9)
-    values = cell_features(cells, [*MARGINS, "nucleus"])
-    older = {"limits": {k: [float(v.min()), float(v.max())] for k, v in values.items()}}
-    assert not not_a_red_cell(cells, older).any()
-    assert not_a_red_cell(np.zeros((1, 48, 48, 3), np.uint8), older).all()
+    values = cell_features(cells, MARGINS)
+    every = {"limits": {k: [float(v.min()), float(v.max())] for k, v in values.items()}}
+    assert not not_a_red_cell(cells, every).any()
+    assert not_a_red_cell(np.zeros((1, 48, 48, 3), np.uint8), every).all()
     dark_core = cells[:1].copy()
     dark_core[:, 12:36, 12:36, 0] //= 4
-    assert not_a_red_cell(dark_core, {"limits": {"nucleus": older["limits"]["nucleus"]}}).all()
+    assert not_a_red_cell(dark_core, {"limits": {"nucleus": every["limits"]["nucleus"]}}).all()
