@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edge_malaria.cli.options import new_keras_file
 from edge_malaria.cli.output import print_json, print_table, progress
 
 if TYPE_CHECKING:
@@ -51,16 +52,12 @@ def ensemble(
 ) -> None:
     """Calibrates each member on val, joins them, and writes the model and its decision."""
     from edge_malaria.dataset import open_dataset
-    from edge_malaria.errors import OutputExists, UsageError
     from edge_malaria.keras_layers import load_model
     from edge_malaria.training.cells import default_cache, fitting_rows, load_renderings
     from edge_malaria.training.ensemble import build_ensemble
     from edge_malaria.training.session import decide
 
-    if output.suffix != ".keras":
-        raise UsageError(f"{output}: expected a name that ends in .keras.")
-    if output.exists() and not force:
-        raise OutputExists(f"{output} exists. Choose another name or add --force.")
+    new_keras_file(output, force)
     size = int(load_model(models[0]).input.shape[1])
     train, val = fitting_rows(open_dataset(data, patients))
     with progress("reading cells", len(train.rows) + len(val.rows)) as bar:

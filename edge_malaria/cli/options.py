@@ -87,3 +87,17 @@ def open_named(bundle: Path | None) -> Bundle:
     if not bundle.exists() and bundle.name == str(bundle) and named.is_dir():
         return read_bundle(named)
     return read_bundle(bundle)
+
+
+def new_keras_file(output: Path, force: bool) -> None:
+    """Refuses a name that is no .keras file, and one that exists without ``force``.
+
+    Raises:
+        UsageError, OutputExists: see above.
+    """
+    from edge_malaria.errors import OutputExists, UsageError
+
+    if output.suffix != ".keras":
+        raise UsageError(f"{output}: expected a name that ends in .keras.")
+    if output.exists() and not force:
+        raise OutputExists(f"{output} exists. Choose another name or add --force.")

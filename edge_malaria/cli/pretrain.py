@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from edge_malaria.cli.options import new_keras_file
 from edge_malaria.cli.output import log, print_json, print_table
 
 
@@ -33,15 +34,11 @@ def pretrain(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Trains on the 100 classes and writes a network for train --weights."""
-    from edge_malaria.errors import OutputExists, UsageError
     from edge_malaria.training.cifar import read_cifar100
     from edge_malaria.training.pretrain import pretrain as run
     from edge_malaria.training.session import save_model
 
-    if output.suffix != ".keras":
-        raise UsageError(f"{output}: expected a name that ends in .keras.")
-    if output.exists() and not force:
-        raise OutputExists(f"{output} exists. Choose another name or add --force.")
+    new_keras_file(output, force)
     train, test = read_cifar100(cifar100)
     outcome = run(
         train,

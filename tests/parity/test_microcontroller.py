@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("ai_edge_litert", reason="generating C needs ai-edge-litert")
@@ -18,7 +19,9 @@ from converters import c_engine, to_c
 from converters.firmware_engines import firmware_engines, split_names
 from edge_malaria.bundle import Bundle, read_bundle
 from edge_malaria.errors import EnvironmentProblem, GateFailed, ModelFileError, UsageError
-from edge_malaria.parity import ParityReport, gate
+from edge_malaria.parity import ParityReport, Twin, gate
+from edge_malaria.parity.exact import stored_failures
+from edge_malaria.parity.numeric import Outputs
 from tests.cli import run_cli, validate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -239,3 +242,13 @@ def test_the_c_file_gives_tflm_s_bits(shipped_bundle: Path, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     table = (tmp_path / "p.md").read_text()
     assert re.search(r"\| tflm.int8 \| c.int8 \|.*\| identical \| passed \|", table), table
+
+
+def test_no_golden_cell_with_known_bits_is_no_pass() -> None:
+    raw = np.array([3, -4], np.int8)
+    outputs = Outputs("c.int8", raw, raw.astype(np.float32), 1.0)
+    none = Twin("reference kernels", "", np.zeros(0, np.intp), np.zeros(0, np.int8))
+    both = Twin("reference kernels", "", np.arange(2), raw)
+    assert not stored_failures(outputs, {"c.int8": [both]})
+    (failure,) = stored_failures(outputs, {"c.int8": [none]})
+    assert "golden cells with known bits" in failure.message
