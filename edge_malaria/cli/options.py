@@ -98,6 +98,6 @@ def new_keras_file(output: Path, force: bool) -> None:
     from edge_malaria.errors import OutputExists, UsageError
 
     if output.suffix != ".keras":
-        raise UsageError(f"{output}: expected a name that ends in .keras.")
+        raise UsageError(f"-o {output}: expected a name that ends in .keras.")
     if output.exists() and not force:
         raise OutputExists(f"{output} exists. Choose another name or add --force.")

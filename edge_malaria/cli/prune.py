@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from edge_malaria.cli.options import new_keras_file
 from edge_malaria.cli.output import log, print_json, print_table, progress
 
 
@@ -37,7 +38,6 @@ def prune(
 ) -> None:
     """Prunes a network on train patients and writes it with ranges and operating points."""
     from edge_malaria.dataset import open_dataset
-    from edge_malaria.errors import OutputExists, UsageError
     from edge_malaria.training.cells import (
         RENDERINGS,
         default_cache,
@@ -48,10 +48,7 @@ def prune(
     from edge_malaria.training.pruned import load_prunable, prune_and_quantize
     from edge_malaria.training.recipe import Recipe
 
-    if output.suffix != ".keras":
-        raise UsageError(f"-o {output}: expected a name that ends in .keras.")
-    if output.exists() and not force:
-        raise OutputExists(f"{output} exists. Choose another name or add --force.")
+    new_keras_file(output, force)
     schedule = Schedule(criterion, keep, target, rounds, epochs)  # type: ignore[arg-type]
     network = load_prunable(_resolved(model))
     train_rows, val_rows = fitting_rows(open_dataset(data, patients))
