@@ -22,11 +22,10 @@ import numpy as np
 
 from edge_malaria.dataset import Dataset, open_dataset
 from edge_malaria.files import write_bytes, write_json
-from edge_malaria.keras_layers import keras, load_model
+from edge_malaria.keras_layers import load_model
 from edge_malaria.runtime.classify import SHIPPED_MODELS, probability
-from edge_malaria.training.architectures import architecture, build
-from edge_malaria.training.augment import Augmentation
-from edge_malaria.training.calibrate import CrossFitted, bake, fit_platt
+from edge_malaria.training.architectures import architecture
+from edge_malaria.training.calibrate import CrossFitted
 from edge_malaria.training.cells import (
     RENDERINGS,
     CellSet,
@@ -35,9 +34,10 @@ from edge_malaria.training.cells import (
     load_renderings,
 )
 from edge_malaria.training.crossval import cross_validate, folds_of
-from edge_malaria.training.fit import fit, predict
-from edge_malaria.training.recipe import Recipe, write_config
-from edge_malaria.training.session import decide, examples_of, save_model, train
+from edge_malaria.training.fit import predict
+from edge_malaria.training.recipe import Examples, Recipe
+from edge_malaria.training.session import decide, examples_of, train
+from edge_malaria.training.teachers import SEEN_AND_UNSEEN, Teaching, teacher_files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,10 +60,6 @@ class Plan:
     cross_fine_tune_epochs: int = 2
 
 
-# Half of the cells as the training slides were taken, half as other laboratories' might look:
-# without the first half a network is less sure of its own laboratory, without the second of others.
-SEEN_AND_UNSEEN = Augmentation(plain=0.5)
-
 PLANS = {
     "default": Plan(
         "compact",
@@ -78,11 +74,6 @@ PLANS = {
         cross_epochs=12,
     ),
 }
-TEACHER_ARCH = "compact-wide"
-TEACHER_SEEDS = (0, 1)
-TEACHER_RECIPE = Recipe(
-    epochs=32, bootstrap=0.1, weight_decay=0.01, patience=32, augmentation=SEEN_AND_UNSEEN
-)
 
 
 def log_epoch(stage: str, entry: dict[str, float]) -> None:
@@ -92,31 +83,17 @@ def log_epoch(stage: str, entry: dict[str, float]) -> None:
 
 
 def train_teachers(splits: tuple[Dataset, Dataset], runs: Path) -> list[Path]:
-    """The wide networks that the shipped ones learn from, in float, calibrated; their files."""
-    size = architecture(TEACHER_ARCH).input_size_px
-    files = [runs / f"teacher-{seed}" / "model.keras" for seed in TEACHER_SEEDS]
-    for seed, file in zip(TEACHER_SEEDS, files, strict=True):
-        if file.is_file():
-            continue
-        cells = load_renderings(splits[0], size, RENDERINGS, cache=default_cache())
-        val = load_renderings(splits[1], size, cache=default_cache())["full"]
-        recipe = dataclasses.replace(TEACHER_RECIPE, seed=seed)
-        keras.utils.set_random_seed(seed)
-        teacher, _ = fit(
-            build(TEACHER_ARCH),
-            examples_of(cells),
-            val.inputs,
-            val.labels,
-            recipe,
-            file.parent,
-            resume=True,
-            report=lambda entry, seed=seed: log_epoch(f"teacher {seed}", entry),  # type: ignore[misc]
-        )
-        # A smoothed, bootstrapped network is too modest: its students would inherit that.
-        bake(teacher, *fit_platt(predict(teacher, val.inputs), val.labels))
-        write_config(file.parent, recipe, {"arch": TEACHER_ARCH, "input_size_px": size})
-        save_model(teacher, file)
-    return files
+    """The wide networks that the shipped ones learn from; their files."""
+    teaching = Teaching()
+    size = architecture(teaching.arch).input_size_px
+
+    def train_cells() -> Examples:
+        return examples_of(load_renderings(splits[0], size, RENDERINGS, cache=default_cache()))
+
+    def val_cells() -> CellSet:
+        return load_renderings(splits[1], size, cache=default_cache())["full"]
+
+    return teacher_files(teaching, train_cells, val_cells, runs, log_epoch)
 
 
 def cross_fitted(dataset: Dataset, plan: Plan, run: Path) -> CrossFitted:

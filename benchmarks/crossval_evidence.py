@@ -1,30 +1,25 @@
 """Five-fold cross-validation by patient of the int8 network -> docs/evidence/crossval.json.
 
-    python benchmarks/crossval_evidence.py --data DATA [--run runs/crossval] [--epochs 12]
+    python -m benchmarks.crossval_evidence --data DATA [--run runs/crossval] [--epochs 12]
+        [--teachers 1] [--teacher-epochs 5] [--jobs 2]
 
-The same as ``edge-malaria crossval`` (resumable, fold by fold), plus the commit and a page of the
-cells whose label the network contradicts with p > 0.95, which is written to the run directory and
+The same as ``edge-malaria crossval`` (resumable, folds in parallel), plus the commit and a page of
+the cells whose label the network contradicts with p > 0.95, written to the run directory and
 nowhere else: it shows real cells.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.training_evidence import EVIDENCE, commit
-from edge_malaria.cli.crossval import int8_on_litert
-from edge_malaria.dataset import open_dataset
+from edge_malaria.export.crossval import Task, in_parallel, run_task, same_settings, with_wanted
 from edge_malaria.files import write_image, write_json
-from edge_malaria.training.architectures import architecture
-from edge_malaria.training.augment import Augmentation
-from edge_malaria.training.cells import RENDERINGS, CellSet, default_cache, load_renderings
-from edge_malaria.training.crossval import cross_validate, folds_of
+from edge_malaria.training.cells import CellSet
 from edge_malaria.training.crossval_report import pooled, summarize
-from edge_malaria.training.recipe import Recipe
 
 COLUMNS = 24
 
@@ -55,45 +50,34 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--plain", type=float, default=0.5, help="share of cells only turned")
     parser.add_argument("--fine-tune", type=int, default=2)
+    parser.add_argument("--teachers", type=int, default=1, help="wide networks a fold")
+    parser.add_argument("--teacher-epochs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="folds at a time")
     parser.add_argument("--only", default="", help="folds, for example 0,1")
-    arguments = parser.parse_args()
-    dataset = open_dataset(arguments.data / "nih" / "cell_images.zip")
-    size = architecture(arguments.arch).input_size_px
-    cells = load_renderings(dataset, size, RENDERINGS, cache=default_cache())
-    folds = [int(part) for part in arguments.only.split(",") if part] or folds_of(dataset)
-    results = cross_validate(
-        arguments.arch,
-        cells,
-        folds,
-        Recipe(
-            epochs=arguments.epochs,
-            seed=arguments.seed,
-            augmentation=Augmentation(plain=arguments.plain),
-        ),
-        arguments.run,
-        int8_on_litert,
-        fine_tune_epochs=arguments.fine_tune,
-        report=lambda stage, entry: print(
-            f"{stage} {entry['epoch'] + 1:.0f} {entry['val_auc']:.4f}", file=sys.stderr, flush=True
-        ),
-    )
+    given = parser.parse_args()
+    named = ("arch", "epochs", "fine_tune", "plain", "teachers", "teacher_epochs", "seed")
+    settings = {name: getattr(given, name) for name in named}
+    cells_zip = given.data / "nih" / "cell_images.zip"
+    task = with_wanted(Task(cells_zip, None, given.run, **settings), given.only)
+    same_settings(task)
+    if given.jobs > 1:
+        in_parallel([task], given.jobs)
+    results, cells = run_task(task)
     table = pooled(results, cells["full"])
     shown = np.where(table["seen"], table["chance"], 0.5)
-    count = contradicted_page(cells["full"], shown, arguments.run / "contradicted.png")
+    count = contradicted_page(cells["full"], shown, given.run / "contradicted.png")
+    words = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in settings.items())
     head = {
-        "command": (
-            f"python -m benchmarks.crossval_evidence --data DATA --arch {arguments.arch} "
-            f"--epochs {arguments.epochs} --fine-tune {arguments.fine_tune} "
-            f"--plain {arguments.plain}"
-        ),
+        "command": f"python -m benchmarks.crossval_evidence --data DATA {words}",
         "commit": commit(),
-        "seed": arguments.seed,
-        "network": arguments.arch,
+        "seed": given.seed,
+        "network": given.arch,
         "variant": "int8 through LiteRT",
         "cells_contradicted_with_p_above_0.95": count,
     }
-    name = "crossval" if arguments.arch == "compact" else f"crossval-{arguments.arch}"
+    name = "crossval" if given.arch == "compact" else f"crossval-{given.arch}"
+    name += "" if given.teachers else "-untaught"
     write_json(EVIDENCE / f"{name}.json", {**head, **summarize(results, cells["full"])})
 
 

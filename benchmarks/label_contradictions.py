@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from benchmarks.crossval_evidence import COLUMNS
 from benchmarks.evidence_file import ROOT, write_evidence
-from edge_malaria.cli.crossval import int8_on_litert
 from edge_malaria.dataset import open_dataset
+from edge_malaria.export.crossval import int8_on_litert
 from edge_malaria.files import write_image
 from edge_malaria.keras_layers import load_model
 from edge_malaria.runtime.classify import probability

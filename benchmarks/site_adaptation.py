@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 from benchmarks.evidence_file import ROOT, shipped_sha256, write_evidence
 from edge_malaria.bundle import read_bundle
-from edge_malaria.cli.crossval import int8_on_litert
 from edge_malaria.dataset import open_dataset
 from edge_malaria.evaluation import prepared
+from edge_malaria.export.crossval import int8_on_litert
 from edge_malaria.files import decode_image
 from edge_malaria.metrics import auc, confusion, sensitivity_at_specificity
 from edge_malaria.records import Image

@@ -2,6 +2,7 @@
 
 For each fold a network is trained on the other folds' patients. A tenth of those patients (the
 inner ones) is held back from fitting and decides the best epoch, temperature and thresholds.
+Teachers, where there are some, are trained anew in each fold on the same patients as their student.
 The fold itself is only predicted. Doubtful labels stay in every headline figure. With folds made
 ``by="cell"`` all of that is done with cells instead of patients, to show how much it leaks.
 """
@@ -28,9 +29,10 @@ from edge_malaria.records import Image
 from edge_malaria.training.calibrate import fit_platt
 from edge_malaria.training.cells import CellSet, Rendering
 from edge_malaria.training.crossval_folds import By
-from edge_malaria.training.recipe import Recipe
+from edge_malaria.training.recipe import Examples, Recipe
 from edge_malaria.training.session import Report, examples_of, fit_quantized, save_model, silent
 from edge_malaria.training.study import StudyPlan, fit_study
+from edge_malaria.training.teachers import Teaching, open_teachers, teacher_files
 
 Logits = NDArray[np.float32]
 # A network -> the function that runs it as it ships (int8 on a device engine). A network without
@@ -121,6 +123,7 @@ def run_fold(
     report: Report = silent,
     by: By = "patient",
     study: StudyPlan | None = None,
+    teaching: Teaching | None = None,
 ) -> FoldResult:
     """Trains without ``fold`` and predicts it; resumes and reuses what ``run`` holds.
 
@@ -134,7 +137,8 @@ def run_fold(
         fine_tune_epochs: passes with rounding.
         report: progress.
         by: what the folds are made of.
-        study: the studies' way of training instead of ``recipe``.
+        study: the studies' way of training instead of ``recipe``, without teachers.
+        teaching: who teaches; the teachers of a fold see its training patients only.
     """
     stored = run / "predictions.npz"
     if stored.is_file():
@@ -146,13 +150,15 @@ def run_fold(
         plan = dataclasses.replace(study, seed=study.seed + 101 * fold)
         model, history = _as_studied(arch, train["full"], inner, plan, report)
     else:
+        examples = examples_of(train)
         model, history = fit_quantized(
             arch,
-            examples_of(train),
+            examples,
             inner,
             dataclasses.replace(recipe, seed=recipe.seed + 101 * fold),
             run,
             fine_tune_epochs=fine_tune_epochs,
+            teachers=_fold_teachers(teaching, fold, examples, inner, run, report),
             resume=True,
             report=report,
         )
@@ -163,6 +169,21 @@ def run_fold(
     result = _predicted(model, fold, masks, inner, held_out, shipped)
     write_result(stored, result)
     return result
+
+
+def _fold_teachers(
+    teaching: Teaching | None,
+    fold: int,
+    train: Examples,
+    inner: CellSet,
+    run: Path,
+    report: Report,
+) -> list[Any]:
+    if teaching is None:
+        return []
+    seeds = tuple(seed + 101 * fold for seed in teaching.seeds)
+    teaching = dataclasses.replace(teaching, seeds=seeds)
+    return open_teachers(teacher_files(teaching, lambda: train, lambda: inner, run, report))
 
 
 def _as_studied(
@@ -229,9 +250,16 @@ def cross_validate(
     report: Report = silent,
     by: By = "patient",
     study: StudyPlan | None = None,
+    teaching: Teaching | None = None,
 ) -> list[FoldResult]:
     """All folds one after the other; resumable between and inside folds."""
-    settings = {"arch": arch, "folds": list(folds), "fine_tune_epochs": fine_tune_epochs, "by": by}
+    settings: dict[str, Any] = {
+        "arch": arch,
+        "folds": list(folds),
+        "fine_tune_epochs": fine_tune_epochs,
+        "by": by,
+        "teaching": dataclasses.asdict(teaching) if teaching else None,
+    }
     how = "recipe" if study is None else "study"
     write_json(run / "config.json", {**settings, how: dataclasses.asdict(study or recipe)})
     results = []
@@ -252,6 +280,7 @@ def cross_validate(
                 report=tell,
                 by=by,
                 study=study,
+                teaching=teaching,
             )
         )
     return results

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.literature_evidence import BRIEFS, OWN_SEEDS, collected, jobs
+from benchmarks.literature_evidence import OWN_SEEDS, collected, jobs, restore
+from benchmarks.literature_jobs import BRIEFS
 
 
 @pytest.mark.slow
@@ -46,3 +47,25 @@ def test_folds_are_summed_up(tmp_path: Path) -> None:
     assert found["folds"] == [0, 3]
     assert found["mean_sd"]["auc"]["mean"] == pytest.approx(0.85)
     assert "folds-fast50-1" in collected(tmp_path)["not_run"]
+
+
+def test_jobs_that_the_evidence_holds_are_kept_with_their_commit(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    keys = ("accuracy", "sensitivity", "specificity", "precision", "f1", "mcc", "auc")
+    write(first, "folds-fast50-3", {"per_fold": [{"fold": 3, **dict.fromkeys(keys, 0.9)}]})
+    write(first, "brief-lenet5", {"arch": "lenet5", "int8_bytes": 5})
+    write(
+        first,
+        "protocol-own-1",
+        {"split": "own", "seed": 1, "best_val_accuracy": 0.9, "history": [{"epoch": 0.0}]},
+    )
+    evidence = tmp_path / "literature.json"
+    evidence.write_text(json.dumps({"commit": "abc", **collected(first)}))
+    write(second, "brief-lenet5", {"arch": "lenet5", "int8_bytes": 7})
+    assert sorted(restore(second, evidence)) == ["folds-fast50-3", "protocol-own-1"]
+    again = collected(second)
+    assert again["sequential3_protocol"]["runs"][0]["commit"] == "abc"
+    assert again["architectures"] == [{"arch": "lenet5", "int8_bytes": 7}]
+    assert again["not_run"] == collected(first)["not_run"]
+    assert restore(second, evidence) == []
+    assert restore(second, tmp_path / "none.json") == []

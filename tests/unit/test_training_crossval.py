@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,8 @@ from edge_malaria.training.crossval_folds import with_folds
 from edge_malaria.training.crossval_report import MEASURES, leak, mean_sd, summarize
 from edge_malaria.training.curves import plot_fold_curves, plot_roc
 from edge_malaria.training.fit import predict
-from edge_malaria.training.recipe import Recipe
+from edge_malaria.training.recipe import Examples, Recipe
+from edge_malaria.training.teachers import Teaching
 from tests.cli import run_cli, validate
 from tests.unit.test_training_data import write_dataset
 
@@ -226,6 +228,60 @@ def test_finished_folds_are_not_trained_again(tmp_path: Path) -> None:
     assert len(seen) == 3
     assert np.array_equal(first[0].logits, again[0].logits)
     assert len(first[0].logits) == sum(row.fold == 0 for row in dataset.rows)
+
+
+@pytest.mark.slow
+def test_a_folds_teachers_never_see_the_fold_and_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cells carry their patient's fold as a grey level, so what a network was shown is told."""
+    from edge_malaria.training import teachers
+
+    dataset = open_dataset(write_dataset(tmp_path, PATIENTS, per_patient=8))
+    cells = load_renderings(dataset, 48, RENDERINGS)
+    for part in cells.values():
+        for place, row in enumerate(part.rows):
+            part.inputs[place, 0, 0] = 100 + int(row.fold or 0)
+    shown: list[set[int]] = []
+    real_fit = teachers.fit
+
+    def fit(model: object, train: Examples, val: np.ndarray, *rest: object, **more: object) -> Any:
+        shown.extend({*np.unique(part[:, 0, 0, 0])} for part in (*train.renderings, val))
+        return real_fit(model, train, val, *rest, **more)
+
+    monkeypatch.setattr(teachers, "fit", fit)
+    stages: list[str] = []
+
+    def run() -> list[FoldResult]:
+        return cross_validate(
+            "micro",
+            cells,
+            [1],
+            Recipe(epochs=2, batch=4),
+            tmp_path / "run",
+            lambda model: lambda batch: predict(model, batch),
+            fine_tune_epochs=1,
+            report=lambda stage, entry: stages.append(stage),
+            teaching=Teaching("micro", Recipe(epochs=12, batch=4, patience=12), (0,)),
+        )
+
+    run()
+    assert len(shown) == 4  # the three renderings and the inner patients
+    assert set().union(*shown) <= {100, 102}
+    assert stages.count("fold 1 teacher 101") == 12
+    # A fold that was stopped behind its teachers keeps them.
+    (tmp_path / "run" / "fold1" / "predictions.npz").unlink()
+    shown.clear()
+    run()
+    assert shown == []
+
+
+def test_teachers_and_the_studies_protocol_exclude_each_other(tmp_path: Path) -> None:
+    archive = write_dataset(tmp_path, PATIENTS, per_patient=2)
+    options = ["--teachers", "1", "--protocol", "study"]
+    refused = run_cli("crossval", archive, "-o", tmp_path / "run", *options)
+    assert refused.code == 2
+    assert "--teachers" in refused.error
 
 
 def test_the_command_refuses_folds_that_are_not_there(tmp_path: Path) -> None:
