@@ -5,8 +5,9 @@
 ``svm`` goes through all five folds by patient in full, and through the fixed split; every other
 method through the fixed split. Networks behind ``alexnet-svm`` and ``vgg16-svm`` are trained small:
 their sides, cells and passes stand in ``SMALL`` and in the figures. Each finished method is kept
-under RUNS and taken from there, so an interrupted run goes on where it stopped; the file is
-written after each, naming the methods that are still missing.
+under RUNS and taken from there, so an interrupted run goes on where it stopped; what the evidence
+holds already is kept, with the commit that it was measured at, unless ``--again`` is given. The
+file is written after each, naming the methods that are still missing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 
 import cv2
 
-from benchmarks.evidence_file import write_evidence
+from benchmarks.evidence_file import EVIDENCE, commit, write_evidence
 from edge_malaria.dataset import Dataset, open_dataset
 from edge_malaria.files import write_json
 from edge_malaria.training.baselines.methods import METHODS
@@ -65,8 +66,20 @@ def measured(dataset: Dataset, method: str, crossval: bool, run: Path) -> dict[s
         "protocol": "five folds by patient" if crossval else "fixed split by patient",
         "training": small or "all training cells",
         "finished": not small,
+        "commit": commit(),
         **summarize(results, cells),
     }
+
+
+def restore(runs: Path, evidence: Path) -> list[str]:
+    """Writes the tasks' files that ``evidence`` holds and ``runs`` lacks; their names."""
+    if not evidence.is_file():
+        return []
+    before = json.loads(evidence.read_text(encoding="utf-8"))
+    lacking = [name for name in before["methods"] if not (runs / f"{name}.json").is_file()]
+    for name in lacking:
+        write_json(runs / f"{name}.json", {"commit": before["commit"], **before["methods"][name]})
+    return lacking
 
 
 def main() -> None:
@@ -83,6 +96,8 @@ def main() -> None:
     unknown = sorted(set(wanted) - set(every))
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; expected some of {', '.join(every)}")
+    if not given.again:
+        restore(given.runs, EVIDENCE / "baselines.json")
     dataset = open_dataset(given.data / "nih" / "cell_images.zip")
     for name in wanted:
         kept = given.runs / f"{name}.json"

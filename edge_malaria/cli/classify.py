@@ -44,16 +44,20 @@ def classify(
     """Say of each red-cell crop how probably it is parasitized.
 
     A crop is one cell, tight, its background black; with --mask auto its neighbours may show.
+    What looks like a white cell or platelet to the bundle's finder gets "unsure".
     For research use only. Not for use in diagnostic procedures.
     """
     from edge_malaria.cli.output import SCHEMA_VERSION, print_table
     from edge_malaria.evaluation import prepared
     from edge_malaria.files import read_image
     from edge_malaria.runtime.classify import Classifier
+    from edge_malaria.runtime.second_look import second_look
 
     files = _expand(images)
+    opened, name = open_named(bundle), engine and engine.value
     classifier = Classifier(
-        open_named(bundle), variant.value, engine and engine.value, operating_point.value, threads
+        *(opened, variant.value, name, operating_point.value, threads),
+        second_look=second_look(opened, name, threads),
     )
     rows = []
     for file in files:

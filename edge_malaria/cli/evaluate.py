@@ -155,13 +155,18 @@ def _classifier(
     model: Path, variant: Variant, engine: Any, operating_point: OperatingPoint, threads: int
 ) -> Any:
     from edge_malaria.runtime.classify import Classifier
+    from edge_malaria.runtime.second_look import second_look
 
     name = engine and engine.value
     if model.suffix == ".keras":
         from edge_malaria.export import keras_classifier
 
         return keras_classifier(model, operating_point.value)
-    return Classifier(open_named(model), variant.value, name, operating_point.value, threads)
+    bundle = open_named(model)
+    return Classifier(
+        *(bundle, variant.value, name, operating_point.value, threads),
+        second_look=second_look(bundle, name, threads),
+    )
 
 
 def _print(document: dict[str, Any], split: str, patients: int) -> None:

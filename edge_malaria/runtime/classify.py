@@ -13,6 +13,7 @@ from edge_malaria.bundle import Bundle, ModelSpec, read_bundle
 from edge_malaria.preprocess import network_inputs
 from edge_malaria.records import Image, Label, Mask, Prediction
 from edge_malaria.runtime.engines import Engine, default_engine, open_engine
+from edge_malaria.runtime.second_look import SecondLook, second_look
 
 SHIPPED_MODELS = Path(__file__).parent.parent / "models"
 
@@ -46,6 +47,7 @@ class Classifier:
         operating_point: balanced or screening.
         threads: of the engine.
         with_engine: an already opened engine (tests pass a ``FakeEngine``).
+        second_look: says which inputs are no red cells; see ``second_look``.
 
     Attributes:
         threshold: probability at or above which a cell is positive.
@@ -61,6 +63,7 @@ class Classifier:
         threads: int = 1,
         *,
         with_engine: Engine | None = None,
+        second_look: SecondLook | None = None,
     ) -> None:
         spec = bundle.classifier
         if with_engine is None:
@@ -73,6 +76,7 @@ class Classifier:
         self.threshold = spec.threshold(operating_point)
         self.input_size_px = spec.size_px
         self._decision = Decision(spec, self.threshold)
+        self._second_look = second_look
 
     def classify(
         self, crops: Sequence[Image], masks: Sequence[Mask | None] | None = None
@@ -85,7 +89,8 @@ class Classifier:
         if not len(batch):
             return []
         logits = self.engine.run(batch).reshape(len(batch))
-        return self._decision.predictions(logits, batch)
+        foreign = self._second_look.foreign(batch) if self._second_look else None
+        return self._decision.predictions(logits, batch, foreign)
 
 
 class Decision:
@@ -102,10 +107,20 @@ class Decision:
         """float32 [N] -> calibrated probabilities float64 [N]."""
         return probability(logits, self.temperature, self.bias)
 
-    def predictions(self, logits: NDArray[np.float32], batch: Image) -> list[Prediction]:
-        """One prediction per cell; ``batch`` uint8 [N, S, S, 3] is what the network saw."""
+    def predictions(
+        self, logits: NDArray[np.float32], batch: Image, foreign: NDArray[np.bool_] | None = None
+    ) -> list[Prediction]:
+        """One prediction per cell.
+
+        Args:
+            logits: float32 [N].
+            batch: uint8 [N, S, S, 3], what the network saw.
+            foreign: bool [N], what a second look called no red cell.
+        """
         chances = self.probabilities(logits)
         unsure = self._unsure(chances, batch)
+        if foreign is not None:
+            unsure = unsure | foreign
         found = []
         for p, logit, doubt in zip(chances, logits, unsure, strict=True):
             positive = bool(p >= self.threshold)
@@ -130,7 +145,8 @@ class OpenBundle:
 
     def __init__(self, bundle: Bundle, **options: Any) -> None:
         self.bundle = bundle
-        self._classifier = Classifier(bundle, **options)
+        look = second_look(bundle, options.get("engine"), options.get("threads", 1))
+        self._classifier = Classifier(bundle, **options, second_look=look)
 
     def classify(
         self, crops: Sequence[Image], masks: Sequence[Mask | None] | None = None
