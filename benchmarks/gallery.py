@@ -22,6 +22,14 @@ import cv2
 import numpy as np
 
 from benchmarks.evidence_file import EVIDENCE, ROOT, commit
+from benchmarks.gallery_tables import (
+    architectures,
+    baselines,
+    evidence,
+    five_folds,
+    protocol,
+    segmentation,
+)
 from edge_malaria.files import write_bytes, write_image, write_text
 
 DOCS = ROOT / "docs"
@@ -32,32 +40,13 @@ OVERLAY_CELLS, OVERLAY_SEED = 6, 909
 FIELD_SEEDS = (11, 12)
 POINTS = ("screening", "balanced")
 PAGE_CELLS = 96
-FOLD_COLUMNS = ("accuracy", "auc", "sensitivity", "specificity", "mcc")
 
 Section = Callable[[argparse.Namespace], str]
-
-
-def evidence(name: str) -> dict[str, Any] | None:
-    """docs/evidence/``name``.json, None where it is not there."""
-    path = EVIDENCE / f"{name}.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
-
-
-def table(columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
-    """A Markdown table."""
-    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
-    lines += [f"| {' | '.join(str(cell) for cell in row)} |" for row in rows]
-    return "\n".join(lines)
 
 
 def shown(name: str, words: str) -> str:
     """A picture of docs/gallery in Markdown."""
     return f"![{words}](gallery/{name})"
-
-
-def number(value: Any, digits: int = 4) -> str:
-    """A figure, or a dash where there is none."""
-    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def learning_curves(given: argparse.Namespace) -> str:
@@ -85,23 +74,6 @@ def learning_curves(given: argparse.Namespace) -> str:
         if (PICTURES / name).is_file():
             parts.append(shown(name, words))
     return "\n\n".join(parts)
-
-
-def protocol(found: dict[str, Any]) -> str:
-    """Best validation accuracy of each way of holding cells back."""
-    rows: list[tuple[object, ...]] = [
-        (
-            run["split"],
-            run["seed"],
-            run["val_cells"],
-            run["patients_on_both_sides"],
-            number(run["best_val_accuracy"]),
-            run["best_epoch"],
-        )
-        for run in found["sequential3_protocol"]["runs"]
-    ]
-    columns = ("held back", "seed", "cells", "patients on both sides", "best accuracy", "epoch")
-    return table(columns, rows)
 
 
 def copied(source: Path, name: str) -> None:
@@ -151,53 +123,6 @@ def real_cells_page(path: Path, dataset: Any, result: Any) -> None:
     if tiles:
         rows = [np.hstack(tiles[start : start + 12]) for start in range(0, len(tiles), 12)]
         write_image(path, np.vstack(rows))
-
-
-def architectures(given: argparse.Namespace) -> str:
-    """Every architecture of the literature, as the evidence has it."""
-    del given
-    found = evidence("literature")
-    if not found or not found["architectures"]:
-        return ""
-    rows: list[tuple[object, ...]] = [
-        (
-            f"`{row['arch']}`",
-            row["size_px"],
-            f"{row['parameters']:,}",
-            f"{row['macs'] / 1e6:,.1f} M",
-            f"{row['int8_bytes']:,}",
-            f"{row['cells']} x {row['epochs']}",
-            number(row["keras"]["accuracy"]),
-            number(row["int8"]["accuracy"]),
-            "passed" if row["parity"]["passed"] else "refused",
-        )
-        for row in found["architectures"]
-    ]
-    columns = ("network", "px", "parameters", "MACs", "int8 bytes", "cells x epochs")
-    words = (
-        "Trained briefly (the column cells x epochs says how briefly), so the accuracies compare "
-        "exports with their networks, not the networks with each other."
-    )
-    parts = [words, table((*columns, "float", "int8", "gate"), rows), five_folds(found)]
-    return "\n\n".join(part for part in parts if part)
-
-
-def five_folds(found: dict[str, Any]) -> str:
-    """Mean and spread over five folds, by patient and by cell."""
-    rows: list[tuple[object, ...]] = []
-    for by in ("patient", "cell"):
-        for arch, entry in found.get(f"five_fold_by_{by}", {}).items():
-            if entry["mean_sd"]:
-                cells = (entry["mean_sd"][key] for key in FOLD_COLUMNS)
-                spread = (f"{c['mean']:.4f} ± {c['sd']:.4f}" for c in cells)
-                rows.append((f"`{arch}`", by, len(entry["folds"]), *spread))
-    if not rows:
-        return ""
-    words = (
-        "Folds made of cells put a patient's cells on both sides; the difference from folds made "
-        "of patients is the leak."
-    )
-    return words + "\n\n" + table(("network", "folds by", "folds", *FOLD_COLUMNS), rows)
 
 
 def overlays(given: argparse.Namespace) -> str:
@@ -283,44 +208,22 @@ def stored_plots(given: argparse.Namespace) -> str:
         ("reliability-default", "reliability of the default model's probabilities"),
         ("pruning-micro-sensitivity", "what each layer loses by pruning"),
     ):
-        path = next(
-            (
-                EVIDENCE / f"{name}{s}"
-                for s in (".svg", ".png")
-                if (EVIDENCE / f"{name}{s}").is_file()
-            ),
-            None,
-        )
+        places = (folder / f"{name}{s}" for folder in (DOCS, EVIDENCE) for s in (".svg", ".png"))
+        path = next((place for place in places if place.is_file()), None)
         if path is not None:
-            parts.append(f"![{words}](evidence/{path.name})")
+            parts.append(f"![{words}]({path.relative_to(DOCS).as_posix()})")
     return "\n\n".join(parts)
-
-
-def segmentation(given: argparse.Namespace) -> str:
-    """The FCN beside the two finders."""
-    del given
-    found = evidence("segmentation_fcn")
-    if not found:
-        return ""
-    rows: list[tuple[object, ...]] = [
-        (
-            name,
-            row["figure"],
-            *(number(row.get(who)) for who in ("classical", "learned", "semantic")),
-        )
-        for name, row in found["verdict"]["by_set"].items()
-    ]
-    words = "The FCN ships." if found["verdict"]["ships"] else "The FCN does not ship."
-    return words + "\n\n" + table(("fields", "figure", "classical", "learned", "FCN"), rows)
 
 
 SECTIONS: tuple[tuple[str, Section], ...] = (
     ("Learning curves", learning_curves),
     ("ROC of what ships", roc),
-    ("The literature's networks", architectures),
+    ("The literature's networks", lambda given: architectures()),
+    ("Five folds", lambda given: five_folds()),
+    ("Classical methods", lambda given: baselines()),
     ("Inside the network", overlays),
     ("Drawn fields, screened", drawn_fields),
-    ("Three ways to find cells", segmentation),
+    ("Three ways to find cells", lambda given: segmentation()),
     ("Plots of other evidence", stored_plots),
 )
 

@@ -38,6 +38,12 @@ def export(
         Path | None, typer.Option("-o", "--output", help="Bundle. Default: ./<model>-bundle")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
+    no_fine_tune: Annotated[
+        bool,
+        typer.Option(
+            "--no-fine-tune", help="Where int8 fails, do not train it anew (with --data)."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Convert and quantize a model, prove that it decides as the trained one did, write a bundle.
@@ -56,7 +62,10 @@ def export(
     variants = ["float32"]
     variants += ["float16"] * half + ["dynamic"] * dynamic + ["int8"] * int8
     options = Options(
-        tuple(variants), tuple(word.strip() for word in formats.split(",") if word.strip()), force
+        tuple(variants),
+        tuple(word.strip() for word in formats.split(",") if word.strip()),
+        force,
+        fine_tune=not no_fine_tune,
     )
     dataset = None if data is None else open_dataset(data, patients)
     exported = export_bundle(model, target, options, dataset, log)

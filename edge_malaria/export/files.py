@@ -31,12 +31,14 @@ class Options:
         formats: of ``tflite onnx``.
         force: replace an existing bundle.
         finder: include the cell finder where the model ships with one.
+        fine_tune: where int8 fails, the last rung may train with rounding (minutes to hours).
     """
 
     variants: tuple[str, ...] = ("float32", "int8")
     formats: tuple[str, ...] = ("tflite", "onnx")
     force: bool = False
     finder: bool = True
+    fine_tune: bool = True
 
     def __post_init__(self) -> None:
         unknown = set(self.formats) - set(ENGINE_FORMATS.values())

@@ -54,7 +54,7 @@ def climb(
     rungs = recipes.later_recipes(
         noise,
         has_calibration=work.calibration is not None,
-        has_data=has_data,
+        has_data=has_data and work.options.fine_tune,
         after_ranges=work.source.has_ranges,
     )
     for recipe in rungs:

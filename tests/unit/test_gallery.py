@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from benchmarks.evidence_file import ROOT
-from benchmarks.gallery import MOST_BYTES, MOST_BYTES_IN_ALL, PICTURES, real_cells_page, table
+from benchmarks.gallery import MOST_BYTES, MOST_BYTES_IN_ALL, PICTURES, real_cells_page
+from benchmarks.gallery_tables import architectures, baselines, five_folds, table
 from edge_malaria.dataset import Row
 
 PAGE = ROOT / "docs" / "GALLERY.md"
@@ -49,3 +50,10 @@ def test_real_cells_are_never_written_where_git_sees_them(tmp_path: Path) -> Non
 
 def test_tables_are_markdown() -> None:
     assert table(("a", "b"), [(1, "x")]) == "| a | b |\n|---|---|\n| 1 | x |"
+
+
+def test_tables_name_what_the_evidence_holds() -> None:
+    assert "`lenet5`" in architectures()
+    folds = five_folds()
+    assert "`compact`, no teacher" in folds and "SVM on handcrafted features" in folds
+    assert "`naive-bayes`" in baselines()

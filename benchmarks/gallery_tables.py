@@ -1,0 +1,153 @@
+"""The gallery's tables, from docs/evidence alone."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from benchmarks.evidence_file import EVIDENCE
+
+FOLD_COLUMNS = ("accuracy", "auc", "sensitivity", "specificity", "mcc")
+
+
+def evidence(name: str) -> dict[str, Any] | None:
+    """docs/evidence/``name``.json, None where it is not there."""
+    path = EVIDENCE / f"{name}.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+
+def table(columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
+    """A Markdown table."""
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    lines += [f"| {' | '.join(str(cell) for cell in row)} |" for row in rows]
+    return "\n".join(lines)
+
+
+def number(value: Any, digits: int = 4) -> str:
+    """A figure, or a dash where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def protocol(found: dict[str, Any]) -> str:
+    """Best validation accuracy of each way of holding cells back."""
+    rows: list[tuple[object, ...]] = [
+        (
+            run["split"],
+            run["seed"],
+            run["val_cells"],
+            run["patients_on_both_sides"],
+            number(run["best_val_accuracy"]),
+            run["best_epoch"],
+        )
+        for run in found["sequential3_protocol"]["runs"]
+    ]
+    columns = ("held back", "seed", "cells", "patients on both sides", "best accuracy", "epoch")
+    return table(columns, rows)
+
+
+def architectures() -> str:
+    """Every architecture of the literature, as the evidence has it."""
+    found = evidence("literature")
+    if not found or not found["architectures"]:
+        return ""
+    rows: list[tuple[object, ...]] = [
+        (
+            f"`{row['arch']}`",
+            row["size_px"],
+            f"{row['parameters']:,}",
+            f"{row['macs'] / 1e6:,.1f} M",
+            f"{row['int8_bytes']:,}",
+            f"{row['cells']} x {row['epochs']}",
+            number(row["keras"]["accuracy"]),
+            number(row["int8"]["accuracy"]),
+            "passed" if row["parity"]["passed"] else "refused",
+        )
+        for row in found["architectures"]
+    ]
+    columns = ("network", "px", "parameters", "MACs", "int8 bytes", "cells x epochs")
+    words = (
+        "Trained briefly (the column cells x epochs says how briefly), so the accuracies compare "
+        "exports with their networks, not the networks with each other."
+    )
+    missing = [name.removeprefix("brief-") for name in found["not_run"] if "brief-" in name]
+    parts = [words, table((*columns, "float", "int8", "gate"), rows)]
+    if missing:
+        parts.append(f"Not trained yet: {', '.join(f'`{name}`' for name in missing)}.")
+    return "\n\n".join(parts)
+
+
+def five_folds() -> str:
+    """Mean and spread over five folds: our network, the studies' and a classical method."""
+    rows: list[tuple[object, ...]] = []
+    for name, title in (
+        ("crossval", "`compact`, a teacher a fold"),
+        ("crossval-untaught", "`compact`, no teacher"),
+    ):
+        entry = evidence(name)
+        if entry:
+            rows.append((title, "patient", len(entry["folds"]), *spreads(entry["mean_sd"])))
+    found = evidence("literature") or {}
+    for by in ("patient", "cell"):
+        for arch, entry in found.get(f"five_fold_by_{by}", {}).items():
+            if entry["mean_sd"]:
+                rows.append((f"`{arch}`", by, len(entry["folds"]), *spreads(entry["mean_sd"])))
+    svm = (evidence("baselines") or {"methods": {}})["methods"].get("svm-crossval")
+    if svm:
+        both = {key: {"mean": svm["mean"][key], "sd": svm["sd"][key]} for key in FOLD_COLUMNS}
+        rows.append(("SVM on handcrafted features", "patient", 5, *spreads(both)))
+    if not rows:
+        return ""
+    words = (
+        "Raw labels, int8 on LiteRT where it is a network. Each method as its own study trains it: "
+        "`compact` by this project's recipe, the others on the cells as they are. Folds made of "
+        "cells put a patient's cells on both sides."
+    )
+    return words + "\n\n" + table(("method", "folds by", "folds", *FOLD_COLUMNS), rows)
+
+
+def spreads(mean_sd: dict[str, Any]) -> list[str]:
+    """ "mean ± standard deviation" of each of ``FOLD_COLUMNS``."""
+    entries = (mean_sd[key] for key in FOLD_COLUMNS)
+    return [f"{number(entry['mean'])} ± {number(entry['sd'])}" for entry in entries]
+
+
+def baselines() -> str:
+    """Classical methods on the fixed split by patient."""
+    found = evidence("baselines")
+    fixed = [m for m in found["methods"].values() if "fixed" in m["protocol"]] if found else []
+    if not found or not fixed:
+        return ""
+    rows: list[tuple[object, ...]] = [
+        (
+            f"`{row['method']}`",
+            row["summary"],
+            row["training"] if row["finished"] else small(row["training"]),
+            *(number(row["raw_labels"][key]) for key in FOLD_COLUMNS),
+        )
+        for row in fixed
+    ]
+    columns = ("method", "what it is", "training", *FOLD_COLUMNS)
+    words = "Test patients of the fixed split, raw labels."
+    return words + "\n\n" + table(columns, rows)
+
+
+def small(training: dict[str, int]) -> str:
+    """How small a network behind a classical method was trained."""
+    return f"{training['cells']} cells x {training['epochs']}, {training['input_size']} px"
+
+
+def segmentation() -> str:
+    """The FCN beside the two finders."""
+    found = evidence("segmentation_fcn")
+    if not found:
+        return ""
+    rows: list[tuple[object, ...]] = [
+        (
+            name,
+            row["figure"],
+            *(number(row.get(who)) for who in ("classical", "learned", "semantic")),
+        )
+        for name, row in found["verdict"]["by_set"].items()
+    ]
+    words = "The FCN ships." if found["verdict"]["ships"] else "The FCN does not ship."
+    return words + "\n\n" + table(("fields", "figure", "classical", "learned", "FCN"), rows)
