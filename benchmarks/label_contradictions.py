@@ -31,8 +31,8 @@ from edge_malaria.files import write_image
 from edge_malaria.keras_layers import load_model
 from edge_malaria.runtime.classify import probability
 from edge_malaria.training.cells import RENDERINGS, CellSet, default_cache, load_renderings
-from edge_malaria.training.crossval import FoldResult, read_result
 from edge_malaria.training.crossval_report import pooled
+from edge_malaria.training.crossval_result import FoldResult, read_result
 
 SURE, LIKELY = 0.95, 0.5
 GREEN = (0, 255, 0)

@@ -79,7 +79,7 @@ def bundle_scores(
 def crossval_scores(run: Path, data: Path, splits: set[str]) -> tuple[Scores, Scores]:
     """(healthy, infected) from a cross-validation's stored predictions over ``splits``."""
     from edge_malaria.runtime.classify import probability
-    from edge_malaria.training.crossval import read_result
+    from edge_malaria.training.crossval_result import read_result
 
     every = open_dataset(data / "nih" / "cell_images.zip").rows
     rows = [row for row in every if row.split in splits]

@@ -22,9 +22,10 @@ from edge_malaria.files import write_json
 from edge_malaria.training.architectures import architecture
 from edge_malaria.training.augment import Augmentation
 from edge_malaria.training.cells import RENDERINGS, CellSet, default_cache, load_renderings
-from edge_malaria.training.crossval import FoldResult, cross_validate, read_histories
+from edge_malaria.training.crossval import cross_validate
 from edge_malaria.training.crossval_folds import By, with_folds
 from edge_malaria.training.crossval_report import pooled, summarize
+from edge_malaria.training.crossval_result import FoldResult, read_histories
 from edge_malaria.training.curves import plot_fold_curves, plot_roc
 from edge_malaria.training.processes import in_processes
 from edge_malaria.training.recipe import Recipe

@@ -24,7 +24,7 @@ from edge_malaria.metrics import (
 from edge_malaria.runtime.classify import probability
 from edge_malaria.training.calibrate import CrossFitted, best_threshold, cross_fitted_counts
 from edge_malaria.training.cells import CellSet
-from edge_malaria.training.crossval import FoldResult
+from edge_malaria.training.crossval_result import FoldResult
 
 BOOTSTRAP_SEED = 2026
 MEASURES = ("accuracy", "sensitivity", "specificity", "precision", "f1", "mcc", "auc")

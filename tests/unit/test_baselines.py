@@ -37,7 +37,8 @@ from edge_malaria.training.baselines.session import (
     split_masks,
     thinned,
 )
-from edge_malaria.training.crossval import FoldResult, folds_of
+from edge_malaria.training.crossval import folds_of
+from edge_malaria.training.crossval_result import FoldResult
 from tests.cli import run_cli, validate
 
 HANDCRAFTED = sorted(name for name, entry in METHODS.items() if entry.looks == "handcrafted")

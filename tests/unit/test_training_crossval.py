@@ -12,17 +12,10 @@ from typer.testing import CliRunner
 from edge_malaria.dataset import Dataset, Row, open_dataset
 from edge_malaria.errors import DataError, DatasetError, UsageError
 from edge_malaria.training.cells import RENDERINGS, CellSet, load_renderings
-from edge_malaria.training.crossval import (
-    FoldResult,
-    cross_validate,
-    fold_masks,
-    folds_of,
-    is_inner,
-    read_result,
-    write_result,
-)
+from edge_malaria.training.crossval import cross_validate, fold_masks, folds_of, is_inner
 from edge_malaria.training.crossval_folds import with_folds
 from edge_malaria.training.crossval_report import MEASURES, leak, mean_sd, summarize
+from edge_malaria.training.crossval_result import FoldResult, read_result, write_result
 from edge_malaria.training.curves import plot_fold_curves, plot_roc
 from edge_malaria.training.fit import predict
 from edge_malaria.training.recipe import Examples, Recipe

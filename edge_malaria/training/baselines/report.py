@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from edge_malaria.metrics import auc, bootstrap_auc, bootstrap_rates, confusion
 from edge_malaria.training.cells import CellSet
-from edge_malaria.training.crossval import FoldResult
 from edge_malaria.training.crossval_report import BOOTSTRAP_SEED, pooled
+from edge_malaria.training.crossval_result import FoldResult
 
 MEASURES = ("accuracy", "sensitivity", "specificity", "precision", "f1", "mcc", "auc")
 ROC_POINTS = 400

@@ -25,7 +25,8 @@ from edge_malaria.training.baselines.features import load_features
 from edge_malaria.training.baselines.methods import Method, method, scores
 from edge_malaria.training.calibrate import fit_platt
 from edge_malaria.training.cells import CellSet, fitting_rows, load_renderings
-from edge_malaria.training.crossval import FoldResult, fold_masks, read_result, write_result
+from edge_malaria.training.crossval import fold_masks
+from edge_malaria.training.crossval_result import FoldResult, read_result, write_result
 from edge_malaria.training.recipe import Recipe
 from edge_malaria.training.session import Report, silent
 
