@@ -3,6 +3,10 @@
 The float32 ONNX is made from Keras; the int8 one from the int8 TFLite, so that both carry the same
 weights, scales and zero points and differ in nothing but the file format. Opset 17: from 18 on
 tf2onnx turns global average pooling into ReduceMean.
+
+In the int8 file no two nodes share a constant. On x86-64 without VNNI, ONNX Runtime's fast kernels
+let sums of products overflow 16 bits; its precise ones (see ``runtime.engines``) rewrite each
+weight with its zero point and refuse one that another node uses too.
 """
 
 from __future__ import annotations
@@ -51,7 +55,23 @@ def from_tflite(data: bytes) -> bytes:
         path = Path(folder) / "model.tflite"
         path.write_bytes(data)
         proto, _ = tf2onnx.convert.from_tflite(str(path), opset=OPSET)
+        _unshare(proto.graph)
         return _named(proto)
+
+
+def _unshare(graph: Any) -> None:
+    """Gives each use of a constant a copy of its own."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    used: set[str] = set()
+    for index, node in enumerate(graph.node):
+        for place, name in enumerate(node.input):
+            if name in used:
+                copy = _copy(constants[name])
+                copy.name = f"{name}__{index}_{place}"
+                graph.initializer.append(copy)
+                node.input[place] = copy.name
+            elif name in constants:
+                used.add(name)
 
 
 def _named(proto: Any) -> bytes:
