@@ -33,9 +33,16 @@ from edge_malaria.training.crossval_result import (
     write_result,
 )
 from edge_malaria.training.recipe import Examples, Recipe
-from edge_malaria.training.session import Report, examples_of, fit_quantized, save_model, silent
+from edge_malaria.training.session import (
+    Report,
+    examples_of,
+    fit_quantized,
+    open_teacher,
+    save_model,
+    silent,
+)
 from edge_malaria.training.study import StudyPlan, fit_study
-from edge_malaria.training.teachers import Teaching, open_teachers, teacher_files
+from edge_malaria.training.teachers import Teaching, teacher_files
 
 # A network -> the function that runs it as it ships (int8 on a device engine). A network without
 # int8 ranges comes with training cells, uint8 [N, S, S, 3], as a second argument.
@@ -161,7 +168,9 @@ def _fold_teachers(
         return []
     seeds = tuple(seed + 101 * fold for seed in teaching.seeds)
     teaching = dataclasses.replace(teaching, seeds=seeds)
-    return open_teachers(teacher_files(teaching, lambda: train, lambda: inner, run, report))
+    files = teacher_files(teaching, lambda: train, lambda: inner, run, report)
+    size = int(inner.inputs.shape[1])
+    return [open_teacher(file, size) for file in files]
 
 
 def _as_studied(

@@ -10,10 +10,9 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from edge_malaria.keras_layers import keras, load_model
-from edge_malaria.training.architectures import architecture, build
+from edge_malaria.keras_layers import keras
+from edge_malaria.training.architectures import build
 from edge_malaria.training.augment import Augmentation
 from edge_malaria.training.calibrate import bake, fit_platt
 from edge_malaria.training.cells import CellSet
@@ -81,15 +80,7 @@ def teacher_files(
         )
         # A smoothed, bootstrapped network is too modest: its students would inherit that.
         bake(teacher, *fit_platt(predict(teacher, cells.inputs), cells.labels))
-        size = architecture(teaching.arch).input_size_px
+        size = int(cells.inputs.shape[1])
         write_config(file.parent, recipe, {"arch": teaching.arch, "input_size_px": size})
         save_model(teacher, file)
     return files
-
-
-def open_teachers(files: list[Path]) -> list[Any]:
-    """The networks of ``teacher_files``, frozen."""
-    teachers = [load_model(file) for file in files]
-    for teacher in teachers:
-        teacher.trainable = False
-    return teachers
