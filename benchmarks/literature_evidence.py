@@ -16,8 +16,8 @@ Groups of jobs, the cheapest first; ``--list`` names them:
 
 Each job is a process of its own and leaves RUN/jobs/<name>.json, so that a run that was stopped
 (Ctrl-C, SIGTERM, SIGKILL) goes on with the next job. Jobs that the evidence holds already are kept,
-with the commit and machine that they ran on, unless ``--again`` is given. The evidence is written
-after every job from what is there; what is missing is listed in ``not_run``.
+with the commit that they ran at, unless ``--again`` is given. The evidence is written after every
+job from what is there; what is missing is listed in ``not_run``.
 """
 
 from __future__ import annotations
