@@ -18,15 +18,13 @@ from edge_malaria import evaluation
 from edge_malaria.bundle import read_bundle
 from edge_malaria.dataset import open_dataset
 from edge_malaria.metrics import sensitivity_at_specificity
-from edge_malaria.runtime.classify import Classifier, shipped_bundle
+from edge_malaria.runtime.classify import Classifier, crop_classifier, shipped_bundle
 from edge_malaria.runtime.engines import open_engine
-from edge_malaria.runtime.second_look import second_look
 
 
 def measured(bundle: Any, dataset: Any, mask: str, variant: str = "int8") -> dict[str, Any]:
     """Both operating points on one data set, with ROC points."""
-    look = second_look(bundle, "litert", threads=2)
-    classifier = Classifier(bundle, variant, "litert", threads=2, second_look=look)
+    classifier = crop_classifier(bundle, variant=variant, engine="litert", threads=2)
     answers = evaluation.run(classifier, dataset, mask)
     report = evaluation.report(answers, classifier)
     screening = Classifier(bundle, variant, "litert", "screening", threads=2)

@@ -50,14 +50,15 @@ def classify(
     from edge_malaria.cli.output import SCHEMA_VERSION, print_table
     from edge_malaria.evaluation import prepared
     from edge_malaria.files import read_image
-    from edge_malaria.runtime.classify import Classifier
-    from edge_malaria.runtime.second_look import second_look
+    from edge_malaria.runtime.classify import crop_classifier
 
     files = _expand(images)
-    opened, name = open_named(bundle), engine and engine.value
-    classifier = Classifier(
-        *(opened, variant.value, name, operating_point.value, threads),
-        second_look=second_look(opened, name, threads),
+    classifier = crop_classifier(
+        open_named(bundle),
+        variant=variant.value,
+        engine=engine and engine.value,
+        operating_point=operating_point.value,
+        threads=threads,
     )
     rows = []
     for file in files:

@@ -76,7 +76,14 @@ def crossval(
 ) -> None:
     """Trains one network a fold and reports the figures of what ships: int8 on LiteRT."""
     from edge_malaria.errors import UsageError
-    from edge_malaria.export.crossval import Task, in_parallel, one_kind, same_settings, with_wanted
+    from edge_malaria.export.crossval import (
+        Task,
+        in_parallel,
+        load,
+        one_kind,
+        same_settings,
+        with_wanted,
+    )
     from edge_malaria.files import write_json
     from edge_malaria.training.architectures import architecture
     from edge_malaria.training.crossval_folds import By
@@ -110,11 +117,14 @@ def crossval(
     tasks = [with_wanted(dataclasses.replace(first, by=kind), only) for kind in kinds]
     for task in tasks:
         same_settings(task)
-    if exclude_suspect and not any(row.suspect for row in tasks[0].open().rows):
+    rows = tasks[0].open().rows
+    if exclude_suspect and not any(row.suspect for row in rows):
         warn("the data set names no doubtful labels: the figures without them are the same.")
+    with progress("reading cells", len(rows)) as bar:
+        load(tasks[0], bar.step)
     if jobs > 1:
-        in_parallel(tasks, jobs, progress)
-    parts = {task.by: one_kind(task, exclude_suspect, progress) for task in tasks}
+        in_parallel(tasks, jobs)
+    parts = {task.by: one_kind(task, exclude_suspect) for task in tasks}
     if by is FoldsBy.both:
         document = {**parts["patient"], "by_cell": parts["cell"]}
         document["leak"] = leak(parts["patient"], parts["cell"])

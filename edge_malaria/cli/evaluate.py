@@ -154,18 +154,18 @@ def _plot(answers: dict[str, Any], path: Path, split: str) -> None:
 def _classifier(
     model: Path, variant: Variant, engine: Any, operating_point: OperatingPoint, threads: int
 ) -> Any:
-    from edge_malaria.runtime.classify import Classifier
-    from edge_malaria.runtime.second_look import second_look
+    from edge_malaria.runtime.classify import crop_classifier
 
-    name = engine and engine.value
     if model.suffix == ".keras":
         from edge_malaria.export import keras_classifier
 
         return keras_classifier(model, operating_point.value)
-    bundle = open_named(model)
-    return Classifier(
-        *(bundle, variant.value, name, operating_point.value, threads),
-        second_look=second_look(bundle, name, threads),
+    return crop_classifier(
+        open_named(model),
+        variant=variant.value,
+        engine=engine and engine.value,
+        operating_point=operating_point.value,
+        threads=threads,
     )
 
 

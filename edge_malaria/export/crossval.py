@@ -10,9 +10,8 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -33,27 +32,6 @@ from edge_malaria.training.study import StudyPlan
 from edge_malaria.training.teachers import TEACHER_RECIPE, Teaching
 
 Cells = dict[Any, CellSet]
-
-
-class Bar(Protocol):
-    """What reading cells reports to."""
-
-    def step(self, done: int = 1) -> None:
-        """Says that ``done`` more cells are read."""
-
-
-class _Silent:
-    def step(self, done: int = 1) -> None:
-        del done
-
-
-Progress = Callable[[str, int], AbstractContextManager[Bar]]
-
-
-def no_progress(what: str, total: int) -> AbstractContextManager[Bar]:
-    """A ``Progress`` that shows nothing."""
-    del what, total
-    return nullcontext(_Silent())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +144,7 @@ def same_settings(task: Task) -> None:
     write_json(path, now)
 
 
-def in_parallel(tasks: list[Task], jobs: int, progress: Progress = no_progress) -> None:
+def in_parallel(tasks: list[Task], jobs: int) -> None:
     """Runs the folds that are missing, ``jobs`` at a time."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
     missing = [
@@ -177,7 +155,7 @@ def in_parallel(tasks: list[Task], jobs: int, progress: Progress = no_progress) 
     ]
     if missing:
         # Rendered once, into the cache; the children find them there.
-        load(missing[0], progress)
+        load(missing[0])
         in_processes(_train, missing, jobs)
 
 
@@ -185,23 +163,27 @@ def _train(task: Task) -> None:
     run_task(task)
 
 
-def load(task: Task, progress: Progress = no_progress) -> Cells:
-    """Every rendering that this way of training needs."""
+def load(task: Task, step: Callable[[int], None] = lambda done: None) -> Cells:
+    """Every rendering that this way of training needs, from the cache where it was read before.
+
+    Args:
+        task: its data set, architecture and protocol decide.
+        step: called with the number of cells just read.
+    """
     opened = task.open()
     size = architecture(task.arch).input_size_px
     names = RENDERINGS[:1] if task.study else RENDERINGS
-    with progress("reading cells", len(opened.rows)) as bar:
-        return load_renderings(opened, size, names, cache=default_cache(), step=bar.step)
+    return load_renderings(opened, size, names, cache=default_cache(), step=step)
 
 
-def run_task(task: Task, progress: Progress = no_progress) -> tuple[list[FoldResult], Cells]:
+def run_task(task: Task) -> tuple[list[FoldResult], Cells]:
     """Trains the folds of ``task`` that are missing; says each epoch on stderr."""
     if task.threads:
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(task.threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
-    cells = load(task, progress)
+    cells = load(task)
     results = cross_validate(
         task.arch,
         cells,
@@ -223,9 +205,9 @@ def _say(stage: str, entry: dict[str, float]) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def one_kind(task: Task, exclude_suspect: bool, progress: Progress = no_progress) -> dict[str, Any]:
+def one_kind(task: Task, exclude_suspect: bool) -> dict[str, Any]:
     """Runs what is missing of one kind of folds, draws its plots and sums it up."""
-    results, cells = run_task(task, progress)
+    results, cells = run_task(task)
     full = cells["full"]
     table = pooled(results, full)
     answers = {

@@ -140,13 +140,21 @@ class Decision:
         return np.asarray(doubt, np.bool_)
 
 
+def crop_classifier(bundle: Bundle, **options: Any) -> Classifier:
+    """A classifier for crops from anywhere, which asks the finder whether they are red cells.
+
+    Options are those of ``Classifier``: variant, engine, operating_point, threads.
+    """
+    look = second_look(bundle, options.get("engine"), options.get("threads", 1))
+    return Classifier(bundle, **options, second_look=look)
+
+
 class OpenBundle:
     """A bundle ready to use; see ``open_bundle``."""
 
     def __init__(self, bundle: Bundle, **options: Any) -> None:
         self.bundle = bundle
-        look = second_look(bundle, options.get("engine"), options.get("threads", 1))
-        self._classifier = Classifier(bundle, **options, second_look=look)
+        self._classifier = crop_classifier(bundle, **options)
 
     def classify(
         self, crops: Sequence[Image], masks: Sequence[Mask | None] | None = None
