@@ -11,7 +11,9 @@ from edge_malaria.bundle import read_bundle
 from edge_malaria.dataset import open_dataset
 from edge_malaria.files import write_image
 from edge_malaria.parity import gate
+from edge_malaria.preprocess import network_input
 from edge_malaria.synthetic import draw_cell
+from tests.cli import run_cli
 
 pytest.importorskip("tensorflow", reason="converting needs the [export] extra")
 pytestmark = pytest.mark.slow
@@ -80,3 +82,55 @@ def test_int8_that_fails_ships_as_int8_mixed_with_its_rung(
     assert worst.startswith("worst     first")
     assert exported.report.worst_layers
     assert gate(exported.path, dataset=dataset, split="val").passed
+
+
+@pytest.fixture(scope="module")
+def hopeless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve layers that hand the spot's channel on beside one a thousand times larger.
+
+    No rung that keeps some layers in float mends it: the others still have no steps for the spot.
+    """
+    import keras
+
+    from edge_malaria.keras_layers import strip_fake_quant
+    from tests.networks import spot_network
+
+    plain = strip_fake_quant(spot_network())
+    inputs = keras.Input((48, 48, 3))
+    first = keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu", name="first")
+    layers = [keras.layers.Conv2D(8, 1, activation="relu", name=f"on{n}") for n in range(12)]
+    x = first(inputs)
+    for layer in layers:
+        x = layer(x)
+    head = keras.layers.Dense(1, name="head")
+    model = keras.Model(inputs, head(keras.layers.GlobalAveragePooling2D()(x)))
+    kernel, bias = plain.get_layer("first").get_weights()
+    bias[5] = 2000.0
+    first.set_weights([kernel, bias])
+    rng = np.random.default_rng(4)
+    for layer in layers:
+        # No two alike: constants that are one and the same would be stored once.
+        on = np.eye(8) + rng.normal(0.0, 1e-3, (8, 8))
+        on[5] = 0.0
+        layer.set_weights([on[None, None], bias])
+    weights = np.zeros((8, 1))
+    weights[0] = 1.0
+    head.set_weights([weights, np.zeros(1)])
+    kinds = ("healthy", "ring") * 40
+    drawn = [network_input(draw_cell(rng, k).image, 48) for k in kinds]  # type: ignore[arg-type]
+    levels = np.asarray(model(np.stack(drawn).astype(np.float32)))
+    head.set_weights([weights / levels.std(), -np.median(levels, axis=0) / levels.std()])
+    path = tmp_path_factory.mktemp("keras") / "hopeless.keras"
+    model.save(path)
+    return path
+
+
+def test_no_fine_tune_never_trains_and_leaves_no_bundle(
+    hopeless: Path, cells: Path, tmp_path: Path
+) -> None:
+    options = ("--int8", "--data", cells, "--no-fine-tune", "-o", tmp_path / "bundle")
+    ran = run_cli("export", hopeless, *options)
+    assert ran.code == 1, ran.err
+    assert "ladder    trying keep-float-4" in ran.err, ran.err
+    assert "qat-fine-tune" not in ran.err
+    assert not (tmp_path / "bundle").exists()
