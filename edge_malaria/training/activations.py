@@ -163,7 +163,9 @@ def montage(maps: Floats) -> Image:
     columns = int(np.ceil(np.sqrt(channels)))
     rows = -(-channels // columns)
     sheet = np.full((rows * (TILE_PX + 1) + 1, columns * (TILE_PX + 1) + 1), 96, np.uint8)
-    grey = np.clip(maps * (255.0 / max(float(maps.max()), 1e-9)), 0, 255).astype(np.uint8)
+    # Rounded: the largest times 255 over itself may come out just below 255.
+    shown = np.clip(maps * (255.0 / max(float(maps.max()), 1e-9)), 0, 255)
+    grey = np.rint(shown).astype(np.uint8)
     for index in range(channels):
         tile = cv2.resize(grey[:, :, index], (TILE_PX, TILE_PX), interpolation=cv2.INTER_NEAREST)
         y, x = (1 + step * (TILE_PX + 1) for step in divmod(index, columns))

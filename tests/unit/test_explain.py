@@ -174,6 +174,18 @@ def test_a_channel_chosen_on_some_rings_peaks_on_the_parasite_of_others() -> Non
     assert sheet.shape == (8 * 49 + 1, 8 * 49 + 1, 3) and sheet.max() == 255
 
 
+@pytest.mark.slow
+@settings(deadline=None)
+@given(st.floats(2**-20, 2**20, width=32))
+def test_the_largest_activation_is_white(largest: float) -> None:
+    pytest.importorskip("tensorflow", reason="needs the [train] extra")
+    from edge_malaria.training.activations import montage
+
+    maps = np.zeros((4, 4, 2), np.float32)
+    maps[1, 1, 0] = largest
+    assert montage(maps).max() == 255
+
+
 @pytest.fixture
 def ring(tmp_path: Path) -> Path:
     path = tmp_path / "ring.png"
