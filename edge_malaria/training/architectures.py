@@ -36,6 +36,8 @@ class Architecture:
 _REGISTRY: dict[str, Architecture] = {}
 # Modules beside this one that register more; looked into only when somebody asks for a name.
 FAMILIES = ("literature", "literature_deep")
+# Of the moving averages of batch norms: keras's 0.99 needs more steps than a small set gives.
+BN_MOMENTUM = 0.9
 
 
 def register(name: str, input_size_px: int, summary: str) -> Callable[..., Callable[[int], Any]]:
@@ -91,8 +93,7 @@ def build(name: str, input_size: int | None = None) -> Any:
 
 
 def _normalized(x: Any, name: str) -> Any:
-    # Momentum 0.99 needs more steps than a small data set gives.
-    x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-3, name=f"{name}_bn")(x)
+    x = keras.layers.BatchNormalization(momentum=BN_MOMENTUM, epsilon=1e-3, name=f"{name}_bn")(x)
     return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 

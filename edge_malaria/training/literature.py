@@ -13,7 +13,7 @@ from typing import Any
 
 from edge_malaria.errors import UsageError
 from edge_malaria.keras_layers import keras
-from edge_malaria.training.architectures import register
+from edge_malaria.training.architectures import BN_MOMENTUM, register
 
 
 def at_least(name: str, size: int, least: int) -> None:
@@ -133,7 +133,7 @@ def liang16(size: int) -> Any:
             name = f"c{stage}{part}"
             x = keras.layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv")(x)
             if name == "c1a":
-                x = keras.layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
+                x = keras.layers.BatchNormalization(momentum=BN_MOMENTUM, name=f"{name}_bn")(x)
             x = keras.layers.ReLU(name=f"{name}_relu")(x)
         pool = keras.layers.AveragePooling2D if stage == 3 else keras.layers.MaxPooling2D
         x = pool(2, name=f"c{stage}_pool")(x)

@@ -1,7 +1,8 @@
 """Deep networks of the studies before this one, under ``--arch``: random weights, one logit.
 
-What keras.applications has comes from there (``weights=None, include_top=False``) and ends in a
-global mean and one dense unit. Input and output are as in ``literature``.
+What keras.applications has comes from there (``weights=None, include_top=False``) with this
+project's momentum of batch norms and ends in a global mean and one dense unit. Input and output are
+as in ``literature``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from edge_malaria.keras_layers import keras
-from edge_malaria.training.architectures import conv_unit, register
+from edge_malaria.training.architectures import BN_MOMENTUM, conv_unit, register
 from edge_malaria.training.literature import at_least, scaled_input
 
 
@@ -40,6 +41,8 @@ def _from_application(
         config = layer.get_config()
         if layer.name in rectified:
             config["activation"] = "linear"
+        if isinstance(layer, keras.layers.BatchNormalization):
+            config["momentum"] = BN_MOMENTUM
         return type(layer).from_config(config)
 
     first = body.layers[1].name
@@ -181,10 +184,11 @@ def _residual(x: Any, filters: int, stride: int, name: str) -> Any:
     shortcut = x
     if stride != 1 or int(x.shape[-1]) != filters:
         project = keras.layers.Conv2D(filters, 1, stride, use_bias=False, name=f"{name}_skip_conv")
-        shortcut = keras.layers.BatchNormalization(momentum=0.9, name=f"{name}_skip_bn")(project(x))
+        norm = keras.layers.BatchNormalization(momentum=BN_MOMENTUM, name=f"{name}_skip_bn")
+        shortcut = norm(project(x))
     x = conv_unit(x, filters, f"{name}_a", stride=stride)
     last = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_b_conv")
-    x = keras.layers.BatchNormalization(momentum=0.9, name=f"{name}_b_bn")(last(x))
+    x = keras.layers.BatchNormalization(momentum=BN_MOMENTUM, name=f"{name}_b_bn")(last(x))
     x = keras.layers.Add(name=f"{name}_add")([_squeeze_excite(x, f"{name}_se"), shortcut])
     return keras.layers.ReLU(name=f"{name}_relu")(x)
 

@@ -17,7 +17,7 @@ from edge_malaria.preprocess import network_inputs
 from edge_malaria.records import Image
 from edge_malaria.runtime.engines import open_engine
 from edge_malaria.synthetic import draw_cell
-from edge_malaria.training.architectures import architectures, build
+from edge_malaria.training.architectures import BN_MOMENTUM, architectures, build
 from edge_malaria.training.fit import predict
 from edge_malaria.training.fold import fold, obstacle
 from edge_malaria.training.quantize_aware import finish, prepare
@@ -89,6 +89,8 @@ def test_sequential3_is_the_studys() -> None:
 def test_each_gives_one_logit_and_folds_or_says_why_not(name: str) -> None:
     size = SMALLEST[name]
     model = lively(name, size)
+    norms = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    assert all(layer.momentum == BN_MOMENTUM for layer in norms)
     assert model.count_params() == PARAMETERS.get(name, model.count_params())
     inputs = cells(size, 6)
     logits = np.asarray(model(inputs.astype(np.float32), training=False))
