@@ -131,7 +131,7 @@ def main() -> None:
         "folds": [result.fold for result in results],
         "sure_above": SURE,
         **shares(wrong, own, every, cells),
-        "at_p_above_0.5": shares(
+        "likely_contradicted": shares(
             wrong, against(table["chance"][seen], cells.labels, LIKELY), likely, cells
         ),
     }
