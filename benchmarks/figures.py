@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ("README.md", "CHANGELOG.md", "docs/*.md", "docs/*.html")
 _FIGURE = re.compile(
     r"(?P<shown>[-+0-9.,%e]+|—)"
-    r"<!--(?P<file>[\w-]+):(?P<path>[\w.\-/ ,()]+?)(?::(?P<format>[^>:]+))?-->"
+    r"<!--(?P<file>[\w-]+):(?P<path>[^:>]+?)(?::(?P<format>[^>:]+))?-->"
 )
 
 
