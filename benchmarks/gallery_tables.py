@@ -60,20 +60,29 @@ def architectures() -> str:
             f"{row['cells']} x {row['epochs']}",
             number(row["keras"]["accuracy"]),
             number(row["int8"]["accuracy"]),
-            "passed" if row["parity"]["passed"] else "refused",
+            f"passed as {row['variant']}" if row["parity"]["passed"] else "refused",
         )
         for row in found["architectures"]
     ]
     columns = ("network", "px", "parameters", "MACs", "int8 bytes", "cells x epochs")
     words = (
-        "Trained briefly (the column cells x epochs says how briefly), so the accuracies compare "
-        "exports with their networks, not the networks with each other."
+        "Trained briefly, because two cores manage no more (the column cells x epochs says how "
+        "briefly): the accuracies compare exports with their networks, not the networks with each "
+        "other. Those near one half are of networks whose batch norms or depth need more steps."
     )
     missing = [name.removeprefix("brief-") for name in found["not_run"] if "brief-" in name]
     parts = [words, table((*columns, "float", "int8", "gate"), rows)]
+    refused = [row for row in found["architectures"] if not row["parity"]["passed"]]
+    parts += [f"`{row['arch']}` was refused: {first_reason(row)}." for row in refused]
     if missing:
         parts.append(f"Not trained yet: {', '.join(f'`{name}`' for name in missing)}.")
     return "\n\n".join(parts)
+
+
+def first_reason(row: dict[str, Any]) -> str:
+    """What the gate says first against a network that it refused."""
+    said: list[str] = [part.strip() for part in row["parity"]["verdict"].split("; ")]
+    return next((part for part in said if part.startswith("[")), said[0]).rstrip(".;")
 
 
 def five_folds() -> str:
