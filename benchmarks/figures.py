@@ -23,14 +23,21 @@ _FIGURE = re.compile(
 
 
 def value_at(document: Any, path: str) -> Any:
-    """The value at a dotted path; list indices are numbers.
+    """The value at a dotted path; list indices are numbers, keys may hold dots themselves.
 
     Raises:
         KeyError: no such path.
     """
-    for word in path.split("."):
-        document = document[int(word)] if isinstance(document, list) else document[word]
-    return document
+    if not path:
+        return document
+    words = path.split(".")
+    if isinstance(document, list):
+        return value_at(document[int(words[0])], ".".join(words[1:]))
+    for count in range(1, len(words) + 1):
+        key = ".".join(words[:count])
+        if key in document:
+            return value_at(document[key], ".".join(words[count:]))
+    raise KeyError(path)
 
 
 def shown(value: Any, spec: str | None) -> str:

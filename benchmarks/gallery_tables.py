@@ -68,7 +68,8 @@ def architectures() -> str:
     words = (
         "Trained briefly, because two cores manage no more (the column cells x epochs says how "
         "briefly): the accuracies compare exports with their networks, not the networks with each "
-        "other. Those near one half are of networks whose batch norms or depth need more steps."
+        "other. An accuracy near one half says that the steps did not suffice, not that the "
+        "network cannot learn."
     )
     missing = [name.removeprefix("brief-") for name in found["not_run"] if "brief-" in name]
     parts = [words, table((*columns, "float", "int8", "gate"), rows)]
