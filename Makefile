@@ -50,18 +50,18 @@ check: $(HOST)   ## format, lint, types, import contracts
 	$(BIN)/lint-imports
 
 wheel-check: $(HOST) ## build the wheel, install it alone with [litert], run it without TensorFlow
-	bash benchmarks/wheel_check.sh
+	bash tools/wheel_check.sh
 
 model: $(HOST)   ## retrain and rebuild everything that ships (hours; resumable)
-	$(BIN)/python -m edge_malaria.training.finder_build --data "$(EDGE_MALARIA_DATA)" \
+	$(BIN)/python -m tools.build_finder --data "$(EDGE_MALARIA_DATA)" \
 	    -o edge_malaria/models/finder.keras
-	$(BIN)/python benchmarks/build_models.py --data "$(EDGE_MALARIA_DATA)"
+	$(BIN)/python -m tools.build_models --data "$(EDGE_MALARIA_DATA)"
 
 evidence: $(HOST) ## everything that takes hours, into docs/evidence (resumable)
-	$(BIN)/python benchmarks/evidence.py --data "$(EDGE_MALARIA_DATA)"
+	$(BIN)/python -m benchmarks.evidence --data "$(EDGE_MALARIA_DATA)"
 
 gallery: $(HOST) ## plots, tables and drawn cells on one page: docs/GALLERY.md
-	$(BIN)/python -m benchmarks.gallery $(if $(EDGE_MALARIA_DATA),--data "$(EDGE_MALARIA_DATA)")
+	$(BIN)/python -m benchmarks.documents.gallery $(if $(EDGE_MALARIA_DATA),--data "$(EDGE_MALARIA_DATA)")
 
 test-device: $(HOST) ## the shipped bundle on ARM processors under qemu; skipped with a reason
 	$(BIN)/python -m pytest tests/device -m device

@@ -1,6 +1,6 @@
 """Everything that takes hours, one measurement after the other: what ``make evidence`` runs.
 
-    python benchmarks/evidence.py --data DATA [--only parity,motion] [--again] [--runs RUNS]
+    python -m benchmarks.evidence --data DATA [--only parity,motion] [--again] [--runs RUNS]
 
 Each writes docs/evidence/<name>.json. One that is done for the commit checked out is skipped, so
 an interrupted run goes on where it stopped; ``--again`` repeats it. A failure is reported at the
@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from evidence_file import EVIDENCE, ROOT, commit
+from benchmarks.evidence_file import EVIDENCE, ROOT, commit
 
 TFLM = ROOT / ".venv" / "tflm" / "bin" / "python"
 
@@ -26,59 +26,102 @@ def commands(data: Path, runs: Path) -> dict[str, list[str]]:
     cells = str(data / "nih" / "cell_images.zip")
     finder = "edge_malaria/models/default/finder.int8.tflite"
     given = ["--data", str(data)]
-    script = "benchmarks/{}.py".format
     return {
-        "model": [script("model_figures"), *given],
-        "model-micro": [script("model_figures"), *given, "--model", "micro"],
-        "drawn_cells": [script("drawn_cells")],
+        "model": ["-m", "benchmarks.cells.model_figures", *given],
+        "model-micro": ["-m", "benchmarks.cells.model_figures", *given, "--model", "micro"],
+        "drawn_cells": ["-m", "benchmarks.cells.drawn_cells"],
         "parity": [
-            *(script("parity_test_cells"), "--data", cells),
+            *("-m", "benchmarks.parity.real_cells", "--data", cells),
             *("--reference", "edge_malaria/models/default.keras", "--arm"),
         ],
-        "activation_overlay": [script("activation_overlay")],
-        "field_quality": [script("field_quality"), *given],
+        "activation_overlay": ["-m", "benchmarks.cells.activation_overlay"],
+        "field_quality": ["-m", "benchmarks.fields.field_quality", *given],
         "cell_finding": [
-            *(script("cell_finding"), *given, "--model", finder),
+            *("-m", "benchmarks.fields.cell_finding", *given, "--model", finder),
             *("-o", str(EVIDENCE / "cell_finding.json")),
         ],
-        "malaria_fields": [script("malaria_fields"), *given],
-        "abstention": ["-m", "benchmarks.abstention", *given],
-        "latency_models": ["-m", "benchmarks.latency_models"],
-        "latency_field": [script("latency_field")],
-        "memory_fields": [script("memory_fields"), "--fields", "500"],
-        "motion": [script("motion"), "--seeds", "2", "--stops", "9"],
-        "drawn_slides": [script("drawn_slides"), "--seeds", "20", "--fields", "6"],
-        "firmware_targets": ["-m", "benchmarks.firmware_targets"],
-        "firmware_camera": ["-m", "benchmarks.firmware_camera"],
+        "malaria_fields": ["-m", "benchmarks.fields.malaria_fields", *given],
+        "abstention": ["-m", "benchmarks.cells.abstention", *given],
+        "latency_models": ["-m", "benchmarks.speed.latency_models"],
+        "latency_field": ["-m", "benchmarks.speed.latency_field"],
+        "memory_fields": ["-m", "benchmarks.speed.memory_fields", "--fields", "500"],
+        "motion": ["-m", "benchmarks.fields.motion", "--seeds", "2", "--stops", "9"],
+        "drawn_slides": ["-m", "benchmarks.slides.drawn_slides", "--seeds", "20", "--fields", "6"],
+        "firmware_targets": ["-m", "benchmarks.firmware.targets"],
+        "firmware_camera": ["-m", "benchmarks.firmware.camera"],
         "firmware_exactness": [
-            *("-m", "benchmarks.firmware_exactness", "--tflm", str(TFLM), "--data", cells)
+            *("-m", "benchmarks.firmware.exactness", "--tflm", str(TFLM), "--data", cells)
         ],
-        "training-default": [script("training_evidence"), *given, "--bundle", "default"],
-        "training-micro": [script("training_evidence"), *given, "--bundle", "micro"],
-        "pruning-micro": [script("pruning_evidence"), *given, "--model", "micro"],
+        "training-default": [
+            "-m",
+            "benchmarks.cells.training",
+            *given,
+            "--bundle",
+            "default",
+        ],
+        "training-micro": ["-m", "benchmarks.cells.training", *given, "--bundle", "micro"],
+        "pruning-micro": ["-m", "benchmarks.cells.pruning", *given, "--model", "micro"],
         "parity_false_alarms": [
-            *(script("parity_false_alarms"), "--data", cells, "--work", str(runs / "false-alarms"))
+            *(
+                "-m",
+                "benchmarks.parity.false_alarms",
+                "--data",
+                cells,
+                "--work",
+                str(runs / "false-alarms"),
+            )
         ],
         "crossval": [
-            *("-m", "benchmarks.crossval_evidence", *given, "--run", str(runs / "crossval"))
+            *(
+                "-m",
+                "benchmarks.literature.crossval",
+                *given,
+                "--run",
+                str(runs / "crossval"),
+            )
         ],
         "label_contradictions": [
-            *("-m", "benchmarks.label_contradictions", *given, "--run", str(runs / "crossval"))
+            *(
+                "-m",
+                "benchmarks.cells.contradictions",
+                *given,
+                "--run",
+                str(runs / "crossval"),
+            )
         ],
-        "site_adaptation": ["-m", "benchmarks.site_adaptation", *given],
-        "pareto": ["-m", "benchmarks.pareto", *given, "--run", str(runs / "pareto")],
+        "site_adaptation": ["-m", "benchmarks.cells.site_adaptation", *given],
+        "pareto": ["-m", "benchmarks.cells.pareto", *given, "--run", str(runs / "pareto")],
         "baselines": [
-            *("-m", "benchmarks.baselines_evidence", *given, "--runs", str(runs / "baselines"))
+            *(
+                "-m",
+                "benchmarks.literature.classical",
+                *given,
+                "--runs",
+                str(runs / "baselines"),
+            )
         ],
-        "slide_coverage": [script("slide_coverage"), *given, "--run", str(runs / "crossval")],
+        "slide_coverage": [
+            "-m",
+            "benchmarks.slides.slide_coverage",
+            *given,
+            "--run",
+            str(runs / "crossval"),
+        ],
         "segmentation_fcn": [
-            script("segmentation_fcn"),
+            "-m",
+            "benchmarks.fields.segmentation_fcn",
             *given,
             "--model",
             str(runs / "fcn.keras"),
         ],
         "literature": [
-            *("-m", "benchmarks.literature_evidence", *given, "--run", str(runs / "literature"))
+            *(
+                "-m",
+                "benchmarks.literature.networks",
+                *given,
+                "--run",
+                str(runs / "literature"),
+            )
         ],
     }
 
@@ -119,7 +162,9 @@ def main() -> int:
             f"{name}: {'ok' if code == 0 else f'exit {code}'}, {time.monotonic() - started:.0f} s"
         )
         failed += [name] * (code != 0)
-    subprocess.run([sys.executable, "benchmarks/figures.py", "--write"], cwd=ROOT, check=False)
+    subprocess.run(
+        [sys.executable, "-m", "benchmarks.documents.figures", "--write"], cwd=ROOT, check=False
+    )
     print(f"failed: {', '.join(failed) or 'none'}")
     return 1 if failed else 0
 

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from edge_malaria.bundle import read_bundle
+from edge_malaria.bundle.format import read_bundle
 from edge_malaria.files import write_json
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_malaria.dataset import Dataset, Row, assert_patient_disjoint
+from edge_malaria.data.dataset import Dataset, Row, assert_patient_disjoint
 from edge_malaria.errors import DatasetError
-from edge_malaria.preprocess import network_inputs
+from edge_malaria.prepare.preprocess import network_inputs
 from edge_malaria.records import Image
 
 # Ranges of a 30 k-parameter network are stable from about 200 cells on; 512 costs a second.

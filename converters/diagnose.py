@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from converters.quiet import quiet
 from edge_malaria.errors import UsageError
 from edge_malaria.records import Image
-from edge_malaria.runtime.engines import load_interpreter_module
+from edge_malaria.runtime.engines.litert import load_interpreter_module
 
 # What only moves or converts values is not a layer.
 _MOVERS = {"QUANTIZE", "DEQUANTIZE", "RESHAPE", "SHAPE", "STRIDED_SLICE", "PACK", "DELEGATE"}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria.bundle import TensorSpec
+from edge_malaria.bundle.format import TensorSpec
 from edge_malaria.records import Image
 
 

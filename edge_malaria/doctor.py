@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 import edge_malaria
-from edge_malaria.bundle import read_bundle
+from edge_malaria.bundle.format import read_bundle
+from edge_malaria.bundle.shipped import SHIPPED_MODELS, shipped_bundle
 from edge_malaria.errors import EdgeMalariaError
-from edge_malaria.runtime.classify import SHIPPED_MODELS, shipped_bundle
 
 State = Literal["ok", "missing", "problem"]
 _IMPORT_TIMEOUT_S = 120
@@ -126,7 +126,7 @@ def _engine(name: str, packages: tuple[str, ...], extra: str) -> Finding:
 
 
 def _used_engine() -> Finding:
-    from edge_malaria.runtime.engines import installed_engines
+    from edge_malaria.runtime.engines.opening import installed_engines
 
     found = installed_engines()
     if not found:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria.dataset import Dataset, Row
+from edge_malaria.data.dataset import Dataset, Row
 from edge_malaria.metrics import (
     auc,
     bootstrap_auc,
@@ -17,10 +17,10 @@ from edge_malaria.metrics import (
     clopper_pearson_interval,
     confusion,
 )
-from edge_malaria.preprocess import network_input
+from edge_malaria.prepare.isolate import isolate_central_cell
+from edge_malaria.prepare.preprocess import network_input
 from edge_malaria.records import Image, Mask, Prediction
-from edge_malaria.runtime.classify import Classifier
-from edge_malaria.runtime.isolate import isolate_central_cell
+from edge_malaria.runtime.classify.classifier import Classifier
 
 _READ_AT_ONCE = 512
 MASK_MODES = ("none", "auto")

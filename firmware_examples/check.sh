@@ -130,7 +130,7 @@ check_pip_only() {
 
 check_oracle() {
   if $TFLM/bin/python -c 'import tflite_micro' 2>/dev/null; then
-    "$PYTHON" -m benchmarks.firmware_exactness --bundle "$BUNDLE" --quick \
+    "$PYTHON" -m benchmarks.firmware.exactness --bundle "$BUNDLE" --quick \
       --tflm "$PWD/$TFLM/bin/python" ||
       fail "TensorFlow Lite Micro answers otherwise"
   else

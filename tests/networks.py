@@ -43,7 +43,7 @@ def _set_ranges(model: Any) -> None:
     import keras
 
     from edge_malaria.keras_layers import FakeQuant
-    from edge_malaria.preprocess import network_input
+    from edge_malaria.prepare.preprocess import network_input
     from edge_malaria.synthetic import draw_cell
 
     size_px, rng = int(model.input_shape[1]), np.random.default_rng(11)

@@ -44,14 +44,14 @@ def baseline(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Fits on train patients, chooses thresholds on val, and reports on test or on every fold."""
-    from edge_malaria.dataset import open_dataset
+    from edge_malaria.crossval.classical import Settings, run_baseline
+    from edge_malaria.crossval.classical_report import roc, summarize
+    from edge_malaria.crossval.folds import folds_of
+    from edge_malaria.data.dataset import open_dataset
     from edge_malaria.errors import UsageError
     from edge_malaria.files import write_json
     from edge_malaria.training.baselines.methods import method as named
-    from edge_malaria.training.baselines.report import roc, summarize
-    from edge_malaria.training.baselines.session import Settings, run_baseline
-    from edge_malaria.training.cells import default_cache
-    from edge_malaria.training.crossval import folds_of
+    from edge_malaria.training.classifier.cells import default_cache
 
     chosen = named(method)
     if only and not crossval:
@@ -105,7 +105,7 @@ def _show(run: Path, summary: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json({"run": str(run), **summary})
         return
-    from edge_malaria.training.baselines.report import MEASURES
+    from edge_malaria.crossval.classical_report import MEASURES
 
     parts = [("raw labels", summary["raw_labels"])]
     parts += [("without suspect labels", summary["without_suspect_labels"])]

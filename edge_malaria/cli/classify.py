@@ -50,7 +50,7 @@ def classify(
     from edge_malaria.cli.output import SCHEMA_VERSION, print_table
     from edge_malaria.evaluation import prepared
     from edge_malaria.files import read_image
-    from edge_malaria.runtime.classify import crop_classifier
+    from edge_malaria.runtime.classify.classifier import crop_classifier
 
     files = _expand(images)
     classifier = crop_classifier(

@@ -69,7 +69,7 @@ def costs(model: Path, classifier: Any) -> dict[str, Any]:
 def _keras_costs(model: Path) -> dict[str, Any]:
     from edge_malaria.files import sha256_of
     from edge_malaria.keras_layers import load_model, strip_fake_quant
-    from edge_malaria.training.architectures import count_macs
+    from edge_malaria.training.architectures.registry import count_macs
 
     plain = strip_fake_quant(load_model(model))
     return {

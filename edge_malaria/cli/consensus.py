@@ -26,8 +26,8 @@ def consensus(
     as_json: JsonOption = False,
 ) -> None:
     """Merge several readers' labels: all must agree. What they dispute goes to a second CSV."""
-    from edge_malaria import consensus as labels
     from edge_malaria.cli.output import log, print_json
+    from edge_malaria.data import consensus as labels
     from edge_malaria.errors import OutputExists
 
     others = out.with_suffix(".disagreements.csv")

@@ -75,8 +75,9 @@ def crossval(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Trains one network a fold and reports the figures of what ships: int8 on LiteRT."""
-    from edge_malaria.errors import UsageError
-    from edge_malaria.export.crossval import (
+    from edge_malaria.crossval.folds import By
+    from edge_malaria.crossval.report import leak
+    from edge_malaria.crossval.task import (
         Task,
         in_parallel,
         load,
@@ -84,10 +85,9 @@ def crossval(
         same_settings,
         with_wanted,
     )
+    from edge_malaria.errors import UsageError
     from edge_malaria.files import write_json
-    from edge_malaria.training.architectures import architecture
-    from edge_malaria.training.crossval_folds import By
-    from edge_malaria.training.crossval_report import leak
+    from edge_malaria.training.architectures.registry import architecture
 
     architecture(arch)
     architecture(teacher_arch)

@@ -88,7 +88,7 @@ def get(
     Courtesy of the U.S. National Library of Medicine. The file's size and SHA-256 are verified.
     """
     from edge_malaria.cli.output import log, progress
-    from edge_malaria.download import NIH_CELLS, Archive, Patience, fetch
+    from edge_malaria.data.download import NIH_CELLS, Archive, Patience, fetch
 
     archive = Archive(
         name=NIH_CELLS.name,
@@ -135,9 +135,9 @@ def split(
     force: Force = False,
 ) -> None:
     """Split a data set by patient: train, val, test (70/10/20 of the cells) and five folds."""
-    from edge_malaria import splits
     from edge_malaria.cli.output import log, print_table
-    from edge_malaria.dataset import open_dataset
+    from edge_malaria.data import splits
+    from edge_malaria.data.dataset import open_dataset
     from edge_malaria.errors import OutputExists
 
     if out is None:
@@ -164,10 +164,10 @@ def show(
 ) -> None:
     """Draw a labelled panel of cells of both classes."""
     from edge_malaria.cli.output import log
-    from edge_malaria.dataset import open_dataset
+    from edge_malaria.data.dataset import open_dataset
+    from edge_malaria.data.panel import cell_panel
     from edge_malaria.errors import OutputExists, UsageError
     from edge_malaria.files import write_image
-    from edge_malaria.panel import cell_panel
 
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise UsageError(f"expected a picture's name such as panel.png, got {out}.")

@@ -37,10 +37,10 @@ def selftest(
     as_json: JsonOption = False,
 ) -> None:
     """Check on this machine that a bundle's files are whole and give their recorded outputs."""
+    from edge_malaria.bundle.selftest import run_selftest
     from edge_malaria.cli.options import open_named
     from edge_malaria.cli.output import print_json, print_table
     from edge_malaria.errors import GateFailed
-    from edge_malaria.selftest import run_selftest
 
     result = run_selftest(open_named(bundle))
     if as_json:

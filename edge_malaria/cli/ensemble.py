@@ -51,11 +51,11 @@ def ensemble(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Calibrates each member on val, joins them, and writes the model and its decision."""
-    from edge_malaria.dataset import open_dataset
+    from edge_malaria.data.dataset import open_dataset
     from edge_malaria.keras_layers import load_model
-    from edge_malaria.training.cells import default_cache, fitting_rows, load_renderings
+    from edge_malaria.training.classifier.cells import default_cache, fitting_rows, load_renderings
+    from edge_malaria.training.classifier.session import decide
     from edge_malaria.training.ensemble import build_ensemble
-    from edge_malaria.training.session import decide
 
     new_keras_file(output, force)
     size = int(load_model(models[0]).input.shape[1])
@@ -71,9 +71,9 @@ def ensemble(
 
 def _write(output: Path, made: Ensemble, decision: dict[str, Any], how: dict[str, str]) -> None:
     from edge_malaria.files import write_json
-    from edge_malaria.training.architectures import count_macs
-    from edge_malaria.training.recipe import versions
-    from edge_malaria.training.session import save_model
+    from edge_malaria.training.architectures.registry import count_macs
+    from edge_malaria.training.classifier.recipe import versions
+    from edge_malaria.training.classifier.session import save_model
 
     save_model(made.model, output)
     provenance = {

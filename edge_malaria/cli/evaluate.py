@@ -72,7 +72,7 @@ def evaluate(
     from edge_malaria import evaluation
     from edge_malaria.cli.compare import unique_names
     from edge_malaria.cli.output import print_json, progress, warn
-    from edge_malaria.dataset import open_dataset
+    from edge_malaria.data.dataset import open_dataset
 
     _check_call(models, compare, plot, threads)
     data = open_dataset(dataset, patients)
@@ -154,7 +154,7 @@ def _plot(answers: dict[str, Any], path: Path, split: str) -> None:
 def _classifier(
     model: Path, variant: Variant, engine: Any, operating_point: OperatingPoint, threads: int
 ) -> Any:
-    from edge_malaria.runtime.classify import crop_classifier
+    from edge_malaria.runtime.classify.classifier import crop_classifier
 
     if model.suffix == ".keras":
         from edge_malaria.export import keras_classifier

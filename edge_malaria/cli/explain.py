@@ -13,8 +13,8 @@ from edge_malaria.cli.output import print_json
 
 if TYPE_CHECKING:
     from edge_malaria.records import Image
-    from edge_malaria.runtime.explain_page import Figure
-    from edge_malaria.runtime.occlusion import Logits
+    from edge_malaria.runtime.explain.explain_page import Figure
+    from edge_malaria.runtime.explain.occlusion import Logits
 
 # Drawn cells on which a Keras model's channel is chosen.
 RINGS, RINGS_SEED = 64, 101
@@ -59,9 +59,9 @@ def explain(
     """
     from edge_malaria.errors import OutputExists, UsageError
     from edge_malaria.files import read_image, write_image, write_text
-    from edge_malaria.runtime.explain_page import Figure
-    from edge_malaria.runtime.explain_page import page as html_page
-    from edge_malaria.runtime.occlusion import occlude, panel
+    from edge_malaria.runtime.explain.explain_page import Figure
+    from edge_malaria.runtime.explain.explain_page import page as html_page
+    from edge_malaria.runtime.explain.occlusion import occlude, panel
 
     if output.suffix.lower() != ".png":
         raise UsageError(f"-o {output}: expected a name that ends in .png.")
@@ -106,8 +106,8 @@ def _scaled(place: Any, per_px: tuple[float, float]) -> list[float]:
 
 def _bundle(path: Path, crop: Image, variant: Variant, engine: EngineName | None) -> _Looked:
     from edge_malaria.cli.options import open_named
-    from edge_malaria.preprocess import network_input
-    from edge_malaria.runtime.classify import Classifier
+    from edge_malaria.prepare.preprocess import network_input
+    from edge_malaria.runtime.classify.classifier import Classifier
 
     classifier = Classifier(open_named(path), variant.value, engine and engine.value)
     cell = network_input(crop, classifier.input_size_px)
@@ -120,8 +120,8 @@ def _bundle(path: Path, crop: Image, variant: Variant, engine: EngineName | None
 
 def _keras(path: Path, crop: Image) -> _Looked:
     from edge_malaria.export.source import load_source
-    from edge_malaria.preprocess import network_input
-    from edge_malaria.runtime.classify import probability
+    from edge_malaria.prepare.preprocess import network_input
+    from edge_malaria.runtime.classify.classifier import probability
 
     source = load_source(str(path))
     cell = network_input(crop, source.size_px)
@@ -137,7 +137,7 @@ def _channel(
     import cv2
     import numpy as np
 
-    from edge_malaria.runtime.occlusion import inside_cell, paint
+    from edge_malaria.runtime.explain.occlusion import inside_cell, paint
     from edge_malaria.training.activations import activations, drawn_rings, find_channel, peaks
 
     size = len(looked.cell)
@@ -164,7 +164,7 @@ def _layers(looked: _Looked) -> list[Figure]:
     import cv2
     import numpy as np
 
-    from edge_malaria.runtime.explain_page import Figure
+    from edge_malaria.runtime.explain.explain_page import Figure
     from edge_malaria.training.activations import activations, feature_layers, maximise, montage
 
     figures = []

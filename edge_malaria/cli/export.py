@@ -51,7 +51,7 @@ def export(
     The parity gate runs inside: where it refuses, nothing is written and the exit code is 1.
     """
     from edge_malaria.cli.output import log, print_json
-    from edge_malaria.dataset import open_dataset
+    from edge_malaria.data.dataset import open_dataset
     from edge_malaria.errors import OutputExists
     from edge_malaria.export import Options, export_bundle
 
@@ -88,7 +88,7 @@ def _document(exported: Any) -> dict[str, Any]:
 
 def _print(exported: Any) -> None:
     from edge_malaria.cli.output import print_table
-    from edge_malaria.export.pipeline import size_table
+    from edge_malaria.export.gate import size_table
     from edge_malaria.records import RESEARCH_USE
 
     columns = ("variant", "file", "bytes", "parity", "accuracy (val)")

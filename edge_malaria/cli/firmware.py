@@ -11,7 +11,7 @@ import typer
 from edge_malaria.cli.options import JsonOption, open_named
 
 if TYPE_CHECKING:
-    from converters.to_c import Firmware
+    from converters.firmware.to_c import Firmware
 
 
 def register(app: typer.Typer) -> None:
@@ -36,7 +36,7 @@ def firmware(
     as_json: JsonOption = False,
 ) -> None:
     """Write the int8 network as one C99 file for microcontrollers, with golden cells."""
-    from converters import to_c
+    from converters.firmware import to_c
     from edge_malaria.cli.output import print_json
 
     if bundle is not None and bundle.suffix == ".tflite":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from edge_malaria.bundle import Bundle
+    from edge_malaria.bundle.format import Bundle
 
 
 class EngineName(StrEnum):
@@ -78,8 +78,8 @@ def open_named(bundle: Path | None) -> Bundle:
 
     A path that is no file or folder but a shipped model's name (default, micro) means that model.
     """
-    from edge_malaria.bundle import read_bundle
-    from edge_malaria.runtime.classify import shipped_bundle
+    from edge_malaria.bundle.format import read_bundle
+    from edge_malaria.bundle.shipped import shipped_bundle
 
     if bundle is None:
         return read_bundle(shipped_bundle())

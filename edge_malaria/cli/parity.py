@@ -10,9 +10,9 @@ import typer
 from edge_malaria.cli.options import JsonOption, OperatingPoint, PointOption, Split, open_named
 
 if TYPE_CHECKING:
-    from edge_malaria.dataset import Dataset
+    from edge_malaria.data.dataset import Dataset
     from edge_malaria.parity import ParityReport
-    from edge_malaria.runtime.engines import Engine
+    from edge_malaria.runtime.engines.base import Engine
 
 
 def register(app: typer.Typer) -> None:
@@ -65,7 +65,7 @@ def parity(
     microcontroller's C file (c) is compiled where a C compiler is, and TensorFlow Lite Micro
     (tflm) runs where tflite-micro is installed.
     """
-    from converters.firmware_engines import firmware_engines, split_names
+    from converters.firmware.engines import firmware_engines, split_names
     from edge_malaria.parity import Settings, gate
 
     opened = open_named(bundle)
@@ -93,7 +93,7 @@ def parity(
 def _dataset(
     data: Path | None, patients: Path | None, split: Split | None
 ) -> tuple[Dataset | None, str]:
-    from edge_malaria.dataset import open_dataset
+    from edge_malaria.data.dataset import open_dataset
 
     if data is None:
         return None, ""

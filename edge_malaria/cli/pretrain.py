@@ -34,9 +34,9 @@ def pretrain(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Trains on the 100 classes and writes a network for train --weights."""
-    from edge_malaria.training.cifar import read_cifar100
-    from edge_malaria.training.pretrain import pretrain as run
-    from edge_malaria.training.session import save_model
+    from edge_malaria.training.classifier.session import save_model
+    from edge_malaria.training.transfer.cifar import read_cifar100
+    from edge_malaria.training.transfer.pretrain import pretrain as run
 
     new_keras_file(output, force)
     train, test = read_cifar100(cifar100)

@@ -37,7 +37,8 @@ def profile(
     as_json: JsonOption = False,
 ) -> None:
     """Counts what each layer of an architecture costs, training and inference apart."""
-    from edge_malaria.training.architectures import architecture, build
+    from edge_malaria.training.architectures import build
+    from edge_malaria.training.architectures.registry import architecture
     from edge_malaria.training.profile import profile as count
 
     size = input_size or architecture(arch).input_size_px

@@ -37,16 +37,16 @@ def prune(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Prunes a network on train patients and writes it with ranges and operating points."""
-    from edge_malaria.dataset import open_dataset
-    from edge_malaria.training.cells import (
+    from edge_malaria.data.dataset import open_dataset
+    from edge_malaria.training.classifier.cells import (
         RENDERINGS,
         default_cache,
         fitting_rows,
         load_renderings,
     )
-    from edge_malaria.training.prune import TARGETS, Schedule, measure
-    from edge_malaria.training.pruned import load_prunable, prune_and_quantize
-    from edge_malaria.training.recipe import Recipe
+    from edge_malaria.training.classifier.recipe import Recipe
+    from edge_malaria.training.pruning.prune import TARGETS, Schedule, measure
+    from edge_malaria.training.pruning.pruned import load_prunable, prune_and_quantize
 
     new_keras_file(output, force)
     schedule = Schedule(criterion, keep, target, rounds, epochs)  # type: ignore[arg-type]
@@ -80,7 +80,7 @@ def int8_milliseconds(model: Any, cells: int = 64, repeats: int = 15) -> float:
     import numpy as np
 
     from converters.to_tflite import convert
-    from edge_malaria.runtime.engines import open_engine
+    from edge_malaria.runtime.engines.opening import open_engine
 
     size = int(model.input.shape[1])
     batch = np.random.default_rng(0).integers(0, 256, (cells, size, size, 3), dtype=np.uint8)

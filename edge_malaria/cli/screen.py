@@ -20,7 +20,7 @@ from edge_malaria.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from edge_malaria.runtime.screening import Screened
+    from edge_malaria.runtime.screen.screening import Screened
 
 
 def register(app: typer.Typer) -> None:
@@ -76,13 +76,13 @@ def screen(
     For research use only. Not for use in diagnostic procedures.
     """
     from edge_malaria.cli.output import log, print_json, progress, warn
-    from edge_malaria.runtime.classify import Classifier
-    from edge_malaria.runtime.config import load_config
-    from edge_malaria.runtime.pipeline import ScreenOptions
-    from edge_malaria.runtime.report import contract_json
-    from edge_malaria.runtime.screening import ScreenCall, prepare_directory
-    from edge_malaria.runtime.screening import screen as run_screen
-    from edge_malaria.runtime.sources import open_source
+    from edge_malaria.runtime.classify.classifier import Classifier
+    from edge_malaria.runtime.report.write import contract_json
+    from edge_malaria.runtime.screen.config import load_config
+    from edge_malaria.runtime.screen.screening import ScreenCall, prepare_directory
+    from edge_malaria.runtime.screen.screening import screen as run_screen
+    from edge_malaria.runtime.screen.slide_pipeline import ScreenOptions
+    from edge_malaria.runtime.sources.opening import open_source
 
     rbc = _red_cells(rbc_per_ul, haematocrit)
     if resume and force:
@@ -111,7 +111,7 @@ def screen(
 
 def _red_cells(rbc_per_ul: float | None, haematocrit: float | None) -> float:
     from edge_malaria.errors import UsageError
-    from edge_malaria.runtime.slide import rbc_per_ul as red_cells
+    from edge_malaria.runtime.slide.statistics import rbc_per_ul as red_cells
 
     if rbc_per_ul is not None and haematocrit is not None:
         raise UsageError("give --rbc-per-ul or --haematocrit, not both.")
@@ -128,8 +128,8 @@ def _red_cells(rbc_per_ul: float | None, haematocrit: float | None) -> float:
 def _print(done: Screened) -> None:
     from edge_malaria.cli.output import print_table
     from edge_malaria.records import RESEARCH_USE
-    from edge_malaria.runtime.report import next_step, verdict_title
-    from edge_malaria.runtime.report_html import headline_numbers
+    from edge_malaria.runtime.report.html import headline_numbers
+    from edge_malaria.runtime.report.write import next_step, verdict_title
 
     report = done.report
     print_table(verdict_title(report), ("", "", ""), headline_numbers(report))

@@ -64,15 +64,15 @@ def train(
     """Trains, fine-tunes with int8 rounding, calibrates, and writes the run directory."""
     import shutil
 
-    from edge_malaria.dataset import open_dataset
+    from edge_malaria.data.dataset import open_dataset
     from edge_malaria.errors import OutputExists
-    from edge_malaria.training.architectures import architecture
-    from edge_malaria.training.cells import default_cache, fitting_rows, load_renderings
-    from edge_malaria.training.preprocessing import side_px
-    from edge_malaria.training.recipe import Recipe
-    from edge_malaria.training.session import train as run_training
-    from edge_malaria.training.suspects import val_figures
-    from edge_malaria.training.transfer import Start
+    from edge_malaria.training.architectures.registry import architecture
+    from edge_malaria.training.classifier.cells import default_cache, fitting_rows, load_renderings
+    from edge_malaria.training.classifier.preprocessing import side_px
+    from edge_malaria.training.classifier.recipe import Recipe
+    from edge_malaria.training.classifier.session import train as run_training
+    from edge_malaria.training.classifier.suspects import val_figures
+    from edge_malaria.training.transfer.transfer import Start
 
     if output.exists() and not (resume or force):
         raise OutputExists(f"{output} exists. Choose another name, or add --resume or --force.")

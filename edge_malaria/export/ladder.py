@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from converters import diagnose, recipes
 from converters.calibration import choose_calibration
-from edge_malaria import golden
-from edge_malaria.dataset import Dataset
-from edge_malaria.export.files import Work, add_files, drop_variant
+from edge_malaria.bundle import golden
+from edge_malaria.data.dataset import Dataset
+from edge_malaria.export.convert import Work, add_files, drop_variant
 from edge_malaria.parity import ParityReport
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _model(work: Work, recipe: recipes.Recipe, dataset: Dataset | None) -> Any:
     if not recipe.fine_tune or dataset is None:
         # A partly float file is calibrated: ranges in the model would quantize every layer.
         return work.source.plain
-    from edge_malaria.training.fine_tune import fine_tune
+    from edge_malaria.training.quantization.fine_tune import fine_tune
 
     return fine_tune(work.source.plain, dataset)
 

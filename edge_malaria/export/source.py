@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_malaria.bundle.shipped import SHIPPED_MODELS
 from edge_malaria.errors import ModelFileError, ModelShapeError
 from edge_malaria.files import sha256_of
-from edge_malaria.preprocess import contract
-from edge_malaria.runtime.classify import SHIPPED_MODELS
+from edge_malaria.prepare.preprocess import contract
 
 PLAIN_DECISION: dict[str, Any] = {
     "temperature": 1.0,

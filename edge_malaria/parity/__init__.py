@@ -9,7 +9,7 @@ See docs/PARITY.md.
 from __future__ import annotations
 
 from edge_malaria.parity.exact import Twin
-from edge_malaria.parity.records import (
+from edge_malaria.parity.findings import (
     LIMITS,
     STAGES,
     Failure,

@@ -9,7 +9,8 @@ import numpy as np
 from edge_malaria.errors import MissingExtra, UsageError
 from edge_malaria.parity.numeric import Outputs
 from edge_malaria.records import Image
-from edge_malaria.runtime.engines import ENGINES, Engine, dequantize, installed_engines
+from edge_malaria.runtime.engines.base import ENGINES, Engine, dequantize
+from edge_malaria.runtime.engines.opening import installed_engines
 
 
 def chosen_engines(named: Sequence[str] | None) -> tuple[str, ...]:

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria.area_resize import area_resize
-from edge_malaria.golden import GoldenOutputs, mistake_rows
+from edge_malaria.bundle.golden import GoldenOutputs, mistake_rows
 from edge_malaria.parity.numeric import Outputs
+from edge_malaria.prepare.area_resize import area_resize
 from edge_malaria.records import Image, Mask
 
 # An explanation must leave at most this share of the error it explains.

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria.bundle import TensorSpec
+from edge_malaria.bundle.format import TensorSpec
+from edge_malaria.parity.findings import Failure, Pair
 from edge_malaria.parity.numeric import Outputs
-from edge_malaria.parity.records import Failure, Pair
 
 
 @dataclass(frozen=True, eq=False)

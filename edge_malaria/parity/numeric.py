@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_malaria import metrics
-from edge_malaria.parity.records import Failure, Flip, Pair, Settings
+from edge_malaria.parity.findings import Failure, Flip, Pair, Settings
 from edge_malaria.records import Image, expect
-from edge_malaria.runtime.classify import Decision
+from edge_malaria.runtime.classify.classifier import Decision
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from edge_malaria.files import encode_image
-from edge_malaria.parity.records import Flip, Pair, ParityReport
+from edge_malaria.parity.findings import Flip, Pair, ParityReport
 from edge_malaria.parity.render import (
     FINDER_COLUMNS,
     finder_rows,

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_malaria.bundle import Bundle, FileSpec, TensorSpec
+from edge_malaria.bundle.format import Bundle, FileSpec, TensorSpec
+from edge_malaria.bundle.golden import Goldens
 from edge_malaria.errors import BundleIntegrityError
-from edge_malaria.golden import Goldens
 from edge_malaria.parity import onnx_file, tflite_file
-from edge_malaria.parity.records import Failure, Settings
+from edge_malaria.parity.findings import Failure, Settings
 from edge_malaria.parity.tflite_file import StoredTensor
-from edge_malaria.runtime.classify import Decision
-from edge_malaria.runtime.engines import Engine
+from edge_malaria.runtime.classify.classifier import Decision
+from edge_malaria.runtime.engines.base import Engine
 
 LABELS = ("uninfected", "parasitized")
 # Operators of ONNX that quantize activations anew for every batch.

@@ -8,21 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria.bundle import Bundle
+from edge_malaria.bundle.format import Bundle
+from edge_malaria.bundle.golden import NEAR_LOGITS, GoldenOutputs, Goldens
 from edge_malaria.errors import ImageError
-from edge_malaria.golden import (
-    NEAR_LOGITS,
-    GoldenOutputs,
-    Goldens,
-)
 from edge_malaria.parity.causes import input_cause
+from edge_malaria.parity.findings import REFERENCE, Failure, Settings
 from edge_malaria.parity.numeric import Outputs, bit_identical
-from edge_malaria.parity.records import REFERENCE, Failure, Settings
 from edge_malaria.parity.signature import OpenedFile
-from edge_malaria.preprocess import network_inputs
+from edge_malaria.prepare.preprocess import network_inputs
 from edge_malaria.records import Image, Mask
-from edge_malaria.runtime.classify import Decision
-from edge_malaria.runtime.engines import dequantize, open_engine
+from edge_malaria.runtime.classify.classifier import Decision
+from edge_malaria.runtime.engines.base import dequantize
+from edge_malaria.runtime.engines.opening import open_engine
 
 CELLS_FILE, KERAS_FILE = "golden/cells.npz", "golden/keras.npz"
 # Half of the drawn cells are made to lie near the threshold; a network that is sure of everything

@@ -16,22 +16,23 @@ from typing import Any
 
 import numpy as np
 
-from edge_malaria.bundle import Bundle, read_bundle
-from edge_malaria.dataset import Dataset
+from edge_malaria.bundle.format import Bundle, read_bundle
+from edge_malaria.bundle.golden import Goldens, read_goldens
+from edge_malaria.data.dataset import Dataset
 from edge_malaria.errors import BundleIntegrityError
-from edge_malaria.golden import Goldens, read_goldens
 from edge_malaria.parity import exact, signature, stored
 from edge_malaria.parity.candidates import chosen_engines, run_outputs
 from edge_malaria.parity.causes import output_cause
 from edge_malaria.parity.exact import Twins
-from edge_malaria.parity.finder import FinderFindings, check_finder
+from edge_malaria.parity.finder_stage import FinderFindings, check_finder
+from edge_malaria.parity.findings import REFERENCE, Failure, Pair, ParityReport, Settings
 from edge_malaria.parity.numeric import Cells, Outputs, compare_outputs
-from edge_malaria.parity.records import REFERENCE, Failure, Pair, ParityReport, Settings
 from edge_malaria.parity.signature import OpenedFile
-from edge_malaria.preprocess import network_input
+from edge_malaria.prepare.preprocess import network_input
 from edge_malaria.records import Image
-from edge_malaria.runtime.classify import Decision
-from edge_malaria.runtime.engines import Engine, installed_engines, open_engine
+from edge_malaria.runtime.classify.classifier import Decision
+from edge_malaria.runtime.engines.base import Engine
+from edge_malaria.runtime.engines.opening import installed_engines, open_engine
 
 
 def gate(

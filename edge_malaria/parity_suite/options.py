@@ -32,11 +32,11 @@ def _report(config: pytest.Config) -> ParityReport:
     """Runs the gate once; an error of ours ends the session with its message."""
     if _REPORT in config.stash:
         return config.stash[_REPORT]
-    from converters.firmware_engines import firmware_engines, split_names
-    from edge_malaria.bundle import read_bundle
-    from edge_malaria.dataset import open_dataset
+    from converters.firmware.engines import firmware_engines, split_names
+    from edge_malaria.bundle.format import read_bundle
+    from edge_malaria.bundle.shipped import shipped_bundle
+    from edge_malaria.data.dataset import open_dataset
     from edge_malaria.parity import Settings, gate
-    from edge_malaria.runtime.classify import shipped_bundle
 
     option = config.getoption
     try:

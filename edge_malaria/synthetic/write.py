@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from edge_malaria.dataset import Row
+from edge_malaria.data.dataset import Row
+from edge_malaria.data.splits import split_by_patient, write_patients
 from edge_malaria.files import encode_image, new_directory, storage_errors, write_text
 from edge_malaria.records import Image, expect
-from edge_malaria.splits import split_by_patient, write_patients
 from edge_malaria.synthetic.cells import DrawnKind, draw_cell
 from edge_malaria.synthetic.layout import STAGE_SHARES
 from edge_malaria.synthetic.smear import draw_field

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from edge_malaria.errors import ModelShapeError, UsageError
 from edge_malaria.keras_layers import keras
-from edge_malaria.preprocess import network_inputs
+from edge_malaria.prepare.preprocess import network_inputs
 from edge_malaria.records import Image
-from edge_malaria.runtime.occlusion import inside_cell
+from edge_malaria.runtime.explain.occlusion import inside_cell
 from edge_malaria.synthetic import draw_cell
 
 Floats = NDArray[np.float32]

@@ -19,10 +19,10 @@ from edge_malaria.errors import ModelShapeError, UsageError
 from edge_malaria.keras_inputs import LogOdds
 from edge_malaria.keras_layers import keras, load_model, strip_fake_quant
 from edge_malaria.metrics import auc
-from edge_malaria.runtime.classify import probability
-from edge_malaria.training.calibrate import fit_platt
-from edge_malaria.training.cells import CellSet
-from edge_malaria.training.fit import predict
+from edge_malaria.runtime.classify.classifier import probability
+from edge_malaria.training.classifier.calibrate import fit_platt
+from edge_malaria.training.classifier.cells import CellSet
+from edge_malaria.training.classifier.fit import predict
 
 Floats = NDArray[np.float64]
 Mode = Literal["mean", "weighted"]

@@ -20,8 +20,8 @@ from typing import Any
 
 from edge_malaria.errors import UsageError
 from edge_malaria.keras_layers import FakeQuant, keras
-from edge_malaria.training.architectures import layer_macs
-from edge_malaria.training.fold import LINEAR_LAYERS, parents_of
+from edge_malaria.training.architectures.registry import layer_macs
+from edge_malaria.training.quantization.fold import LINEAR_LAYERS, parents_of
 
 FLOAT_BYTES = 4
 VALUE_BYTES = {"float32": 4, "int8": 1}

@@ -13,9 +13,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge_malaria.bundle import read_bundle
+from edge_malaria.bundle.format import read_bundle
 from edge_malaria.records import Image
-from edge_malaria.runtime.classify import Classifier
+from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.synthetic import draw_cell
 
 CROPS = 60

@@ -1,5 +1,5 @@
 /* The cell in the middle of a small picture of green levels: the rule of
-   edge_malaria/runtime/isolate.py for one cell that touches no other, in integers. */
+   edge_malaria/prepare/isolate.py for one cell that touches no other, in integers. */
 #ifndef FIND_CELL_H
 #define FIND_CELL_H
 

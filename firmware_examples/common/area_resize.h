@@ -1,4 +1,4 @@
-/* Scaling by area averaging in integers: the rule of edge_malaria/area_resize.py, bit for bit.
+/* Scaling by area averaging in integers: the rule of edge_malaria/prepare/area_resize.py, bit for bit.
    OpenCV's INTER_AREA differs by 1 in a few values where its float32 sums round; where one side
    grows, its double arithmetic may also take a neighbour on an exact pixel border. */
 #ifndef AREA_RESIZE_H

@@ -9,7 +9,7 @@ from pathlib import Path
 import edge_malaria
 from edge_malaria.errors import EdgeMalariaError
 from edge_malaria.files import is_image, read_image
-from edge_malaria.runtime.isolate import isolate_central_cell
+from edge_malaria.prepare.isolate import isolate_central_cell
 
 
 def main(incoming: Path, table: Path, once: bool) -> None:

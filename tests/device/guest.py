@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_malaria.bundle import read_bundle
-from edge_malaria.golden import read_goldens
-from edge_malaria.preprocess import network_inputs
+from edge_malaria.bundle.format import read_bundle
+from edge_malaria.bundle.golden import read_goldens
+from edge_malaria.prepare.preprocess import network_inputs
 from edge_malaria.records import Image
-from edge_malaria.runtime.engines import installed_engines, open_engine
+from edge_malaria.runtime.engines.opening import installed_engines, open_engine
 
 
 def noise_crops() -> list[Image]:

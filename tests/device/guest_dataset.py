@@ -10,10 +10,10 @@ import sys
 
 import numpy as np
 
-from edge_malaria.bundle import read_bundle
-from edge_malaria.dataset import open_dataset
-from edge_malaria.preprocess import network_input
-from edge_malaria.runtime.engines import installed_engines, open_engine
+from edge_malaria.bundle.format import read_bundle
+from edge_malaria.data.dataset import open_dataset
+from edge_malaria.prepare.preprocess import network_input
+from edge_malaria.runtime.engines.opening import installed_engines, open_engine
 
 
 def main(bundle_path: str, dataset_path: str, split: str, out: str) -> None:

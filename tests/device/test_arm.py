@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_malaria.bundle import read_bundle
-from edge_malaria.golden import read_goldens
+from edge_malaria.bundle.format import read_bundle
+from edge_malaria.bundle.golden import read_goldens
 from edge_malaria.parity import LIMITS
-from edge_malaria.runtime.classify import Decision
-from edge_malaria.runtime.engines import dequantize, load_interpreter_module
+from edge_malaria.runtime.classify.classifier import Decision
+from edge_malaria.runtime.engines.base import dequantize
+from edge_malaria.runtime.engines.litert import load_interpreter_module
 from tests.device import arm
 
 GUEST = Path(__file__).with_name("guest.py")

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_malaria.dataset import assert_patient_disjoint, open_dataset
+from edge_malaria.data.dataset import assert_patient_disjoint, open_dataset
 from edge_malaria.files import read_image
 from tests.cli import run_cli
 

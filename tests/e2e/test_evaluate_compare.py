@@ -80,9 +80,9 @@ def test_wrong_calls_say_what_to_do(cells: Path) -> None:
 def test_costs_of_a_file_are_those_of_its_keras_network(
     tiny_keras: Path, tiny_bundle: Path
 ) -> None:
-    from edge_malaria.bundle import read_bundle
+    from edge_malaria.bundle.format import read_bundle
     from edge_malaria.keras_layers import load_model, strip_fake_quant
-    from edge_malaria.training.architectures import count_macs
+    from edge_malaria.training.architectures.registry import count_macs
 
     plain = strip_fake_quant(load_model(tiny_keras))
     bundle = read_bundle(tiny_bundle)

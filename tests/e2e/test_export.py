@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_malaria.bundle import read_bundle
+from edge_malaria.bundle.format import read_bundle
 from edge_malaria.files import write_image
-from edge_malaria.runtime.engines import open_engine
+from edge_malaria.runtime.engines.opening import open_engine
 from tests.cli import Ran, hear_ctrl_c, run_cli, validate
 
 PIXELS = np.random.default_rng(8).integers(0, 256, (64, 48, 48, 3), dtype=np.uint8)
@@ -105,7 +105,7 @@ def test_a_model_without_ranges_calibrates_on_train_cells_only(cells: Path, tmp_
 
 def test_calibration_reads_no_row_outside_train(cells: Path) -> None:
     from converters.calibration import choose_calibration
-    from edge_malaria.dataset import open_dataset
+    from edge_malaria.data.dataset import open_dataset
 
     data = open_dataset(cells)
     for row in data.rows:
@@ -124,7 +124,7 @@ def test_calibration_reads_no_row_outside_train(cells: Path) -> None:
 
 def test_calibration_needs_patients(cells: Path, tmp_path: Path) -> None:
     from converters.calibration import choose_calibration
-    from edge_malaria.dataset import open_dataset
+    from edge_malaria.data.dataset import open_dataset
     from edge_malaria.errors import DatasetError
 
     for label in ("Parasitized", "Uninfected"):

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_malaria.bundle import read_bundle
-from edge_malaria.dataset import open_dataset
+from edge_malaria.bundle.format import read_bundle
+from edge_malaria.data.dataset import open_dataset
 from edge_malaria.files import write_image
 from edge_malaria.parity import gate
-from edge_malaria.preprocess import network_input
+from edge_malaria.prepare.preprocess import network_input
 from edge_malaria.synthetic import draw_cell
 from tests.cli import run_cli
 

@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_malaria.bundle import read_bundle
-from edge_malaria.dataset import open_dataset
+from edge_malaria.bundle.format import read_bundle
+from edge_malaria.data.dataset import open_dataset
 from edge_malaria.errors import GateFailed, UsageError
 from edge_malaria.export import Options, export_bundle
 from edge_malaria.keras_layers import keras, strip_fake_quant
 from edge_malaria.records import Image
 from edge_malaria.training.architectures import build
-from edge_malaria.training.cells import load_renderings
-from edge_malaria.training.fit import predict
-from edge_malaria.training.preprocessing import OPTIONS, with_preprocessing
-from edge_malaria.training.quantize_aware import finish, prepare
+from edge_malaria.training.classifier.cells import load_renderings
+from edge_malaria.training.classifier.fit import predict
+from edge_malaria.training.classifier.preprocessing import OPTIONS, with_preprocessing
+from edge_malaria.training.quantization.quantize_aware import finish, prepare
 from tests.networks import spot_network
-from tests.unit.test_baselines import write_cells
+from tests.training.baselines.test_baselines import write_cells
 
 NAMES = {
     "centre": "centre-per-image",

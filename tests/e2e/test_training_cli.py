@@ -9,7 +9,7 @@ import pytest
 
 from edge_malaria.keras_layers import has_ranges, load_model
 from tests.cli import run_cli, validate
-from tests.unit.test_training_data import SPLITS, write_dataset
+from tests.training.classifier.test_training_data import SPLITS, write_dataset
 
 FOLDED = {f"P{number}": ("val" if number % 6 == 5 else "train") for number in range(18)}
 

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria import golden, golden_draw
-from edge_malaria.bundle import INDEX, read_bundle, sha256_hex, write_index
+from edge_malaria.bundle import golden, golden_draw
+from edge_malaria.bundle.format import INDEX, read_bundle, sha256_hex, write_index
 from edge_malaria.errors import BundleIntegrityError
 from edge_malaria.parity import ParityReport, gate
 from edge_malaria.parity.tflite_file import StoredTensor, _Table, read_tensors
-from edge_malaria.runtime.engines import open_engine
+from edge_malaria.runtime.engines.opening import open_engine
 
 FLOAT, INT8 = "model.float32.tflite", "model.int8.tflite"
 

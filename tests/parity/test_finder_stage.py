@@ -11,14 +11,14 @@ import jsonschema
 import numpy as np
 import pytest
 
-from edge_malaria.bundle import INDEX, sha256_hex, write_index
+from edge_malaria.bundle.format import INDEX, sha256_hex, write_index
+from edge_malaria.bundle.golden_draw import pack_arrays
 from edge_malaria.files import write_bytes
-from edge_malaria.golden_draw import pack_arrays
 from edge_malaria.parity import ParityReport, gate
-from edge_malaria.parity import finder as stage
+from edge_malaria.parity import finder_stage as stage
 from edge_malaria.parity.page import as_html
 from edge_malaria.parity.render import as_junit, as_markdown
-from edge_malaria.runtime.engines import open_engine
+from edge_malaria.runtime.engines.opening import open_engine
 from tests.parity import faults
 
 pytest.importorskip("ai_edge_litert", reason="the finder's files are compared on LiteRT")

@@ -15,9 +15,9 @@ import pytest
 
 pytest.importorskip("ai_edge_litert", reason="generating C needs ai-edge-litert")
 
-from converters import c_engine, to_c
-from converters.firmware_engines import firmware_engines, split_names
-from edge_malaria.bundle import Bundle, read_bundle
+from converters.firmware import c_engine, to_c
+from converters.firmware.engines import firmware_engines, split_names
+from edge_malaria.bundle.format import Bundle, read_bundle
 from edge_malaria.errors import EnvironmentProblem, GateFailed, ModelFileError, UsageError
 from edge_malaria.parity import ParityReport, Twin, gate
 from edge_malaria.parity.exact import stored_failures
@@ -213,7 +213,7 @@ def test_tflm_that_is_named_and_missing_ends_with_3(shipped_bundle: Path) -> Non
 
 
 def _has_tflm() -> bool:
-    from converters.tflm_engine import has_tflm
+    from converters.firmware.tflm_engine import has_tflm
 
     return has_tflm()
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_malaria.bundle import ModelSpec
+from edge_malaria.bundle.format import ModelSpec
 from edge_malaria.parity import LIMITS, Settings
 from edge_malaria.parity.numeric import (
     Cells,
@@ -20,7 +20,7 @@ from edge_malaria.parity.numeric import (
     lsb_histogram,
     sqnr_db,
 )
-from edge_malaria.runtime.classify import Decision
+from edge_malaria.runtime.classify.classifier import Decision
 
 RNG = np.random.default_rng(4)
 LOGITS = RNG.normal(0.0, 4.0, 2000).astype(np.float32)

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 import edge_malaria
-from edge_malaria.bundle import read_bundle
-from edge_malaria.golden import read_goldens
-from edge_malaria.preprocess import network_input
+from edge_malaria.bundle.format import read_bundle
+from edge_malaria.bundle.golden import read_goldens
+from edge_malaria.prepare.preprocess import network_input
 from tests.parity import faults
 from tests.parity.faults import Fault, Plant
 
@@ -107,7 +107,7 @@ def test_faults_of_the_installed_preprocessing_are_refused(
     shutil.copytree(
         package, tmp_path / "edge_malaria", ignore=shutil.ignore_patterns("models", "__pycache__")
     )
-    source = tmp_path / "edge_malaria" / "preprocess.py"
+    source = tmp_path / "edge_malaria" / "prepare" / "preprocess.py"
     text = source.read_text()
     assert text.count(old) == 1
     source.write_text(text.replace(old, new))

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_malaria import golden_draw
-from edge_malaria.bundle import read_bundle
-from edge_malaria.golden import read_goldens
+from edge_malaria.bundle import golden_draw
+from edge_malaria.bundle.format import read_bundle
+from edge_malaria.bundle.golden import read_goldens
 from edge_malaria.parity import gate
 from tests.parity import faults
 from tests.parity.faults import Fault, Plant

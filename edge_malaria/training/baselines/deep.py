@@ -17,10 +17,10 @@ from edge_malaria.errors import ModelShapeError
 from edge_malaria.keras_layers import keras, load_model, strip_fake_quant
 from edge_malaria.records import Image
 from edge_malaria.training.architectures import build
-from edge_malaria.training.cells import CellSet
-from edge_malaria.training.fit import fit
-from edge_malaria.training.recipe import Examples, Recipe
-from edge_malaria.training.session import Report, save_model, silent
+from edge_malaria.training.classifier.cells import CellSet
+from edge_malaria.training.classifier.fit import fit
+from edge_malaria.training.classifier.recipe import Examples, Recipe
+from edge_malaria.training.classifier.session import Report, save_model, silent
 
 Floats = NDArray[np.float32]
 

@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria.dataset import Dataset
+from edge_malaria.data.dataset import Dataset
 from edge_malaria.files import write_bytes
-from edge_malaria.preprocess import CONTRACT_STEPS, network_input
+from edge_malaria.prepare.preprocess import CONTRACT_STEPS, network_input
 from edge_malaria.records import Image, Mask, expect_image
 from edge_malaria.training.baselines import texture
 

@@ -1,0 +1,333 @@
+"""The bundle: a directory (or one .zip of it) with models, thresholds, goldens and provenance.
+
+It is data only; nothing in it is executed. ``bundle.json`` records every other file's size and
+SHA-256. Reading verifies them, and hands out the very bytes that were verified.
+See docs/BUNDLE.md for every key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
+
+from edge_malaria.errors import BundleIntegrityError, BundleSchemaError, UsageError
+from edge_malaria.files import write_json
+from edge_malaria.prepare.preprocess import CONTRACT_STEPS
+from edge_malaria.records import expect
+
+FORMAT = "edge-malaria-bundle"
+SCHEMA_VERSION = 1
+INDEX = "bundle.json"
+VARIANTS = ("float32", "float16", "dynamic", "int8", "int8-mixed")
+ENGINE_FORMATS = {"litert": "tflite", "onnx": "onnx"}
+OPERATING_POINTS = ("balanced", "screening")
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A model's input or output.
+
+    Attributes:
+        name: the tensor's name in the file.
+        shape: without the batch axis.
+        dtype: numpy name: float32, int8 or uint8.
+        scale, zero_point: real = scale * (q - zero_point); 0.0 and 0 for float32.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float = 0.0
+    zero_point: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """The JSON object in bundle.json."""
+        return {
+            "name": self.name,
+            "shape": list(self.shape),
+            "dtype": self.dtype,
+            "scale": self.scale,
+            "zero_point": self.zero_point,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> TensorSpec:
+        """The inverse of ``as_json``."""
+        return cls(
+            str(value["name"]),
+            tuple(int(side) for side in value["shape"]),
+            str(value["dtype"]),
+            float(value["scale"]),
+            int(value["zero_point"]),
+        )
+
+
+@dataclass(frozen=True)
+class FileSpec:
+    """One model file of one variant for one engine."""
+
+    engine: str
+    file: str
+    bytes: int
+    sha256: str
+    quantization: str
+    input: TensorSpec
+    output: TensorSpec
+
+    def __post_init__(self) -> None:
+        expect(self.engine in ENGINE_FORMATS, f"engine in {sorted(ENGINE_FORMATS)}", self.engine)
+
+    def as_json(self) -> dict[str, Any]:
+        """The JSON object in bundle.json."""
+        return {
+            "engine": self.engine,
+            "file": self.file,
+            "bytes": self.bytes,
+            "sha256": self.sha256,
+            "quantization": self.quantization,
+            "input": self.input.as_json(),
+            "output": self.output.as_json(),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> FileSpec:
+        """The inverse of ``as_json``."""
+        return cls(
+            str(value["engine"]),
+            str(value["file"]),
+            int(value["bytes"]),
+            str(value["sha256"]),
+            str(value["quantization"]),
+            TensorSpec.from_json(value["input"]),
+            TensorSpec.from_json(value["output"]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ModelSpec:
+    """One model of a bundle.
+
+    Attributes:
+        task: ``classify-cell`` or ``find-cells``.
+        labels: of the classifier, ("uninfected", "parasitized").
+        size_px: side of the square input; 0 for a fully convolutional finder.
+        variants: variant -> engine -> file.
+        decision: temperature, bias, operating points, abstention, false positives: see
+            ``threshold`` and docs/BUNDLE.md.
+        record: the whole JSON object.
+    """
+
+    task: str
+    labels: tuple[str, ...]
+    size_px: int
+    variants: Mapping[str, Mapping[str, FileSpec]]
+    decision: Mapping[str, Any]
+    record: Mapping[str, Any]
+
+    def threshold(self, operating_point: str) -> float:
+        """The probability at or above which a cell is positive, strictly between 0 and 1.
+
+        Raises:
+            UsageError: the bundle has no such operating point.
+            BundleSchemaError: the stored value is not a probability.
+        """
+        points = self.decision.get("operating_points", {})
+        if operating_point not in points:
+            raise UsageError(
+                f"no operating point {operating_point!r}: expected one of {sorted(points)}."
+            )
+        value = points[operating_point].get("threshold")
+        if not (isinstance(value, int | float) and 0.0 < value < 1.0):
+            raise BundleSchemaError(
+                f"operating point {operating_point}: expected a threshold in (0, 1), got {value!r}."
+            )
+        return float(value)
+
+    def file(self, variant: str, engine: str) -> FileSpec:
+        """The file of one variant for one engine.
+
+        Raises:
+            UsageError: not in the bundle; the message lists what is.
+        """
+        found = self.variants.get(variant, {}).get(engine)
+        if found is None:
+            have = ", ".join(f"{v}/{e}" for v, files in self.variants.items() for e in files)
+            raise UsageError(f"the bundle has no {variant} for {engine}: it has {have}.")
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A verified bundle.
+
+    Attributes:
+        path: directory or zip.
+        name, version: of the model.
+        models: ``classifier`` and perhaps ``finder``.
+        record: bundle.json as read.
+        contents: relative name -> bytes, for every recorded file.
+    """
+
+    path: Path
+    name: str
+    version: str
+    models: Mapping[str, ModelSpec]
+    record: Mapping[str, Any]
+    contents: Mapping[str, bytes]
+
+    @property
+    def classifier(self) -> ModelSpec:
+        """The cell classifier."""
+        return self.models["classifier"]
+
+    @property
+    def finder(self) -> ModelSpec | None:
+        """The cell finder, where the bundle has one."""
+        return self.models.get("finder")
+
+    def read(self, name: str) -> bytes:
+        """The verified bytes of a file of the bundle.
+
+        Raises:
+            BundleIntegrityError: the bundle does not record such a file.
+        """
+        if name not in self.contents:
+            raise BundleIntegrityError(f"{self.path}: {name} is not recorded in {INDEX}.")
+        return self.contents[name]
+
+
+def sha256_hex(data: bytes) -> str:
+    """Hex SHA-256 of bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def file_record(data: bytes) -> dict[str, Any]:
+    """Size and hash, as ``files`` in bundle.json records them."""
+    return {"bytes": len(data), "sha256": sha256_hex(data)}
+
+
+def write_index(directory: Path, record: Mapping[str, Any]) -> None:
+    """Writes bundle.json over the directory's files: fills in ``files`` with sizes and hashes."""
+    files = {
+        path.relative_to(directory).as_posix(): file_record(path.read_bytes())
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name != INDEX
+    }
+    full = {"format": FORMAT, "schema_version": SCHEMA_VERSION, **record, "files": files}
+    write_json(directory / INDEX, full)
+
+
+def read_bundle(path: Path | str) -> Bundle:
+    """Reads and verifies a bundle directory or zip.
+
+    Raises:
+        BundleSchemaError: missing, no bundle, or written by a newer version.
+        BundleIntegrityError: a recorded file is missing or differs, or one is not recorded.
+    """
+    path = Path(path)
+    contents = _read_all(path)
+    if INDEX not in contents:
+        raise BundleSchemaError(f"{path} is not a bundle: it has no {INDEX}.")
+    try:
+        record = json.loads(contents.pop(INDEX))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise BundleIntegrityError(f"{path}/{INDEX} is damaged: {error}.") from error
+    _check_schema(path, record)
+    _check_files(path, record, contents)
+    try:
+        models = {name: _model(model) for name, model in record["models"].items()}
+        bundle = Bundle(path, str(record["name"]), str(record["version"]), models, record, contents)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BundleSchemaError(f"{path}/{INDEX}: bad or missing key: {error}.") from error
+    if "classifier" not in models:
+        raise BundleSchemaError(f"{path}/{INDEX}: no classifier among models.")
+    _check_model_files(path, bundle)
+    return bundle
+
+
+def _read_all(path: Path) -> dict[str, bytes]:
+    if path.is_dir():
+        return {
+            item.relative_to(path).as_posix(): item.read_bytes()
+            for item in sorted(path.rglob("*"))
+            if item.is_file() and "__pycache__" not in item.parts
+        }
+    if not path.exists():
+        raise BundleSchemaError(f"bundle {path} does not exist. Make one with: edge-malaria export")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if not name.endswith("/")]
+            index = next((n for n in names if PurePosixPath(n).name == INDEX), INDEX)
+            root = index[: -len(INDEX)]
+            return {n[len(root) :]: archive.read(n) for n in names if n.startswith(root)}
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        raise BundleIntegrityError(f"{path} is neither a bundle nor a sound zip of one.") from error
+
+
+def _check_schema(path: Path, record: Any) -> None:
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise BundleSchemaError(f"{path}/{INDEX}: expected format {FORMAT!r}.")
+    version = record.get("schema_version")
+    if not isinstance(version, int) or version > SCHEMA_VERSION:
+        raise BundleSchemaError(
+            f"{path}: bundle schema {version}, this edge-malaria reads up to {SCHEMA_VERSION}. "
+            "Update edge-malaria."
+        )
+
+
+def _check_files(path: Path, record: Mapping[str, Any], contents: Mapping[str, bytes]) -> None:
+    recorded = cast("dict[str, dict[str, Any]]", record.get("files") or {})
+    for name, entry in recorded.items():
+        if name not in contents:
+            raise BundleIntegrityError(f"{path}: {name} is missing. Copy or export it again.")
+        got = sha256_hex(contents[name])
+        if got != entry.get("sha256"):
+            raise BundleIntegrityError(
+                f"{path}/{name} was changed or damaged: expected sha256 "
+                f"{str(entry.get('sha256'))[:12]}…, got {got[:12]}…. Copy or export it again."
+            )
+    extra = sorted(set(contents) - set(recorded))
+    if extra:
+        raise BundleIntegrityError(f"{path}: {extra[0]} is not recorded in {INDEX}.")
+
+
+def _model(value: Mapping[str, Any]) -> ModelSpec:
+    steps = tuple(value["preprocessing"]["steps"])
+    if value["task"] == "classify-cell" and steps != CONTRACT_STEPS:
+        raise BundleSchemaError(
+            f"preprocessing contract: expected {list(CONTRACT_STEPS)}, got {list(steps)}. "
+            "This edge-malaria cannot prepare cells for that model."
+        )
+    variants = {
+        name: {entry["engine"]: FileSpec.from_json(entry) for entry in entries}
+        for name, entries in value["variants"].items()
+    }
+    unknown = sorted(set(variants) - set(VARIANTS))
+    expect(not unknown, f"variants in {VARIANTS}", unknown)
+    decision = value.get("decision", {})
+    temperature = decision.get("temperature", 1.0)
+    expect(math.isfinite(temperature) and temperature > 0, "a temperature above 0", temperature)
+    return ModelSpec(
+        str(value["task"]),
+        tuple(value["labels"]),
+        int(value["preprocessing"].get("size_px", 0)),
+        variants,
+        decision,
+        value,
+    )
+
+
+def _check_model_files(path: Path, bundle: Bundle) -> None:
+    for model in bundle.models.values():
+        for files in model.variants.values():
+            for spec in files.values():
+                if sha256_hex(bundle.read(spec.file)) != spec.sha256:
+                    raise BundleIntegrityError(
+                        f"{path}: {spec.file} is not the file that its variant records."
+                    )

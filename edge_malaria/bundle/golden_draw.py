@@ -1,0 +1,230 @@
+"""Draws the golden cells of a bundle and writes them; ``golden.py`` says what is stored and reads.
+
+Called by the export only, before anything is converted.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_malaria.bundle.golden import FOLDER, NEAR_LOGITS, GoldenCells, GoldenCrop, mistake_rows
+from edge_malaria.files import encode_image, write_bytes
+from edge_malaria.prepare.preprocess import network_input, network_inputs
+from edge_malaria.records import Image, Mask, expect
+from edge_malaria.runtime.engines.base import Engine
+
+if TYPE_CHECKING:
+    from edge_malaria.synthetic import DrawnKind
+
+Logits = Callable[[Any], NDArray[np.float32]]
+
+CELLS = 1024
+CROPS = 16
+DEFAULT_SEED = 20260101
+_BLEND_STEPS = 7
+_PARASITIZED: tuple[DrawnKind, ...] = ("ring", "late-trophozoite", "schizont", "gametocyte")
+# Diameters of the drawn cells; smaller ones than a microscope gives, because they draw faster.
+_CELL_PX = (50, 111)
+# Diameter of the first crop and growth from crop to crop: below and above the network's input.
+_CROP_PX = (40, 9)
+
+# What a network is told when a mistake is made between the pixels and it: float32 pixel values.
+MISTAKES: Mapping[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
+    "red and blue swapped (BGR instead of RGB)": lambda x: x[..., ::-1],
+    "1/255 applied twice": lambda x: x / 255.0,
+    "1/255 missing": lambda x: x * 255.0,
+    "pixel - 128 fed to a float network": lambda x: x - 128.0,
+    "pixels scaled to -1..1 instead of 0..1": lambda x: 2.0 * x - 255.0,
+    "rows and columns swapped": lambda x: x.transpose(0, 2, 1, 3),
+    "colours inverted": lambda x: 255.0 - x,
+}
+
+
+def _flat(values: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(values).reshape(len(values), -1)[:, 0]
+
+
+def draw_golden_cells(
+    logits: Logits,
+    threshold_logit: float,
+    size_px: int,
+    n: int = CELLS,
+    seed: int = DEFAULT_SEED,
+) -> GoldenCells:
+    """Draws the golden cells of one model.
+
+    Half of them are drawn cells; the other half blends of a parasitized and a healthy one, mixed
+    until the reference's logit lies within ``NEAR_LOGITS`` of the threshold. There a small error
+    of conversion changes a call; far away it would not show. Where the network is so sure that
+    too few blends come close, the nearest ones are kept and ``near`` says which are close.
+
+    Args:
+        logits: the reference: pixel values [N, S, S, 3] (uint8 or float32) -> float32 [N].
+        threshold_logit: the logit at which the deployed decision turns.
+        size_px: S.
+        n: how many, at least 2.
+        seed: of the drawing.
+    """
+    expect(n >= 16, "n >= 16", n)
+    rng = np.random.default_rng(seed)
+    # Plain cells take a quarter of n of each class; pairs for blending are drawn among them all.
+    each = max(n * 5 // 16, 8)
+    ill, healthy = (_draw_inputs(rng, kind, each, size_px) for kind in (1, 0))
+    pairs = rng.integers(0, each, (2, n * 5 // 8))
+    blends = _near_threshold(logits, threshold_logit, ill[pairs[0]], healthy[pairs[1]], n // 2, rng)
+    plain = n - len(blends)
+    inputs = np.concatenate([ill[: (plain + 1) // 2], healthy[: plain // 2], blends])
+    values = _flat(logits(blends)).astype(np.float64) - threshold_logit
+    truth = np.concatenate([np.ones((plain + 1) // 2), np.zeros(plain // 2), values >= 0.0])
+    near = np.concatenate([np.zeros(plain, bool), np.abs(values) <= NEAR_LOGITS])
+    crops = tuple(_draw_crop(rng, index) for index in range(CROPS))
+    decoded = [crop.decoded() for crop in crops]
+    crop_inputs = network_inputs([c for c, _ in decoded], size_px, [m for _, m in decoded])
+    return GoldenCells(
+        inputs, near, truth.astype(np.uint8), float(threshold_logit), seed, crops, crop_inputs
+    )
+
+
+def _draw(rng: np.random.Generator, parasitized: int, size_px: int) -> tuple[Image, Mask]:
+    """One drawn crop uint8 [H, W, 3], black outside its mask bool [H, W]."""
+    from edge_malaria.synthetic import draw_cell
+
+    kinds: tuple[DrawnKind, ...] = _PARASITIZED if parasitized else ("healthy",)
+    drawn = draw_cell(rng, kinds[int(rng.integers(len(kinds)))], size_px)
+    return drawn.image, drawn.mask
+
+
+def _draw_inputs(rng: np.random.Generator, parasitized: int, n: int, size_px: int) -> Image:
+    sizes = rng.integers(*_CELL_PX, n)
+    drawn = (_draw(rng, parasitized, int(size)) for size in sizes)
+    return np.stack([network_input(image, size_px, mask) for image, mask in drawn])
+
+
+def _draw_crop(rng: np.random.Generator, index: int) -> GoldenCrop:
+    cell, mask = _draw(rng, index % 2, int(_CROP_PX[0] + index * _CROP_PX[1]))
+    # A textured surrounding that the mask has to take away.
+    around = rng.integers(120, 250, cell.shape, dtype=np.uint8)
+    image = np.where(mask[:, :, None], cell, around).astype(np.uint8)
+    mask_image = np.repeat(mask[:, :, None].astype(np.uint8) * 255, 3, axis=2)
+    return GoldenCrop(
+        f"crop{index:02d}", encode_image(image, ".png"), encode_image(mask_image, ".png")
+    )
+
+
+def _mix(ill: Image, healthy: Image, share: NDArray[np.float64]) -> Image:
+    """``share`` [N] of the parasitized cell, the rest of the healthy one, per pair."""
+    weight = share[:, None, None, None]
+    return np.rint(weight * ill + (1.0 - weight) * healthy).astype(np.uint8)
+
+
+def _near_threshold(
+    logits: Logits,
+    threshold: float,
+    ill: Image,
+    healthy: Image,
+    count: int,
+    rng: np.random.Generator,
+) -> Image:
+    """``count`` blends uint8 [count, S, S, 3], the closest to randomly placed targets first."""
+    targets = threshold + rng.uniform(-NEAR_LOGITS, NEAR_LOGITS, len(ill))
+    low, high = np.zeros(len(ill)), np.ones(len(ill))
+    best = np.full(len(ill), np.inf)
+    chosen = healthy.copy()
+    ends = []
+    for step in range(_BLEND_STEPS + 2):
+        share = np.full(len(ill), float(step)) if step < 2 else (low + high) / 2.0
+        mixed = _mix(ill, healthy, share)
+        miss = _flat(logits(mixed)).astype(np.float64) - targets
+        closer = np.abs(miss) < best
+        best = np.where(closer, np.abs(miss), best)
+        chosen[closer] = mixed[closer]
+        if step < 2:
+            ends.append(miss)
+            continue
+        # Where the reference takes the healthy cell for the worse one, the logit falls.
+        more = (miss < 0) == (ends[1] >= ends[0])
+        low, high = np.where(more, share, low), np.where(more, high, share)
+    order = np.argsort(best, kind="stable")[:count]
+    return np.asarray(chosen[np.sort(order)])
+
+
+def pack_arrays(arrays: Mapping[str, Any]) -> bytes:
+    """An .npz whose bytes depend on its contents alone (no dates)."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, value in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.asarray(value), allow_pickle=False)
+            entry = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, member.getvalue())
+    return buffer.getvalue()
+
+
+def write_goldens(directory: Path, cells: GoldenCells, logits: Logits) -> None:
+    """Writes the cells, the crops and Keras's outputs below ``directory/golden``.
+
+    Call before anything is converted; then ``write_engine_goldens`` for every file.
+
+    Args:
+        directory: the bundle's directory.
+        cells: from ``draw_golden_cells``.
+        logits: the reference, as for ``draw_golden_cells``; must take float32 pixel values too.
+
+    Raises:
+        StorageError: disk full or not writable.
+    """
+    folder = directory / FOLDER
+    write_bytes(
+        folder / "cells.npz",
+        pack_arrays(
+            {
+                "inputs": cells.inputs,
+                "near": cells.near,
+                "truth": cells.truth,
+                "threshold_logit": np.float64(cells.threshold_logit),
+                "seed": np.int64(cells.seed),
+            }
+        ),
+    )
+    for crop in cells.crops:
+        write_bytes(folder / "crops" / f"{crop.name}.png", crop.png)
+        write_bytes(folder / "crops" / f"{crop.name}.mask.png", crop.mask_png)
+    names = np.array([crop.name for crop in cells.crops])
+    inputs = pack_arrays({"names": names, "inputs": cells.crop_inputs})
+    write_bytes(folder / "crops" / "inputs.npz", inputs)
+    write_bytes(folder / "keras.npz", pack_arrays(_keras_outputs(cells, logits)))
+
+
+def _keras_outputs(cells: GoldenCells, logits: Logits) -> dict[str, Any]:
+    pixels = cells.inputs[mistake_rows(len(cells.inputs))].astype(np.float32)
+    outputs: dict[str, Any] = {
+        "logits": _flat(logits(cells.inputs)).astype(np.float32),
+        "crop_logits": _flat(logits(cells.crop_inputs)).astype(np.float32),
+        "cells_sha256": cells.sha256,
+        "mistakes": np.array(list(MISTAKES)),
+    }
+    for index, mistake in enumerate(MISTAKES.values()):
+        wrong = np.ascontiguousarray(mistake(pixels), np.float32)
+        outputs[f"mistake_{index}"] = _flat(logits(wrong)).astype(np.float32)
+    return outputs
+
+
+def write_engine_goldens(
+    directory: Path, cells: GoldenCells, engine: Engine, variant: str, model_sha256: str
+) -> None:
+    """Stores what one model file gives on the golden cells, for other machines to compare with."""
+    outputs = {
+        "raw": _flat(engine.run_raw(cells.inputs)),
+        "crop_raw": _flat(engine.run_raw(cells.crop_inputs)),
+        "cells_sha256": cells.sha256,
+        "model_sha256": model_sha256,
+    }
+    write_bytes(directory / FOLDER / f"{engine.name}.{variant}.npz", pack_arrays(outputs))

@@ -1,0 +1,1 @@
+"""Data sets: rows, patients, splits, several readers' labels, and fetching the public archive."""

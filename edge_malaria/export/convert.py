@@ -1,0 +1,141 @@
+"""A bundle in the making: which files it has, and how the files of one variant are written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from converters import metadata, to_onnx, to_tflite
+from converters.calibration import Calibration
+from edge_malaria import __version__
+from edge_malaria.bundle import golden, golden_draw
+from edge_malaria.bundle.format import ENGINE_FORMATS, FileSpec, sha256_hex
+from edge_malaria.errors import UsageError
+from edge_malaria.export.source import Source
+from edge_malaria.files import write_bytes
+from edge_malaria.records import RESEARCH_USE
+from edge_malaria.runtime.engines.opening import installed_engines, open_engine
+
+Log = Callable[[str], None]
+ONNX_VARIANTS = ("float32", "int8", "int8-mixed")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to export.
+
+    Attributes:
+        variants: of ``float32 float16 dynamic int8``.
+        formats: of ``tflite onnx``.
+        force: replace an existing bundle.
+        finder: include the cell finder where the model ships with one.
+        fine_tune: where int8 fails, the last rung may train with rounding (minutes to hours).
+    """
+
+    variants: tuple[str, ...] = ("float32", "int8")
+    formats: tuple[str, ...] = ("tflite", "onnx")
+    force: bool = False
+    finder: bool = True
+    fine_tune: bool = True
+
+    def __post_init__(self) -> None:
+        unknown = set(self.formats) - set(ENGINE_FORMATS.values())
+        if unknown or not self.formats:
+            raise UsageError(
+                f"unknown format {', '.join(sorted(unknown)) or '(none)'}: expected tflite, onnx."
+            )
+
+
+@dataclass(eq=False)
+class Work:
+    """A bundle in the making.
+
+    Attributes:
+        directory: temporary; renamed when everything passed.
+        source, options, log, calibration: of the export.
+        files: variant -> its files.
+        rung: where the int8 ranges come from.
+        finder: the finder's object in bundle.json.
+        tflite: variant -> TFLite bytes as converted, whether that format ships or not.
+    """
+
+    directory: Path
+    source: Source
+    options: Options
+    log: Log
+    calibration: Calibration | None
+    files: dict[str, list[FileSpec]] = field(default_factory=dict)
+    rung: str = ""
+    finder: dict[str, Any] | None = None
+    tflite: dict[str, bytes] = field(default_factory=dict)
+
+
+def add_files(
+    work: Work, cells: golden.GoldenCells, variant: str, data: bytes, started: float
+) -> None:
+    """Writes the files of one variant, from its TFLite bytes, and their golden outputs."""
+    work.tflite[variant] = data
+    quantization = to_tflite.quantization_of(data)
+    facts = _facts(work.source, variant, quantization)
+    specs = []
+    if "tflite" in work.options.formats:
+        specs.append(_write(work, variant, "litert", metadata.into_tflite(data, facts)))
+    if "onnx" in work.options.formats and variant in ONNX_VARIANTS:
+        tensors = None
+        if variant == "float32":
+            made = to_onnx.from_keras(work.source.plain)
+        else:
+            made = to_onnx.from_tflite(data)
+            opened = open_engine(data, "litert")
+            tensors = {"input": opened.input, "output": opened.output}
+        specs.append(_write(work, variant, "onnx", metadata.into_onnx(made, facts, tensors)))
+    work.files[variant] = specs
+    for spec in specs:
+        if spec.engine in installed_engines():
+            engine = open_engine(work.directory / spec.file, spec.engine)
+            golden_draw.write_engine_goldens(work.directory, cells, engine, variant, spec.sha256)
+    sizes = ", ".join(f"{spec.file} {spec.bytes / 1000:.1f} kB" for spec in specs)
+    work.log(f"convert   {variant}: {sizes}, {took(started)}")
+
+
+def _write(work: Work, variant: str, engine: str, data: bytes) -> FileSpec:
+    name = f"model.{variant}.{ENGINE_FORMATS[engine]}"
+    write_bytes(work.directory / name, data)
+    opened = open_engine(data, engine)
+    quantization = to_tflite.quantization_of(data) if engine == "litert" else variant
+    return FileSpec(
+        engine, name, len(data), sha256_hex(data), quantization, opened.input, opened.output
+    )
+
+
+def _facts(source: Source, variant: str, quantization: str) -> dict[str, Any]:
+    return {
+        "name": source.name,
+        "edge_malaria_version": __version__,
+        "variant": variant,
+        "quantization": quantization,
+        "labels": ["uninfected", "parasitized"],
+        "preprocessing": source.preprocessing,
+        "decision": {
+            key: source.decision[key]
+            for key in ("temperature", "bias", "operating_points")
+            if key in source.decision
+        },
+        "notice": RESEARCH_USE,
+    }
+
+
+def drop_variant(work: Work, variant: str) -> None:
+    """Removes the files and goldens of a variant that did not pass."""
+    for spec in work.files.pop(variant, []):
+        (work.directory / spec.file).unlink()
+        stored = work.directory / golden.FOLDER / f"{spec.engine}.{variant}.npz"
+        stored.unlink(missing_ok=True)
+
+
+def took(started: float) -> str:
+    """Seconds since ``started``, for a log line."""
+    return f"{time.monotonic() - started:.1f} s"

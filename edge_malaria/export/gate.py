@@ -1,0 +1,290 @@
+"""The export: Keras -> every variant and format -> goldens -> gate -> bundle.
+
+This is the one place that knows training files, converters and the parity gate together. Steps,
+in order, each with a line of progress:
+
+    load model   one logit, S x S x 3, ranges for int8 in the file or calibration cells
+    goldens      drawn cells and Keras's answers, before anything is converted
+    convert      float32, float16, dynamic, int8 as asked; TFLite, then ONNX
+    gate         parity on the very files that ship; int8 climbs the ladder where it fails
+    bundle       written to a temporary directory, renamed when everything passed
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from converters import recipes, to_tflite
+from converters.calibration import Calibration, choose_calibration
+from converters.keras_engine import KerasEngine
+from edge_malaria import __version__, parity
+from edge_malaria.bundle import golden, golden_draw
+from edge_malaria.bundle.format import FileSpec, read_bundle, write_index
+from edge_malaria.data.dataset import Dataset
+from edge_malaria.errors import GateFailed, UsageError
+from edge_malaria.export.card import bundle_readme
+from edge_malaria.export.convert import Log, Options, Work, add_files, took
+from edge_malaria.export.source import Source, load_source
+from edge_malaria.files import new_directory, write_json, write_text
+from edge_malaria.runtime.classify.classifier import Classifier
+from edge_malaria.runtime.engines.base import ENGINES
+from edge_malaria.runtime.engines.opening import installed_engines
+
+GOLDEN_SEED = golden_draw.DEFAULT_SEED
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """What came out.
+
+    Attributes:
+        path: the bundle.
+        report: the gate's report.
+        files: every model file of the classifier, with its variant.
+        evaluation: measures on the val split where data was given, else None.
+        elapsed_s: wall time.
+    """
+
+    path: Path
+    report: parity.ParityReport
+    files: tuple[tuple[str, FileSpec], ...]
+    evaluation: Mapping[str, Any] | None
+    elapsed_s: float
+
+
+def export_bundle(
+    model: str,
+    out: Path,
+    options: Options,
+    dataset: Dataset | None = None,
+    log: Log = lambda line: None,
+) -> Exported:
+    """Exports ``model`` (a .keras file or a shipped model's name) to the bundle ``out``.
+
+    Raises:
+        GateFailed: the gate refused; nothing is left at ``out``.
+        OutputExists, ModelShapeError, UsageError, ModelFileError, DatasetError, MissingExtra,
+        StorageError: see ``errors``.
+    """
+    started = time.monotonic()
+    source = load_source(model)
+    log(f"model     {source.name}: {source.weights} weights, {source.size_px} px, {source.ranges}")
+    calibration = _calibration(source, options, dataset, log)
+    with new_directory(out, force=options.force) as directory:
+        work = Work(directory, source, options, log, calibration)
+        cells = _write_goldens(work)
+        for variant in options.variants:
+            _add_variant(work, cells, variant)
+        if options.finder:
+            _add_finder(work)
+        report = _gate(work, cells, dataset)
+        evaluation = _evaluate(directory, dataset, options, log)
+        _write_record(work, evaluation, report)
+        read_bundle(directory)
+    files = tuple((variant, spec) for variant, specs in work.files.items() for spec in specs)
+    return Exported(out, report, files, evaluation, time.monotonic() - started)
+
+
+def _calibration(
+    source: Source, options: Options, dataset: Dataset | None, log: Log
+) -> Calibration | None:
+    if "int8" not in options.variants or source.has_ranges:
+        return None
+    if dataset is None:
+        raise UsageError(
+            f"{source.name} carries no int8 ranges: give real cells with --data DATASET (its train "
+            "split calibrates), or leave out --int8."
+        )
+    chosen = choose_calibration(dataset, source.size_px)
+    log(f"calibrate {len(chosen.files)} cells of train patients")
+    return chosen
+
+
+def _write_goldens(work: Work) -> golden.GoldenCells:
+    source, started = work.source, time.monotonic()
+    cells = golden_draw.draw_golden_cells(
+        source.logits, source.threshold_logit, source.size_px, seed=GOLDEN_SEED
+    )
+    golden_draw.write_goldens(work.directory, cells, source.logits)
+    work.log(f"goldens   {len(cells.inputs)} drawn cells, {took(started)}")
+    return cells
+
+
+def _add_variant(work: Work, cells: golden.GoldenCells, variant: str) -> None:
+    started = time.monotonic()
+    if variant == "int8":
+        recipe = recipes.first_recipe(work.source.has_ranges)
+        calibration = None if work.calibration is None else work.calibration.inputs
+        data = recipes.convert(work.source.quantized, recipe, calibration)
+        work.rung = recipe.name
+    else:
+        data = to_tflite.convert(work.source.plain, variant)
+    add_files(work, cells, variant, data, started)
+
+
+def _add_finder(work: Work) -> None:
+    if work.source.finder is not None:
+        from edge_malaria.export.finder_files import add_finder
+
+        work.finder = add_finder(work.directory, work.source.finder, work.options.formats, work.log)
+
+
+def _gate(work: Work, cells: golden.GoldenCells, dataset: Dataset | None) -> parity.ParityReport:
+    started = time.monotonic()
+    report = _run_gate(work, dataset)
+    if not report.passed and "int8" in work.files and _only_int8_failed(report):
+        from edge_malaria.export.ladder import climb
+
+        report = climb(work, cells, dataset, report, lambda: _run_gate(work, dataset))
+    if not report.passed:
+        failures = report.all_failures()
+        lines = "\n".join(f"  {failure.message}" for failure in failures[:12])
+        raise GateFailed(
+            f"the parity gate refused {work.source.name}; no bundle was written.\n{lines}"
+            if failures
+            else "the parity gate compared nothing; no bundle was written."
+        )
+    cells_seen = " and ".join(f"{n} {name}" for name, n in report.cells.items())
+    work.log(f"gate      passed on {cells_seen} cells, {took(started)}")
+    return report
+
+
+def _run_gate(work: Work, dataset: Dataset | None) -> parity.ParityReport:
+    _write_record(work, None)
+    has_val = dataset is not None and dataset.has_splits
+    return parity.gate(
+        work.directory,
+        dataset=dataset if has_val else None,
+        split="val",
+        reference=KerasEngine(work.source.plain),
+        finder=False,  # add_finder has compared it with Keras itself
+    )
+
+
+def _only_int8_failed(report: parity.ParityReport) -> bool:
+    subjects = {failure.subject for failure in report.all_failures()}
+    return bool(subjects) and all(
+        subject.endswith((".int8", ".int8-mixed")) for subject in subjects
+    )
+
+
+def _evaluate(
+    directory: Path, dataset: Dataset | None, options: Options, log: Log
+) -> dict[str, Any] | None:
+    """Measures each variant on the val split; test is never read by an export."""
+    if dataset is None or not dataset.has_splits:
+        return None
+    from edge_malaria import evaluation
+
+    bundle = read_bundle(directory)
+    chosen = dataset.select("val")
+    variant = "int8" if "int8" in bundle.classifier.variants else "float32"
+    engine = next((e for e in ENGINES if e in bundle.classifier.variants.get(variant, {})), None)
+    if engine is None or engine not in installed_engines():
+        return None
+    classifier = Classifier(bundle, variant, engine)
+    result = evaluation.report(evaluation.run(classifier, chosen), classifier)
+    log(
+        f"evaluate  {variant}, {result['n']} cells of val patients: "
+        f"accuracy {result['accuracy']:.4f}"
+    )
+    return {**result, "split": "val"}
+
+
+def _write_record(
+    work: Work,
+    evaluation: Mapping[str, Any] | None,
+    report: parity.ParityReport | None = None,
+) -> None:
+    source = work.source
+    sizes = {f"{v}/{s.engine}": s.bytes for v, specs in work.files.items() for s in specs}
+    classifier = {
+        "task": "classify-cell",
+        "labels": ["uninfected", "parasitized"],
+        "preprocessing": source.preprocessing,
+        "gate": None if report is None else _gate_record(report),
+        "variants": {v: [spec.as_json() for spec in specs] for v, specs in work.files.items()},
+        "decision": dict(source.decision),
+        "int8": {
+            "ranges": work.rung,
+            "calibration_cells": [] if work.calibration is None else list(work.calibration.files),
+        },
+    }
+    models: dict[str, Any] = {"classifier": classifier}
+    if work.finder is not None:
+        models["finder"] = work.finder
+    record = {
+        "name": source.name,
+        "version": str(source.provenance.get("version", __version__)),
+        "models": models,
+        "provenance": dict(source.provenance),
+        "evidence": "drawn" if report is None else report.evidence,
+        "exported_with": {"edge_malaria": __version__, **_versions()},
+    }
+    write_json(
+        work.directory / "evaluation.json",
+        {"bundle": source.name, "val": evaluation, "shipped": source.measured, "bytes": sizes},
+    )
+    write_text(work.directory / "README.md", bundle_readme(record, sizes, evaluation))
+    write_index(work.directory, record)
+
+
+def _gate_record(report: parity.ParityReport) -> dict[str, Any]:
+    return {
+        "worst_layers": [dict(layer) for layer in report.worst_layers],
+        "passed": report.passed,
+        "evidence": report.evidence,
+        "cells": dict(report.cells),
+        "delta": report.settings.delta,
+        "not_run": list(report.not_run),
+    }
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    names: Sequence[str] = (
+        *("numpy", "tensorflow-cpu", "tensorflow", "keras", "tf2onnx", "onnx"),
+        *("onnxruntime", "ai-edge-litert"),
+    )
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def keras_classifier(path: Path, operating_point: str) -> Classifier:
+    """A classifier that runs a .keras file itself: ``evaluate model.keras DATASET``."""
+    from edge_malaria.bundle.format import Bundle, ModelSpec
+
+    source = load_source(str(path))
+    spec = ModelSpec(
+        "classify-cell",
+        ("uninfected", "parasitized"),
+        source.size_px,
+        {},
+        source.decision,
+        {},
+    )
+    bundle = Bundle(path, source.name, "", {"classifier": spec}, {}, {})
+    engine = KerasEngine(source.plain)
+    return Classifier(bundle, "float32", None, operating_point, with_engine=engine)
+
+
+def size_table(exported: Exported) -> list[tuple[str, str, str, str, str]]:
+    """Rows (variant, file, bytes, parity, accuracy on val) for the terminal."""
+    accuracy = ""
+    if exported.evaluation is not None:
+        accuracy = f"{exported.evaluation['accuracy']:.4f}"
+    measured = str(exported.evaluation["variant"]) if exported.evaluation else ""
+    return [
+        (v, spec.file, f"{spec.bytes:,}", "passed", accuracy if v == measured else "")
+        for v, spec in exported.files
+    ]

@@ -1,0 +1,328 @@
+"""What the parity suite finds: limits, failures, pairs and the whole report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from edge_malaria.records import Image, Interval, expect
+
+# The order in which a file is checked; a later stage explains little where an earlier one failed.
+STAGES = ("signature", "goldens", "tensors", "files", "statistics")
+REFERENCE = "keras"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a pair must hold, by variant of the candidate.
+
+    Attributes:
+        max_abs_diff: largest change of a calibrated probability; 1.0 sets no limit.
+        sqnr_db: least signal-to-quantization-noise ratio of the logits, dB.
+        label_agreement: least share of cells with the same call at the deployed threshold.
+        near_agreement: the same among drawn cells close to the threshold.
+        golden_lsb: largest change of an integer output against the stored one, in its own steps.
+        golden_logit: largest change of a float output against the stored one.
+    """
+
+    max_abs_diff: float
+    sqnr_db: float
+    label_agreement: float
+    near_agreement: float
+    golden_lsb: int = 4
+    golden_logit: float = 1e-3
+
+
+# float32 engines differ by rounding alone. float16 keeps 11 bits of every weight. The integer
+# limits let honest exports pass: the shipped network gives 28 dB and 0.16 on drawn cells, five
+# brief retrainings (docs/evidence/parity_false_alarms.json) 18.7 dB and 0.28 at worst, while
+# swapped channels, the mildest planted fault of the input, give 11.5 dB and 0.77.
+# Golden outputs: another processor's kernels may round otherwise. TFLite's built-in ones, which
+# 32-bit ARM runs, are up to 3 steps off XNNPACK's; dynamic files up to 0.08 of a logit.
+LIMITS: Mapping[str, Limits] = {
+    "float32": Limits(1e-4, 60.0, 0.999, 0.998),
+    "float16": Limits(2e-2, 40.0, 0.995, 0.99),
+    "dynamic": Limits(0.35, 18.0, 0.98, 0.85, golden_logit=0.25),
+    "int8": Limits(0.35, 18.0, 0.98, 0.85),
+    "int8-mixed": Limits(0.35, 18.0, 0.98, 0.85),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the suite decides.
+
+    Attributes:
+        delta: non-inferiority margin of sensitivity and specificity, a fraction.
+        operating_point: whose threshold makes the calls.
+        resamples, seed: of the bootstrap over patients.
+        min_golden: fewest drawn cells that count as evidence.
+        limits: by variant.
+    """
+
+    delta: float = 0.01
+    operating_point: str = "balanced"
+    resamples: int = 2000
+    seed: int = 0
+    min_golden: int = 1024
+    limits: Mapping[str, Limits] = field(default_factory=lambda: LIMITS)
+
+    def __post_init__(self) -> None:
+        expect(0.0 < self.delta < 1.0, "delta between 0 and 1", self.delta)
+        expect(self.resamples >= 200, "at least 200 resamples", self.resamples)
+
+    @property
+    def min_cells(self) -> int:
+        """Fewest cells of each class that can show a change below ``delta``.
+
+        With none of n cells changed the upper 95 % bound of the share changed is 3 / n (the rule
+        of three), so n must be at least 3 / delta.
+        """
+        return math.ceil(3.0 / self.delta - 1e-9)
+
+    def limits_of(self, variant: str) -> Limits:
+        """The limits of a variant; an unknown one gets those of float32, the strictest."""
+        return self.limits.get(variant, self.limits["float32"])
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One thing that did not hold.
+
+    Attributes:
+        stage: one of ``STAGES``.
+        subject: ``litert.int8``, ``golden/cells.npz``, ``bundle.json`` ...
+        what: the quantity.
+        got, expected, limit: as text; ``limit`` is empty where equality was asked for.
+        cause: what most likely happened, where the suite can tell.
+    """
+
+    stage: str
+    subject: str
+    what: str
+    got: str
+    expected: str
+    limit: str = ""
+    cause: str = ""
+
+    def __post_init__(self) -> None:
+        expect(self.stage in STAGES, f"stage in {STAGES}", self.stage)
+
+    @property
+    def message(self) -> str:
+        """One line."""
+        limit = f" (limit {self.limit})" if self.limit else ""
+        cause = f": {self.cause}" if self.cause else ""
+        return (
+            f"[{self.stage}] {self.subject}: {self.what}: got {self.got}, "
+            f"expected {self.expected}{limit}{cause}"
+        )
+
+    def as_json(self) -> dict[str, str]:
+        """The JSON object in a report."""
+        return {
+            "stage": self.stage,
+            "subject": self.subject,
+            "what": self.what,
+            "got": self.got,
+            "expected": self.expected,
+            "limit": self.limit,
+            "cause": self.cause,
+            "message": self.message,
+        }
+
+    def because(self, cause: str) -> Failure:
+        """The same failure with a cause, unless it has one already."""
+        return self if self.cause or not cause else replace(self, cause=cause)
+
+
+@dataclass(frozen=True, eq=False)
+class Flip:
+    """A cell on which two models call differently.
+
+    Attributes:
+        row: position among the cells compared.
+        name: file name or ``drawn cell 17``.
+        truth: 1, 0, or None where unknown.
+        p_reference, p_candidate: calibrated probabilities.
+        image: what the network saw, uint8 [S, S, 3] RGB.
+    """
+
+    row: int
+    name: str
+    truth: int | None
+    p_reference: float
+    p_candidate: float
+    image: Image
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """One model against its reference on the same cells.
+
+    Attributes:
+        reference, candidate: ``keras``, or ``engine.variant``.
+        evidence: ``drawn``, ``crops`` or the split of a data set.
+        n: cells compared.
+        max_abs_diff, mean_abs_diff: of calibrated probabilities.
+        sqnr_db: of the logits; None where they are identical (no noise at all).
+        lsb_histogram: difference in output steps -> cells, where both outputs are integers.
+        mcnemar_p: exact, on who is right (with labels) or on who calls positive (without).
+        delta_sensitivity, delta_specificity: candidate minus reference; None without labels.
+    """
+
+    reference: str
+    candidate: str
+    evidence: str
+    n: int
+    max_abs_diff: float
+    mean_abs_diff: float
+    sqnr_db: float | None
+    label_agreement: float
+    flips: int
+    mcnemar_p: float
+    bit_identical: bool
+    lsb_histogram: Mapping[int, int] | None = None
+    delta_sensitivity: float | None = None
+    delta_sensitivity_ci95: Interval | None = None
+    delta_specificity: float | None = None
+    delta_specificity_ci95: Interval | None = None
+    failures: tuple[Failure, ...] = ()
+    flipped: tuple[Flip, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed."""
+        return not self.failures
+
+    def as_json(self) -> dict[str, Any]:
+        """The contract's object; what is not a finite number becomes null."""
+        histogram = self.lsb_histogram
+        return {
+            "reference": self.reference,
+            "candidate": self.candidate,
+            "evidence": self.evidence,
+            "n": self.n,
+            "max_abs_diff": finite(self.max_abs_diff),
+            "mean_abs_diff": finite(self.mean_abs_diff),
+            "label_agreement": finite(self.label_agreement),
+            "flips": self.flips,
+            "mcnemar_p": finite(self.mcnemar_p),
+            "delta_sensitivity": finite(self.delta_sensitivity),
+            "delta_sensitivity_ci95": _interval(self.delta_sensitivity_ci95),
+            "delta_specificity": finite(self.delta_specificity),
+            "delta_specificity_ci95": _interval(self.delta_specificity_ci95),
+            "sqnr_db": finite(self.sqnr_db),
+            "lsb_histogram": None
+            if histogram is None
+            else {str(k): v for k, v in histogram.items()},
+            "bit_identical": self.bit_identical,
+            "failures": [failure.as_json() for failure in self.failures],
+        }
+
+
+def finite(value: float | None) -> float | None:
+    """``value``, or None where it is NaN or infinite (JSON knows neither)."""
+    return None if value is None or not np.isfinite(value) else float(value)
+
+
+def _interval(value: Interval | None) -> list[float] | None:
+    return None if value is None else [float(value[0]), float(value[1])]
+
+
+@dataclass(frozen=True)
+class FinderPair:
+    """One file against a reference: ``agreement`` is the smaller of recall and precision."""
+
+    reference: str
+    candidate: str
+    fields: int
+    cells: int
+    agreement: float
+    least: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether enough of the same cells were found."""
+        return bool(self.agreement >= self.least)
+
+    def as_json(self) -> dict[str, Any]:
+        """The JSON object in a report."""
+        return {
+            "reference": self.reference,
+            "candidate": self.candidate,
+            "fields": self.fields,
+            "cells": self.cells,
+            "agreement": self.agreement,
+            "least": self.least,
+            "passed": self.passed,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class ParityReport:
+    """The suite's verdict on one bundle; ``as_json`` gives the contract's keys.
+
+    Attributes:
+        bundle: name of the bundle.
+        evidence: ``drawn``, or the split of the data set that was read as well.
+        cells: how many drawn cells and how many of the data set were compared.
+        not_run: what was left out, and why: an engine that is not installed, for example.
+        pairs: every comparison.
+        failures: of files and goldens, which belong to no pair.
+        size_bytes: variant -> size of its TFLite (else ONNX) file.
+        settings: how it was decided.
+        elapsed_s: wall time.
+        worst_layers: those that lose most, worst first, where int8 failed and was diagnosed.
+        finder: the cell finder's files, compared by the cells they find.
+    """
+
+    bundle: str
+    evidence: str
+    cells: Mapping[str, int]
+    not_run: tuple[str, ...]
+    pairs: tuple[Pair, ...]
+    failures: tuple[Failure, ...]
+    size_bytes: Mapping[str, int]
+    settings: Settings
+    elapsed_s: float = 0.0
+    worst_layers: tuple[Mapping[str, Any], ...] = ()
+    finder: tuple[FinderPair, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """True where at least one pair was compared and nothing failed."""
+        return bool(self.pairs) and not self.failures and all(pair.passed for pair in self.pairs)
+
+    def all_failures(self) -> tuple[Failure, ...]:
+        """Every failure, in the order of the stages."""
+        found = [*self.failures, *(f for pair in self.pairs for f in pair.failures)]
+        return tuple(sorted(found, key=lambda failure: STAGES.index(failure.stage)))
+
+    def passed_variants(self) -> tuple[str, ...]:
+        """The variants of which every file and pair passed."""
+        failed = {f.subject.partition(".")[2] for f in self.all_failures() if "." in f.subject}
+        seen = dict.fromkeys(pair.candidate.partition(".")[2] for pair in self.pairs)
+        return tuple(variant for variant in seen if variant and variant not in failed)
+
+    def as_json(self) -> dict[str, Any]:
+        """The document of ``parity --json``."""
+        return {
+            "passed": self.passed,
+            "bundle": self.bundle,
+            "evidence": self.evidence,
+            "cells": dict(self.cells),
+            "delta": self.settings.delta,
+            "operating_point": self.settings.operating_point,
+            "not_run": list(self.not_run),
+            "pairs": [pair.as_json() for pair in self.pairs],
+            "failures": [failure.as_json() for failure in self.failures],
+            "size_bytes": dict(self.size_bytes),
+            "worst_layers": [dict(layer) for layer in self.worst_layers],
+            "finder": [pair.as_json() for pair in self.finder],
+            "elapsed_s": round(self.elapsed_s, 2),
+        }

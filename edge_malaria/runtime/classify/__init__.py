@@ -1,0 +1,1 @@
+"""Cells to predictions: one bundle, one variant, one engine, one operating point."""

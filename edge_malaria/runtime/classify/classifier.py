@@ -1,0 +1,171 @@
+"""Cells -> predictions: one bundle, one variant, one engine, one operating point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_malaria.bundle.format import Bundle, ModelSpec, read_bundle
+from edge_malaria.bundle.shipped import shipped_bundle
+from edge_malaria.prepare.preprocess import network_inputs
+from edge_malaria.records import Image, Label, Mask, Prediction
+from edge_malaria.runtime.classify.second_look import SecondLook, second_look
+from edge_malaria.runtime.engines.base import Engine
+from edge_malaria.runtime.engines.opening import default_engine, open_engine
+
+
+def probability(
+    logits: NDArray[np.float32], temperature: float = 1.0, bias: float = 0.0
+) -> NDArray[np.float64]:
+    """Calibrated probability of "parasitized": sigmoid((logit + bias) / temperature).
+
+    Platt scaling (Platt 1999) with its two parameters fitted on validation patients; computed in
+    float64 so that every engine and machine rounds alike.
+    """
+    z = (logits.astype(np.float64) + bias) / temperature
+    # Written so that neither branch overflows.
+    e = np.exp(-np.abs(z))
+    return np.where(z >= 0, 1.0 / (1.0 + e), e / (1.0 + e))
+
+
+class Classifier:
+    """Classifies red-cell crops.
+
+    Args:
+        bundle: a verified bundle.
+        variant: float32, float16, dynamic or int8.
+        engine: litert or onnx; None for the default one. Never switched silently.
+        operating_point: balanced or screening.
+        threads: of the engine.
+        with_engine: an already opened engine (tests pass a ``FakeEngine``).
+        second_look: says which inputs are no red cells; see ``second_look``.
+
+    Attributes:
+        threshold: probability at or above which a cell is positive.
+        input_size_px: S of the network's S x S input.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        variant: str = "int8",
+        engine: str | None = None,
+        operating_point: str = "balanced",
+        threads: int = 1,
+        *,
+        with_engine: Engine | None = None,
+        second_look: SecondLook | None = None,
+    ) -> None:
+        spec = bundle.classifier
+        if with_engine is None:
+            name = engine or default_engine()
+            file = spec.file(variant, name)
+            with_engine = open_engine(bundle.read(file.file), name, threads)
+        self.engine: Engine = with_engine
+        self.variant = variant
+        self.operating_point = operating_point
+        self.threshold = spec.threshold(operating_point)
+        self.input_size_px = spec.size_px
+        self._decision = Decision(spec, self.threshold)
+        self._second_look = second_look
+
+    def classify(
+        self, crops: Sequence[Image], masks: Sequence[Mask | None] | None = None
+    ) -> list[Prediction]:
+        """Crops (uint8 [H, W, 3] RGB, tight around the cell) -> predictions, in order."""
+        return self.predict_inputs(network_inputs(crops, self.input_size_px, masks))
+
+    def predict_inputs(self, batch: Image) -> list[Prediction]:
+        """Network inputs uint8 [N, S, S, 3] -> predictions; N may be 0."""
+        if not len(batch):
+            return []
+        logits = self.engine.run(batch).reshape(len(batch))
+        foreign = self._second_look.foreign(batch) if self._second_look else None
+        return self._decision.predictions(logits, batch, foreign)
+
+
+class Decision:
+    """From logits to labels: temperature, threshold and abstention of one model."""
+
+    def __init__(self, spec: ModelSpec, threshold: float) -> None:
+        decision = spec.decision
+        self.threshold = threshold
+        self.temperature = float(decision.get("temperature", 1.0))
+        self.bias = float(decision.get("bias", 0.0))
+        self._abstention: dict[str, Any] = dict(decision.get("abstention") or {})
+
+    def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """float32 [N] -> calibrated probabilities float64 [N]."""
+        return probability(logits, self.temperature, self.bias)
+
+    def predictions(
+        self, logits: NDArray[np.float32], batch: Image, foreign: NDArray[np.bool_] | None = None
+    ) -> list[Prediction]:
+        """One prediction per cell.
+
+        Args:
+            logits: float32 [N].
+            batch: uint8 [N, S, S, 3], what the network saw.
+            foreign: bool [N], what a second look called no red cell.
+        """
+        chances = self.probabilities(logits)
+        unsure = self._unsure(chances, batch)
+        if foreign is not None:
+            unsure = unsure | foreign
+        found = []
+        for p, logit, doubt in zip(chances, logits, unsure, strict=True):
+            positive = bool(p >= self.threshold)
+            label: Label = "parasitized" if positive else "uninfected"
+            found.append(Prediction(float(p), positive, "unsure" if doubt else label, float(logit)))
+        return found
+
+    def _unsure(self, chances: NDArray[np.float64], batch: Image) -> NDArray[np.bool_]:
+        low, high = self._abstention.get("p_between", (1.0, 0.0))
+        doubt = (chances > low) & (chances < high)
+        # A logit that is no number must never become a label.
+        doubt |= ~np.isfinite(chances)
+        if self._abstention.get("not_a_red_cell"):
+            from edge_malaria.runtime.classify.abstain import not_a_red_cell
+
+            doubt |= not_a_red_cell(batch, self._abstention["not_a_red_cell"])
+        return np.asarray(doubt, np.bool_)
+
+
+def crop_classifier(bundle: Bundle, **options: Any) -> Classifier:
+    """A classifier for crops from anywhere, which asks the finder whether they are red cells.
+
+    Options are those of ``Classifier``: variant, engine, operating_point, threads.
+    """
+    look = second_look(bundle, options.get("engine"), options.get("threads", 1))
+    return Classifier(bundle, **options, second_look=look)
+
+
+class OpenBundle:
+    """A bundle ready to use; see ``open_bundle``."""
+
+    def __init__(self, bundle: Bundle, **options: Any) -> None:
+        self.bundle = bundle
+        self._classifier = crop_classifier(bundle, **options)
+
+    def classify(
+        self, crops: Sequence[Image], masks: Sequence[Mask | None] | None = None
+    ) -> list[Prediction]:
+        """See ``Classifier.classify``."""
+        return self._classifier.classify(crops, masks)
+
+
+def open_bundle(path: Path | str | None = None, **options: Any) -> OpenBundle:
+    """Opens and verifies a bundle; without ``path`` the shipped one.
+
+    Options are those of ``Classifier``: variant, engine, operating_point, threads.
+
+    Example:
+        >>> import edge_malaria
+        >>> [cell] = edge_malaria.open_bundle("default-bundle").classify([crop])
+        >>> cell.label, cell.p_parasitized
+    """
+    return OpenBundle(read_bundle(path or shipped_bundle()), **options)

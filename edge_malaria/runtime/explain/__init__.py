@@ -1,0 +1,1 @@
+"""Which part of a cell a decision rests on."""

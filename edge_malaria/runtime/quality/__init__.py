@@ -1,0 +1,1 @@
+"""Which fields can be judged, and the reason where one cannot."""

@@ -1,0 +1,276 @@
+"""Accepts or refuses a field, with a reason that tells the health worker what to change.
+
+Everything is measured on a picture shrunk to ``WORK_SIDE_PX`` from the absorbance, that is relative
+to the empty slide's own light, and relative to the cells' own size. The limits and how they were
+chosen stand in quality.toml.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edge_malaria.records import Cell, Image, Mask, expect, expect_image
+from edge_malaria.runtime.detect.light import FloatMap, absorbance, shrink
+
+WORK_SIDE_PX = 480
+# At least so many values take part in a median.
+_MEDIAN_OF = 10_000
+
+REASONS = {
+    "unreadable": "The file could not be read, or it is damaged.",
+    "too-dark": "Too dark. Open the condenser or raise the lamp.",
+    "too-bright": "Too bright. Lower the lamp or the exposure.",
+    "clipped": "Large black parts. Look for a frame, a shade or a blocked light path.",
+    "no-cells": "No red cells to count. Move to where the cells lie side by side.",
+    "too-dense": "Cells lie on each other. Move towards the thin, feathered end of the smear.",
+    "not-a-thin-smear": "Not a thin smear: single red cells do not stand out. Use the thin film.",
+    "out-of-focus": "Out of focus. Turn the fine focus until the cell edges are sharp.",
+    "stain": "The stain's colours are out of range. Check the stain and the white balance.",
+}
+
+
+@dataclass(frozen=True)
+class QualityLimits:
+    """The limits of quality.toml; see the comments there."""
+
+    min_background: float = 60.0
+    max_burnt: float = 0.85
+    max_black: float = 0.10
+    min_cover: float = 0.02
+    max_cover: float = 0.78
+    min_contrast: float = 0.06
+    min_separation: float = 0.825
+    sparse_cover: float = 0.15
+    min_separation_rest: float = 0.845
+    max_depth: float = 9.0
+    min_focus: float = 2.7
+    min_red_to_green: float = -0.1
+    max_red_to_green: float = 2.2
+    max_blue_to_green: float = 2.0
+    min_cells: int = 3
+    min_counted_share: float = 0.2
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            expect(bool(np.isfinite(value)), f"{item.name} to be a number", value)
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How well a foreground stands out.
+
+    Attributes:
+        cover: foreground's share of the pixels looked at, 0-1.
+        contrast: its median absorbance, natural log.
+        explained: share of the variance that two classes explain, 0-1.
+        steepness: median edge gradient / contrast, per px of the work picture.
+    """
+
+    cover: float
+    contrast: float
+    explained: float
+    steepness: float
+
+
+@dataclass(frozen=True)
+class FieldQuality:
+    """What was measured on a field and whether it is accepted.
+
+    Attributes:
+        reason: a key of ``REASONS``; empty where the field is accepted.
+        measures: name -> value, as far as the field got.
+    """
+
+    reason: str
+    measures: dict[str, float]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the field may be counted."""
+        return self.reason == ""
+
+
+def _median(values: FloatMap) -> float:
+    """The median of every n-th value where there are many: a picture's are no finer than that."""
+    return float(np.median(values[:: max(1, values.size // _MEDIAN_OF)]))
+
+
+def _foreground(taken: FloatMap, where: Mask | None) -> Mask:
+    """Otsu's cut, pulled towards the background, among the pixels of ``where``."""
+    values = taken if where is None else taken[where]
+    top = float(values.ravel()[:: max(1, values.size // 20000)].max()) if values.size else 0.0
+    if not (top > 0.02):
+        return np.zeros(taken.shape, np.bool_)
+    grey = cv2.convertScaleAbs(values.reshape(-1, 1), alpha=255.0 / top)
+    cut, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    high = (grey > cut).ravel()
+    if not high.any() or high.all():
+        return np.zeros(taken.shape, np.bool_)
+    flat = values.ravel()
+    ground, cells = _median(flat[~high]), _median(flat[high])
+    found = taken > max(0.02, ground + 0.42 * (cells - ground))
+    return np.asarray(found if where is None else found & where, np.bool_)
+
+
+def separation(taken: FloatMap, where: Mask | None = None) -> tuple[Separation, Mask]:
+    """How well cells stand out of the empty slide, and the foreground.
+
+    Args:
+        taken: float32 [H, W], absorbance.
+        where: bool [H, W], the pixels that are looked at; None for all.
+    """
+    mask = _foreground(taken, where)
+    total = taken.size if where is None else int(where.sum())
+    inside = int(mask.sum())
+    if inside == 0 or total == inside:
+        return Separation(inside / max(total, 1), 0.0, 0.0, 0.0), mask
+    contrast = _median(taken[mask])
+    cut = np.minimum(taken, contrast)
+    solid = mask.astype(np.uint8)
+    seen = None if where is None else where.astype(np.uint8)
+    rest = 1 - solid if seen is None else seen & ~solid
+    cover = inside / total
+    step = cv2.mean(cut, solid)[0] - cv2.mean(cut, rest)[0]
+    spread = float(cv2.meanStdDev(cut, mask=seen)[1].item()) ** 2
+    explained = cover * (1 - cover) * step**2 / max(spread, 1e-9)
+    edge = cv2.morphologyEx(solid, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    if where is not None:
+        edge &= where
+    dx = cv2.Sobel(cut, cv2.CV_32F, 1, 0, scale=1 / 8)[edge]
+    dy = cv2.Sobel(cut, cv2.CV_32F, 0, 1, scale=1 / 8)[edge]
+    steep = float(np.median(np.hypot(dx, dy))) / max(step, 1e-6) if edge.any() else 0.0
+    return Separation(cover, contrast, explained, steep), mask
+
+
+def assess(image: Image, limits: QualityLimits | None = None) -> FieldQuality:
+    """Light, contrast, kind of smear, focus and stain of a field, before its cells are found.
+
+    Args:
+        image: uint8 [H, W, 3] RGB.
+        limits: by default those of quality.toml.
+    """
+    expect_image(image, "field")
+    limit = limits or QualityLimits()
+    small = shrink(image, min(1.0, WORK_SIDE_PX / max(image.shape[:2])))
+    light = _light(small)
+    reason = _light_reason(light, limit)
+    if reason:
+        return FieldQuality(reason, light)
+    channels = absorbance(small)
+    red, green, blue = cv2.split(channels)
+    taken = np.asarray(cv2.max(cv2.max(red, green), blue), np.float32)
+    first, mask = separation(taken)
+    measures = {**light, **asdict(first)}
+    if not (first.contrast >= limit.min_contrast):
+        return FieldQuality("no-cells", measures)
+    top = float(np.percentile(taken[::2, ::2], 99.5))
+    measures["depth"] = top / max(first.contrast, 1e-6)
+    used = first
+    if not (first.cover >= limit.sparse_cover):
+        near = cv2.dilate(mask.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+        rest, rest_mask = separation(taken, ~near)
+        measures |= {f"rest_{name}": value for name, value in asdict(rest).items()}
+        # Nuclei alone crossed the cut: the red cells are what is left, if they separate.
+        if rest.contrast >= limit.min_contrast and rest.explained >= limit.min_separation_rest:
+            used, mask = rest, rest_mask
+            measures["steepness"] = rest.steepness
+    measures |= _colours(channels, mask)
+    return FieldQuality(_cell_reason(measures, first, used, limit), measures)
+
+
+def _light(small: Image) -> dict[str, float]:
+    thin, pixels = small[::2, ::2], small.shape[0] * small.shape[1]
+    return {
+        "background": float(np.percentile(thin[:, :, 1], 95)),
+        "burnt": cv2.countNonZero(cv2.inRange(small, (253, 253, 253), (255, 255, 255))) / pixels,
+        "black": cv2.countNonZero(cv2.inRange(small, (0, 0, 0), (29, 29, 29))) / pixels,
+    }
+
+
+def _light_reason(light: dict[str, float], limit: QualityLimits) -> str:
+    if not (light["background"] >= limit.min_background):
+        return "too-dark"
+    if not (light["burnt"] <= limit.max_burnt):
+        return "too-bright"
+    return "" if light["black"] <= limit.max_black else "clipped"
+
+
+def _colours(channels: FloatMap, mask: Mask) -> dict[str, float]:
+    if not mask.any():
+        return {"red_to_green": 0.0, "blue_to_green": 0.0}
+    red, green, blue, _ = cv2.mean(channels, mask.astype(np.uint8))
+    return {
+        "red_to_green": red / max(green, 1e-3),
+        "blue_to_green": blue / max(green, 1e-3),
+    }
+
+
+def _cell_reason(
+    measures: dict[str, float], first: Separation, used: Separation, limit: QualityLimits
+) -> str:
+    sparse = not (first.cover >= limit.sparse_cover)
+    if used is first:
+        few_but_clear = sparse and first.cover >= 0.09 and first.explained >= limit.min_separation
+        if sparse and not few_but_clear:
+            # Something dark on a haze that does not separate into cells.
+            return "not-a-thin-smear" if first.cover >= limit.min_cover / 4 else "no-cells"
+        if not (first.explained >= limit.min_separation):
+            return "not-a-thin-smear"
+        if not (measures["depth"] <= limit.max_depth):
+            return "not-a-thin-smear"
+    if not (used.cover >= limit.min_cover):
+        return "no-cells"
+    if not (used.cover <= limit.max_cover):
+        return "too-dense"
+    colour_ok = (
+        limit.min_red_to_green <= measures["red_to_green"] <= limit.max_red_to_green
+        and measures["blue_to_green"] <= limit.max_blue_to_green
+    )
+    return "" if colour_ok else "stain"
+
+
+def assess_cells(
+    cells: Sequence[Cell],
+    quality: FieldQuality,
+    side_px: int,
+    limits: QualityLimits | None = None,
+) -> FieldQuality:
+    """Whether what the finder found can be counted, and whether its edges are sharp.
+
+    Focus is edge steepness x cell radius: 5-6 on sharp fields of every set at hand, whatever the
+    magnification; a blur whose sigma is a tenth of a cell's diameter leaves 1.9.
+
+    Args:
+        cells: of the field.
+        quality: what ``assess`` said of it (accepted).
+        side_px: the field's longer side.
+        limits: by default those of quality.toml.
+    """
+    limit = limits or QualityLimits()
+    red = [cell for cell in cells if cell.kind == "red-cell"]
+    counted = sum(cell.counted for cell in red)
+    whole = [cell for cell in red if cell.reason != "border"]
+    measures = {**quality.measures, "found": float(len(red)), "counted": float(counted)}
+    if not whole:
+        return FieldQuality("no-cells", measures)
+    areas = [np.count_nonzero(cell.mask) for cell in whole]
+    diameter = float(np.median(np.sqrt(np.array(areas) * 4 / np.pi)))
+    shrunk = min(1.0, WORK_SIDE_PX / side_px)
+    measures |= {"diameter_px": diameter}
+    measures["focus"] = quality.measures["steepness"] * diameter * shrunk / 2
+    if not (measures["focus"] >= limit.min_focus):
+        return FieldQuality("out-of-focus", measures)
+    if len(whole) >= 10 and not (counted >= limit.min_counted_share * len(whole)):
+        return FieldQuality("too-dense", measures)
+    return FieldQuality("" if counted >= limit.min_cells else "no-cells", measures)
+
+
+def describe(measures: dict[str, float]) -> dict[str, Any]:
+    """The measures rounded for a report."""
+    return {name: round(float(value), 4) for name, value in measures.items()}

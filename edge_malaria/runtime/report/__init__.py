@@ -1,0 +1,1 @@
+"""The report directory: JSON, Markdown, tables, pictures and one HTML page."""

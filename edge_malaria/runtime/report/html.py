@@ -1,0 +1,221 @@
+"""Pieces of the HTML page: tiles, the interval's picture, the gallery, tables."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from edge_malaria.files import encode_image, read_image
+from edge_malaria.records import SlideReport
+from edge_malaria.runtime.detect.light import shrink
+from edge_malaria.runtime.slide.journal import Journal
+
+# Background of the verdict: dark enough for white text, told apart without red and green.
+TONES = {
+    "parasites-detected": ("#9a2f0c", "#c8501e"),
+    "not-detected": ("#0b4f78", "#1478ad"),
+    "indeterminate": ("#54470b", "#84701a"),
+}
+SCALE_LEAD = (
+    "Share of red cells that hold parasites, on a logarithmic scale. The bar is the 95 % interval, "
+    "the dot the corrected share, the dashed line the limit of detection for this many cells. "
+    "0.1 % is 5,000 parasites per \u00b5L at 5,000,000 red cells."
+)
+_VIEWS = 4
+_VIEW_SIDE_PX = 640
+
+
+def percent(share: float | None) -> str:
+    """A share as a percentage with two or three figures that mean something."""
+    if share is None:
+        return "\u2013"
+    value = 100 * share
+    if value == 0:
+        return "0 %"
+    digits = max(0, min(4, 1 - math.floor(math.log10(abs(value)))))
+    return f"{value:.{digits}f} %"
+
+
+def per_ul(value: float | None) -> str:
+    """Parasites per microlitre with two significant figures."""
+    if value is None:
+        return "\u2013"
+    if value <= 0:
+        return "0"
+    unit = 10 ** max(0, math.floor(math.log10(value)) - 1)
+    return f"{round(value / unit) * unit:,.0f}"
+
+
+def headline_numbers(report: SlideReport) -> list[tuple[str, str, str]]:
+    """(name, value, note) of the page's tiles."""
+    low, high = report.ci95 if report.ci95 is not None else (None, None)
+    numbers = report.details["statistics"]
+    ul = numbers["parasites_per_ul_ci95"] or (None, None)
+    share = report.cells_positive / report.cells_counted if report.cells_counted else None
+    return [
+        ("Red cells counted", f"{report.cells_counted:,}", f"in {_accepted(report)} fields"),
+        (
+            "Called parasitized",
+            f"{report.cells_positive:,}",
+            f"{percent(share)} of the cells, errors included",
+        ),
+        (
+            "Parasitemia, corrected",
+            percent(report.parasitemia),
+            f"95 % interval {percent(low)} to {percent(high)}",
+        ),
+        (
+            "Parasites per \u00b5L",
+            per_ul(report.parasites_per_ul),
+            f"{per_ul(ul[0])} to {per_ul(ul[1])}, at {report.rbc_per_ul:,.0f} red cells",
+        ),
+        (
+            "Limit of detection",
+            per_ul(report.limit_of_detection_per_ul),
+            f"parasites per \u00b5L from this slide ({percent(numbers['limit_of_detection'])})",
+        ),
+    ]
+
+
+def _accepted(report: SlideReport) -> str:
+    return f"{report.details['fields_accepted']} of {report.fields_seen}"
+
+
+def tiles(report: SlideReport) -> str:
+    """The page's numbers."""
+    return "".join(
+        f'<div class="tile"><div class="name">{escape(name)}</div>'
+        f'<div class="value">{escape(value)}</div><div class="note">{escape(note)}</div></div>'
+        for name, value, note in headline_numbers(report)
+    )
+
+
+def scale(report: SlideReport) -> str:
+    """The interval as an inline SVG on a logarithmic axis from 0.001 % to 100 %."""
+    if report.ci95 is None:
+        return "<p>No cell was counted, so there is nothing to show.</p>"
+    left, width, lowest = 70, 880, -5.0
+
+    def x(share: float) -> float:
+        value = max(math.log10(share), lowest) if share > 0 else lowest
+        return left + (value - lowest) / -lowest * width
+
+    parts = ['<svg viewBox="0 0 1000 118" role="img" aria-label="parasitemia with its interval">']
+    for power in range(-5, 1):
+        at, label = x(10.0**power), "0" if power == -5 else f"{100 * 10.0**power:g} %"
+        parts.append(
+            f'<line x1="{at:.0f}" y1="16" x2="{at:.0f}" y2="84" stroke="currentColor" '
+            f'stroke-opacity=".15"/><text x="{at:.0f}" y="104" text-anchor="middle" '
+            f'fill="currentColor" fill-opacity=".7">{label}</text>'
+        )
+    low, high = report.ci95
+    tone = TONES[report.verdict][1]
+    parts.append(
+        f'<rect x="{x(low):.1f}" y="40" height="20" rx="10" '
+        f'width="{max(3.0, x(high) - x(low)):.1f}" '
+        f'fill="{tone}" fill-opacity=".45"/>'
+        f'<circle cx="{x(report.parasitemia or 0.0):.1f}" cy="50" r="8" fill="{tone}"/>'
+    )
+    limit = report.details["statistics"]["limit_of_detection"]
+    if limit:
+        at = x(limit)
+        parts.append(
+            f'<line x1="{at:.1f}" y1="20" x2="{at:.1f}" y2="84" stroke="currentColor" '
+            f'stroke-width="2" stroke-dasharray="5 4"/><text x="{at:.1f}" y="13" '
+            f'text-anchor="middle" fill="currentColor">limit of detection</text>'
+        )
+    return "".join([*parts, "</svg>"])
+
+
+def warnings(texts: Sequence[str]) -> str:
+    """A card with the warnings, or nothing."""
+    if not texts:
+        return ""
+    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    return f'<section class="card"><h2>Please note</h2><ul class="warn">{items}</ul></section>'
+
+
+def gallery_lead(cells: int, threshold: float) -> str:
+    """The sentence above the gallery."""
+    if cells == 0:
+        return "No cell was counted."
+    return (
+        f"The {cells} counted cells that look most like parasitized ones, highest first. "
+        f"Framed in orange: called parasitized (p from {threshold:.3f} on). Look at them: "
+        "a platelet or a stain spot on a cell is the usual false alarm."
+    )
+
+
+def gallery(entries: Sequence[Mapping[str, Any]]) -> str:
+    """The cells' crops with score and origin."""
+    out = []
+    for entry in entries:
+        p, name = float(entry["p"]), escape(f"{entry['field']} / {entry['index']}")
+        unsure = " unsure" if entry["label"] == "unsure" else ""
+        out.append(
+            f'<figure class="cell{" pos" if entry["positive"] else ""}" title="{name}">'
+            f'<img alt="cell {name}, p {p:.3f}" src="data:image/jpeg;base64,{entry["jpeg"]}">'
+            f'<div class="bar" style="--p:{100 * p:.0f}%"></div>'
+            f"<figcaption>{p:.3f}{unsure}<span>{name}</span></figcaption></figure>"
+        )
+    return "".join(out)
+
+
+def views(directory: Path, journal: Journal) -> str:
+    """The annotated fields with the most positive cells, embedded."""
+    best: list[tuple[int, int, str, str, int]] = []
+    for order, record in enumerate(journal.records()):
+        if record.get("picture") and (directory / record["picture"]).is_file():
+            best.append(
+                (record["positive"], -order, record["picture"], record["field"], record["counted"])
+            )
+            best = sorted(best, reverse=True)[:_VIEWS]
+    if not best:
+        return ""
+    figures = []
+    for positive, _, picture, name, counted in best:
+        image = read_image(directory / picture)
+        small = shrink(image, min(1.0, _VIEW_SIDE_PX / max(image.shape[:2])))
+        jpeg = base64.b64encode(encode_image(small, ".jpg", 78)).decode()
+        figures.append(
+            f'<figure><img alt="annotated field" src="data:image/jpeg;base64,{jpeg}">'
+            f"<figcaption>{escape(name)}: {counted} counted, {positive} called parasitized"
+            f" &middot; larger: {escape(picture)}</figcaption></figure>"
+        )
+    legend = "".join(
+        f'<i style="background:{colour}"></i>{text}'
+        for colour, text in (
+            ("#d55e00", "called parasitized"),
+            ("#0072b2", "counted"),
+            ("#969696", "left out (border, overlap, debris)"),
+            ("#e6be00", "white cell"),
+        )
+    )
+    return (
+        f'<section class="card"><h2>Fields with the most positive cells</h2>'
+        f'<p class="lead legend">{legend}</p><div class="views">{"".join(figures)}</div></section>'
+    )
+
+
+def refused(counts: Mapping[str, int], text: Callable[[str], str]) -> str:
+    """The table of refused fields."""
+    if not counts:
+        return "<p>No field was refused.</p>"
+    rows = "".join(
+        f'<tr><td>{escape(reason)}</td><td class="n">{n}</td><td>{escape(text(reason))}</td></tr>'
+        for reason, n in counts.items()
+    )
+    return (
+        f"<table><tr><th>Refused because</th><th>Fields</th><th>What to do</th></tr>{rows}</table>"
+    )
+
+
+def facts_table(rows: Sequence[tuple[str, str]]) -> str:
+    """Rows of name and value."""
+    return "".join(
+        f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows
+    )

@@ -1,0 +1,1 @@
+"""Screening: from a source to a report directory, resumable after every field."""

@@ -1,0 +1,97 @@
+"""The settings of a screening run: quality.toml, and what the user's --config changes in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edge_malaria.errors import ConfigError
+from edge_malaria.runtime.quality.field_quality import QualityLimits
+from edge_malaria.runtime.slide.statistics import VerdictRules
+from edge_malaria.runtime.sources.base import SourceSettings
+
+DEFAULTS = Path(__file__).with_name("quality.toml")
+
+Section = TypeVar("Section")
+
+
+@dataclass(frozen=True)
+class MotionSettings:
+    """``[motion]``: a field with less new area than ``min_new_share`` waits for the stage."""
+
+    min_new_share: float = 0.10
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """``[report]``: how many pictures the report directory keeps."""
+
+    annotated_fields: int = 200
+    gallery_cells: int = 60
+
+
+@dataclass(frozen=True)
+class ScreenConfig:
+    """All settings of a run."""
+
+    quality: QualityLimits = field(default_factory=QualityLimits)
+    verdict: VerdictRules = field(default_factory=VerdictRules)
+    motion: MotionSettings = field(default_factory=MotionSettings)
+    report: ReportSettings = field(default_factory=ReportSettings)
+    source: SourceSettings = field(default_factory=SourceSettings)
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return dataclasses.asdict(self)
+
+
+def load_config(path: Path | None = None) -> ScreenConfig:
+    """The defaults, with what ``path`` sets replaced.
+
+    Raises:
+        ConfigError: unreadable, not TOML, or an unknown or impossible value.
+    """
+    config = _applied(ScreenConfig(), _read(DEFAULTS), DEFAULTS)
+    return config if path is None else _applied(config, _read(path), path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as handle:
+            return tomllib.load(handle)
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+
+
+def _applied(config: ScreenConfig, values: Mapping[str, Any], path: Path) -> ScreenConfig:
+    names = [item.name for item in dataclasses.fields(config)]
+    changed: dict[str, Any] = {}
+    for section, entries in values.items():
+        if section not in names or not isinstance(entries, dict):
+            raise ConfigError(f"{path}: expected sections {names}, got {section!r}.")
+        changed[section] = _section(getattr(config, section), entries, f"{path}: [{section}]")
+    return dataclasses.replace(config, **changed)
+
+
+def _section(current: Section, entries: Mapping[str, Any], where: str) -> Section:
+    known = {item.name: getattr(current, item.name) for item in dataclasses.fields(current)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for name, value in entries.items():
+        if name not in known:
+            raise ConfigError(f"{where} knows {', '.join(known)}; got {name!r}.")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or (isinstance(known[name], int) and not isinstance(value, int)):
+            raise ConfigError(
+                f"{where} {name}: expected a number like {known[name]}, got {value!r}."
+            )
+        values[name] = type(known[name])(value)
+    try:
+        return dataclasses.replace(current, **values)  # type: ignore[type-var]
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}.") from error

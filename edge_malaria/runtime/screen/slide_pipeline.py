@@ -1,0 +1,287 @@
+"""Fields -> quality -> cells -> classes -> journal: what screens a slide.
+
+Memory does not grow with the number of fields: what is known of a field goes to the journal, and
+only sums, the best gallery cells and the places of frames stay.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from edge_malaria.errors import ImageError
+from edge_malaria.files import write_bytes
+from edge_malaria.prepare.preprocess import cell_inputs
+from edge_malaria.records import Cell, Field, Image, Prediction
+from edge_malaria.runtime.detect.cells import CellFinder
+from edge_malaria.runtime.quality.field_quality import FieldQuality, assess, assess_cells, describe
+from edge_malaria.runtime.report.pictures import annotated, cell_crop, overview
+from edge_malaria.runtime.screen.config import ScreenConfig
+from edge_malaria.runtime.slide.field_rows import (
+    SEEN_BEFORE,
+    cell_row,
+    cells_diameter,
+    left_out,
+    place_row,
+    refusal,
+)
+from edge_malaria.runtime.slide.journal import Journal
+from edge_malaria.runtime.slide.registration import CountedCells, Placement, Registrar
+from edge_malaria.runtime.slide.totals import SlideTotals
+from edge_malaria.runtime.sources.base import Source, Unreadable
+
+FIELDS_FOLDER = "fields"
+# Cells of a field that enter the gallery behind those called parasitized.
+_RUNNERS_UP_SHOWN = 6
+
+
+class CellClassifier(Protocol):
+    """What the pipeline asks of a classifier (``runtime.classify.Classifier``)."""
+
+    input_size_px: int
+
+    def predict_inputs(self, batch: Image) -> list[Prediction]:
+        """uint8 [N, S, S, 3] -> one prediction each; N may be 0."""
+        ...
+
+
+@dataclass(frozen=True)
+class ScreenOptions:
+    """How a slide is screened.
+
+    Attributes:
+        quality_gate: refuse fields by quality.
+        likely_from: the balanced point's threshold; above 1 nothing is likely.
+        max_fields, max_cells: stop after so many accepted fields or counted cells; None: all.
+    """
+
+    quality_gate: bool = True
+    max_fields: int | None = None
+    max_cells: int | None = None
+    likely_from: float = 2.0
+
+
+class SlidePipeline:
+    """Screens one slide into a journal.
+
+    Args:
+        directory: the report directory.
+        journal: an open journal in it.
+        finder, classifier: the stages.
+        config, options: the settings.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        journal: Journal,
+        finder: CellFinder,
+        classifier: CellClassifier,
+        config: ScreenConfig,
+        options: ScreenOptions | None = None,
+    ) -> None:
+        self.directory, self.journal = directory, journal
+        self.finder, self.classifier = finder, classifier
+        self.config, self.options = config, options or ScreenOptions()
+        self.totals = SlideTotals()
+        self._registrar = Registrar()
+        self._counted = CountedCells()
+        self._skipped = 0
+        self._replay: dict[str, dict[str, Any]] = {}
+        # Red cells' diameter in the latest counted field, px: the next one is looked at alike.
+        self._diameter_px: float | None = None
+        self._started = time.monotonic()
+
+    def resume(self) -> None:
+        """Takes up what the journal holds."""
+        for record in self.journal.records():
+            self.totals.add(record, self.config.report.gallery_cells)
+            if record.get("place") and not record["reason"]:
+                placement = Placement(*record["place"])
+                self._registrar.restore(placement)
+                self._counted.restore(record["cells"], placement)
+                self._diameter_px = cells_diameter(record["cells"]) or self._diameter_px
+        self._replay = {r["field"]: r for r in self.totals.recent if r.get("place")}
+        self._started = time.monotonic() - self.totals.elapsed_s
+
+    def recount(self) -> None:
+        """Sums anew what the journal holds: Ctrl-C may fall between its line and the sums."""
+        self.totals = SlideTotals()
+        for record in self.journal.records():
+            self.totals.add(record, self.config.report.gallery_cells)
+
+    def run(self, source: Source, step: Callable[[], None] = lambda: None) -> SlideTotals:
+        """Looks at every field of ``source``; ``step`` is called after each.
+
+        Raises:
+            ImageError: no field at all could be read.
+        """
+        skip = self.totals.names - set(self._replay)
+        why = ""
+        for item in source.fields(skip):
+            if self._full():
+                break
+            if isinstance(item, Unreadable):
+                if item.name not in self.totals.names:
+                    why = item.why
+                    self._write(refusal(item.name, item.index, "unreadable", {"why": item.why}))
+            elif item.name in self._replay:
+                self._place_again(item)
+            elif item.name not in self.totals.names:
+                self._field(item, source)
+            step()
+        unreadable = self.totals.rejected["unreadable"]
+        if self.totals.seen and unreadable == self.totals.seen:
+            raise ImageError(f"no field could be read. The last one: {why or 'see the journal'}")
+        return self.totals
+
+    def _full(self) -> bool:
+        fields, cells = self.options.max_fields, self.options.max_cells
+        return (fields is not None and self.totals.accepted >= fields) or (
+            cells is not None and self.totals.cells >= cells
+        )
+
+    def _place_again(self, item: Field) -> None:
+        """Gives the registration back the picture of a frame that the journal has already."""
+        record = self._replay[item.name]
+        placement = Placement(*record["place"])
+        self._registrar.put_back(overview(item.image), placement, record["reason"])
+
+    def _field(self, item: Field, source: Source) -> None:
+        small = overview(item.image)
+        placement = self._registrar.place(small, item.image.shape)
+        stream = source.live or "#" in item.name
+        if placement.new_share < self.config.motion.min_new_share:
+            if stream:
+                self._skipped += 1
+            else:
+                self._write(refusal(item.name, item.index, SEEN_BEFORE, {}))
+            return
+        quality = assess(small, self.config.quality)
+        if quality.accepted or not self.options.quality_gate:
+            region = self._registrar.new_region(placement)
+            self._count(replace(item, new_region=region), small, placement, quality)
+        elif stream and self._registrar.refused_here(placement) == quality.reason:
+            self._skipped += 1
+        else:
+            self._refuse(item, placement, quality)
+
+    def _refuse(self, item: Field, placement: Placement, quality: FieldQuality) -> None:
+        self._registrar.commit(placement, refused=quality.reason)
+        record = refusal(item.name, item.index, quality.reason, describe(quality.measures))
+        self._write(record | {"place": place_row(placement)})
+
+    def _count(
+        self, item: Field, small: Image, placement: Placement, quality: FieldQuality
+    ) -> None:
+        cells = self.finder.find(item.image, small, self._diameter_px)
+        if self.options.quality_gate:
+            side = max(item.image.shape[:2])
+            quality = assess_cells(cells, quality, side, self.config.quality)
+            if not quality.accepted:
+                self._refuse(item, placement, quality)
+                return
+        seen = self._counted.seen(cells, placement, self._registrar.earlier(placement))
+        cells = [left_out(cell) if old else cell for cell, old in zip(cells, seen, strict=True)]
+        predictions = self._classify(item.image, cells)
+        self._registrar.commit(placement)
+        self._counted.add(cells, placement)
+        record = self._record(item, small, placement, quality, cells, predictions)
+        self._diameter_px = cells_diameter(record["cells"]) or self._diameter_px
+        self._write(record)
+
+    def _classify(self, image: Image, cells: list[Cell]) -> list[Prediction | None]:
+        red = [i for i, cell in enumerate(cells) if cell.kind == "red-cell"]
+        batch = cell_inputs(image, [cells[i] for i in red], self.classifier.input_size_px)
+        found: list[Prediction | None] = [None] * len(cells)
+        for i, prediction in zip(red, self.classifier.predict_inputs(batch), strict=True):
+            found[i] = prediction
+        return found
+
+    def _record(
+        self,
+        item: Field,
+        small: Image,
+        placement: Placement,
+        quality: FieldQuality,
+        cells: list[Cell],
+        predictions: list[Prediction | None],
+    ) -> dict[str, Any]:
+        counted = [
+            (i, cell, p)
+            for i, (cell, p) in enumerate(zip(cells, predictions, strict=True))
+            if cell.counted and p is not None
+        ]
+        positive = sum(p.positive for _, _, p in counted)
+        low = self.config.verdict.doubtful_from
+        likely = self.options.likely_from
+        return {
+            "field": item.name,
+            "index": item.index,
+            "reason": "",
+            "size": [item.image.shape[1], item.image.shape[0]],
+            "place": place_row(placement),
+            "quality": describe(quality.measures),
+            "counted": len(counted),
+            "positive": positive,
+            "doubtful": sum(not p.positive and p.p_parasitized >= low for _, _, p in counted),
+            "likely": sum(p.p_parasitized >= likely for _, _, p in counted),
+            "unsure": sum(p.label == "unsure" for _, _, p in counted),
+            "picture": self._picture(item, small, cells, predictions, positive),
+            "cells": [cell_row(c, p) for c, p in zip(cells, predictions, strict=True)],
+            "gallery": self._gallery(item.image, counted),
+        }
+
+    def _picture(
+        self,
+        item: Field,
+        small: Image,
+        cells: list[Cell],
+        predictions: list[Prediction | None],
+        positive: int,
+    ) -> str:
+        """Writes the annotated field where there is room; a quarter is kept for any field."""
+        limit = self.config.report.annotated_fields
+        room = limit if positive else limit // 4
+        if not (self.totals.pictures < room):
+            return ""
+        name = f"{FIELDS_FOLDER}/{len(self.totals.names):05d}.jpg"
+        factor = small.shape[1] / item.image.shape[1]
+        write_bytes(self.directory / name, annotated(small, factor, cells, predictions))
+        return name
+
+    def _gallery(
+        self, image: Image, counted: list[tuple[int, Cell, Prediction]]
+    ) -> list[dict[str, Any]]:
+        """The crops that enter the gallery as it stands."""
+        kept = self.config.report.gallery_cells
+        full = len(self.totals.gallery) >= kept
+        least = self.totals.gallery[0][0] if full else -1.0
+        # One field fills at most half of the gallery, so that a slide is not judged by one place,
+        # and shows few of the cells that were not called: every picture costs time.
+        best = sorted(counted, key=lambda c: -c[2].p_parasitized)[: max(1, kept // 2)]
+        best = best[: sum(p.positive for _, _, p in best) + _RUNNERS_UP_SHOWN]
+        return [
+            {
+                "index": index,
+                "p": round(p.p_parasitized, 5),
+                "positive": p.positive,
+                "label": p.label,
+                "jpeg": base64.b64encode(cell_crop(image, cell.box)).decode(),
+            }
+            for index, cell, p in best
+            if p.p_parasitized > least
+        ]
+
+    def _write(self, record: dict[str, Any]) -> None:
+        record["skipped"] = self._skipped
+        record["elapsed_s"] = round(time.monotonic() - self._started, 3)
+        for entry in record.get("gallery", ()):
+            entry["field"] = record["field"]
+        self.journal.append(record)
+        self._skipped = 0
+        self.totals.add(record, self.config.report.gallery_cells)

@@ -1,0 +1,1 @@
+"""A slide: its journal, places counted once, totals, error rates and the verdict."""

@@ -1,0 +1,138 @@
+"""Counts at one operating point: how probable they are, and what parasitemia they speak for.
+
+A slide has a parasitemia p, a false-positive rate eps and a sensitivity s of its own. Of n counted
+cells, K ~ Binomial(n, eps (1 - p) + s p) are called parasitized. eps and s are drawn from what was
+measured on patients that the classifier had not seen.
+
+- Interval: every p under which the observed K is not in a 2.5 % tail (test inversion with mid-P,
+  which takes the discreteness of counts out of the coverage).
+- Estimate: (K/n - mean eps) / (mean s - mean eps), cut to 0..1 (Rogan & Gladen 1978).
+- Limit of detection: the lowest p at which n cells would reach a count in 95 of 100 slides.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edge_malaria.records import Interval
+from edge_malaria.runtime.slide.beta_binomial import (
+    Floats,
+    RateFit,
+    RateSpread,
+    binomial_cdf,
+    binomial_sf,
+    log_gamma,
+)
+from edge_malaria.runtime.slide.error_rates import FalsePositiveFit
+
+# What the sensitivity's spread is taken for where a bundle does not record it.
+ASSUMED_SENSITIVITY = (18.0, 2.0)
+# Grid points that stand for the spread of eps and of s: enough for 2.5 % tails (``thinned``).
+_EPS_NODES, _SENSITIVITY_NODES = 48, 20
+# Rates at which the chance of a count is computed (``_mid_p``).
+_RATES = 600
+
+
+class PointModel:
+    """Chances of counts at one operating point.
+
+    Args:
+        fit: the errors measured there.
+        inflation: how many times the false-positive rate an unknown slide may have.
+    """
+
+    def __init__(self, fit: FalsePositiveFit, inflation: float) -> None:
+        self.eps: RateSpread = fit.false_positives.next_slide().thinned(_EPS_NODES)
+        self.eps_inflated = self.eps.scaled(inflation)
+        misses = fit.misses or RateFit(ASSUMED_SENSITIVITY[1], ASSUMED_SENSITIVITY[0], 0, 0)
+        self.sensitivity: RateSpread = misses.spread().thinned(_SENSITIVITY_NODES).complement()
+        self._needed: dict[tuple[int, float], int | None] = {}
+
+    def _mixed(self, tail: Any, k: float, n: int, p: float, eps: RateSpread) -> float:
+        """``tail`` (such as binomial_sf) at parasitemia ``p``, averaged over eps and s."""
+        if p == 0.0:
+            return float(eps.weights @ tail(k, n, eps.rates))
+        rate = eps.rates[:, None] * (1 - p) + self.sensitivity.rates[None, :] * p
+        return float(eps.weights @ tail(k, n, rate) @ self.sensitivity.weights)
+
+    def p_value(self, k: int, n: int, *, inflated: bool) -> float:
+        """Chance of ``k`` positives or more among ``n`` cells without parasites; 1 for n = 0."""
+        if n == 0:
+            return 1.0
+        return self._mixed(binomial_sf, k, n, 0.0, self.eps_inflated if inflated else self.eps)
+
+    def count_needed(self, n: int, level: float) -> int | None:
+        """The fewest positives of ``n`` as rare as ``level`` without parasites; None where none."""
+        if (n, level) not in self._needed:
+            low, high = 0, n + 1
+            while high - low > 1:
+                middle = (low + high) // 2
+                chance = self.p_value(middle, n, inflated=True)
+                low, high = (low, middle) if chance <= level else (middle, high)
+            self._needed[n, level] = high if high <= n else None
+        return self._needed[n, level]
+
+    def estimate(self, k: int, n: int) -> float | None:
+        """Corrected share, 0-1; None where parasitized cells are not called more often."""
+        eps, sens = self.eps.mean, self.sensitivity.mean
+        if n == 0 or not (sens > eps):
+            return None
+        return float(np.clip((k / n - eps) / (sens - eps), 0.0, 1.0))
+
+    def interval(self, k: int, n: int, level: float = 0.95) -> Interval:
+        """The parasitemias under which ``k`` of ``n`` > 0 cells is in no tail."""
+        tail = (1 - level) / 2
+        grid = np.concatenate([[0.0], np.geomspace(1e-7, 1.0, 57)])
+        below = self._mid_p(k, n, grid)
+        # Lower end: the least p that makes so many positives not too rare; upper end: the largest
+        # that makes so few not too rare. Both fall with p, so each lies between two grid points.
+        first = int(np.argmax(1 - below > tail)) if (1 - below > tail).any() else len(grid) - 1
+        last = int(np.flatnonzero(below > tail)[-1]) if (below > tail).any() else 0
+        low, high = float(grid[first]), float(grid[last])
+        fine_low = np.linspace(grid[max(first - 1, 0)], grid[first], 25)
+        fine_high = np.linspace(grid[last], grid[min(last + 1, len(grid) - 1)], 25)
+        below = self._mid_p(k, n, np.concatenate([fine_low, fine_high]))
+        if (1 - below[:25] > tail).any():
+            low = float(fine_low[int(np.argmax(1 - below[:25] > tail))])
+        if (below[25:] > tail).any():
+            high = float(fine_high[int(np.flatnonzero(below[25:] > tail)[-1])])
+        # A count far below what the fit expects would make the interval empty; no count can say
+        # more than the rule of three: -ln(tail) parasites among n cells may always be missed.
+        least = min(1.0, -float(np.log(tail)) / (n * max(self.sensitivity.mean, 0.05)))
+        return (low, max(high, low, least))
+
+    def _mid_p(self, k: int, n: int, parasitemia: Floats) -> Floats:
+        """P(K < k) + P(K = k) / 2 at each parasitemia, averaged over eps and s."""
+        # The chance falls smoothly with the rate, so a line through it at some hundred rates is
+        # read instead of the incomplete beta function at each of the 100,000: within 1e-4.
+        reach = 9 * np.sqrt(k + 1) + 20
+        known = np.linspace(max(0.0, (k - reach) / n), min(1.0, (k + reach) / n), _RATES)
+        known = np.clip(known, 1e-12, 1 - 1e-12)
+        choose = log_gamma(n + 1.0) - log_gamma(k + 1.0) - log_gamma(n - k + 1.0)
+        exact = np.exp(choose + k * np.log(known) + (n - k) * np.log1p(-known))
+        chance = binomial_cdf(k - 1, n, known) + exact / 2
+        p = parasitemia[:, None, None]
+        rate = self.eps.rates[None, :, None] * (1 - p) + self.sensitivity.rates[None, None, :] * p
+        middle = np.interp(rate.ravel(), known, chance).reshape(rate.shape)
+        return np.asarray(
+            np.einsum("pes,e,s->p", middle, self.eps.weights, self.sensitivity.weights), np.float64
+        )
+
+    def limit_of_detection(self, needed: int, n: int, power: float = 0.95) -> float | None:
+        """The lowest parasitemia that reaches ``needed`` of ``n`` with chance ``power``."""
+
+        def reached(p: float) -> bool:
+            return self._mixed(binomial_sf, needed, n, p, self.eps) >= power
+
+        return _bisect(reached) if reached(1.0) else None
+
+
+def _bisect(holds: Any) -> float:
+    """The p in 0..1 from which ``holds`` is True, found on a logarithmic scale to 0.1 %."""
+    low, high = 1e-8, 1.0
+    while high / low > 1.001:
+        middle = float(np.sqrt(low * high))
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high

@@ -1,0 +1,1 @@
+"""Where fields come from: files, folders, films, cameras, a drawn slide."""

@@ -1,0 +1,1 @@
+"""Fitting a classifier of single cells: its data, augmentation, recipe, teachers, calibration."""

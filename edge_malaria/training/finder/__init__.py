@@ -1,0 +1,1 @@
+"""The cell finder's network: composed and real tiles, targets, fitting."""

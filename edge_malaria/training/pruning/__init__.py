@@ -1,0 +1,1 @@
+"""Removing channels: which may go together, what they are worth, and the network without them."""

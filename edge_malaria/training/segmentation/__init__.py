@@ -1,0 +1,1 @@
+"""The semantic-segmentation network, measured beside the cell finder; it does not ship."""

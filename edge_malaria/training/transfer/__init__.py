@@ -1,0 +1,1 @@
+"""Starting from weights that were trained on something else."""

@@ -1,0 +1,116 @@
+"""When int8 fails: the layer at fault is named, and the ladder's rungs follow from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from converters import diagnose, recipes
+from edge_malaria.bundle.format import read_bundle
+from edge_malaria.bundle.golden import read_goldens
+from edge_malaria.errors import UsageError
+from edge_malaria.parity.signature import read_file
+from edge_malaria.records import Image
+from tests.parity import faults
+from tests.parity.faults import FLOAT, INT8
+
+pytest.importorskip("ai_edge_litert", reason="layers are read through LiteRT")
+
+
+@pytest.fixture(scope="module")
+def cells(shipped_bundle: Path) -> Image:
+    return read_goldens(read_bundle(shipped_bundle).contents).cells.inputs
+
+
+@pytest.mark.parametrize(
+    ("tensor", "layer"),
+    [
+        (
+            "net_1/stem_relu_1/Relu;net_1/stem_bn_1/add_1;net_1/stem_conv_1/convolution;x",
+            "stem_conv",
+        ),
+        ("net/block1_dw_relu/Relu;net/block1_dw_conv/depthwise", "block1_dw_conv"),
+        ("compact_1/pool_1/Mean", "pool"),
+        ("StatefulPartitionedCall_1:0", "StatefulPartitionedCall"),
+    ],
+)
+def test_keras_names(tensor: str, layer: str) -> None:
+    assert diagnose.keras_name(tensor) == layer
+
+
+def test_the_layer_at_fault_comes_first(shipped_bundle: Path, cells: Image, tmp_path: Path) -> None:
+    bundle = faults.copy_bundle(shipped_bundle, tmp_path / "bundle")
+    healthy = diagnose.layer_noise(
+        (bundle / FLOAT).read_bytes(), (bundle / INT8).read_bytes(), cells
+    )
+    at_fault = 5
+
+    def spoil(tensors: list[faults.StoredTensor]) -> None:
+        # Constants are stored from the last layer to the first, or the other way round.
+        kernels = faults.kernels(tensors)
+        order = kernels if kernels[0].shape[-1] == 3 else kernels[::-1]
+        faults.values_of(order[at_fault])[...] //= 6
+
+    faults.edit_tflite(bundle / INT8, spoil)
+    noise = diagnose.layer_noise((bundle / FLOAT).read_bytes(), (bundle / INT8).read_bytes(), cells)
+    assert [layer.layer for layer in noise] == [layer.layer for layer in healthy]
+    worst = diagnose.worst_first(noise)[0]
+    assert worst.layer == noise[at_fault].layer
+    assert worst.sqnr_db < healthy[at_fault].sqnr_db - 3
+    assert worst.as_json()["lost_db"] > 3
+
+
+def test_files_of_two_networks_are_refused(
+    shipped_bundle: Path, tiny_bundle: Path, cells: Image
+) -> None:
+    with pytest.raises(UsageError, match="not the same network"):
+        diagnose.layer_noise(
+            (shipped_bundle / FLOAT).read_bytes(), (tiny_bundle / INT8).read_bytes(), cells
+        )
+
+
+def _noise(count: int) -> tuple[diagnose.LayerNoise, ...]:
+    return tuple(
+        diagnose.LayerNoise(f"layer{i}", f"net/layer{i}/x", "CONV_2D", 40.0 - i * i, 2.0 * i)
+        for i in range(count)
+    )
+
+
+def test_rungs_in_order() -> None:
+    found = recipes.later_recipes(_noise(8), has_calibration=True, has_data=True)
+    names = [recipe.name for recipe in found]
+    assert names == ["keep-float-1", "keep-float-2", "keep-float-4", "qat-fine-tune"]
+    assert [recipe.variant for recipe in found] == ["int8-mixed"] * 3 + ["int8"]
+    assert found[0].layers == ("layer7",)
+    assert set(found[0].keep_float) < set(found[1].keep_float) < set(found[2].keep_float)
+    after = recipes.later_recipes(
+        _noise(8), has_calibration=True, has_data=False, after_ranges=True
+    )
+    assert [recipe.name for recipe in after][:2] == ["per-channel-ptq", "keep-float-1"]
+    assert recipes.first_recipe(True).name == "ranges-in-model"
+    assert recipes.first_recipe(False).name == "per-channel-ptq"
+
+
+def test_rungs_that_lack_something_are_left_out() -> None:
+    assert recipes.later_recipes(_noise(8), has_calibration=False, has_data=False) == ()
+    only = recipes.later_recipes(_noise(3), has_calibration=True, has_data=False)
+    assert [recipe.name for recipe in only] == ["keep-float-1"], "never every layer"
+
+
+def test_a_layer_kept_in_float_makes_the_file_mixed(
+    tiny_keras: Path, tiny_bundle: Path, cells: Image
+) -> None:
+    from converters.to_tflite import quantization_of
+    from edge_malaria.keras_layers import load_model, strip_fake_quant
+
+    noise = diagnose.layer_noise(
+        (tiny_bundle / FLOAT).read_bytes(), (tiny_bundle / INT8).read_bytes(), cells
+    )
+    recipe = recipes.later_recipes(noise, has_calibration=True, has_data=False)[0]
+    plain = strip_fake_quant(load_model(tiny_keras))
+    data = recipes.convert(plain, recipe, cells[:32])
+    assert quantization_of(data) == read_file(data, "litert", "x")[1] == "int8-mixed"
+    with pytest.raises(UsageError, match="needs calibration cells"):
+        recipes.convert(plain, recipe, np.zeros((0, 48, 48, 3), np.uint8))

@@ -1,0 +1,69 @@
+"""Documents agree with the evidence, and the evidence with what ships."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_every_figure_in_the_documents_is_todays() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "benchmarks.documents.figures"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("name", ["model", "model-micro"])
+def test_model_figures_belong_to_the_files_that_ship(name: str) -> None:
+    from edge_malaria.bundle.format import read_bundle
+    from edge_malaria.bundle.shipped import shipped_bundle
+
+    model = name.partition("-")[2] or "default"
+    evidence = ROOT / "docs" / "evidence" / f"{name}.json"
+    if model == "micro" and not shipped_bundle(model).is_dir():
+        pytest.skip("the micro model does not ship yet")
+    shipped = read_bundle(shipped_bundle(model)).classifier.file("int8", "litert").sha256
+    assert json.loads(evidence.read_text())["int8_sha256"] == shipped
+
+
+def test_evidence_names_its_commit_and_command_and_no_machine() -> None:
+    files = sorted((ROOT / "docs" / "evidence").glob("*.json"))
+    assert files
+    for path in files:
+        text = path.read_text()
+        document = json.loads(text)
+        assert {"commit", "command"} <= set(document), path.name
+        assert not re.search(r"/(home|root|work|tmp|Users)/", text), path.name
+
+
+def test_readme_python_example_runs(shipped_bundle: Path) -> None:
+    import numpy as np
+
+    from edge_malaria.synthetic import draw_cell
+
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert blocks
+    crop = draw_cell(np.random.default_rng(0), "ring").image
+    code = blocks[0].replace('"default-bundle"', repr(str(shipped_bundle)))
+    names: dict[str, object] = {"crop": crop}
+    exec(code, names)
+    assert len(names["cells"]) == 1  # type: ignore[arg-type]
+
+
+def test_readme_commands_exist() -> None:
+    from tests.cli import run_cli
+
+    commands = set(re.findall(r"edge-malaria ([a-z]+)", (ROOT / "README.md").read_text()))
+    shown = run_cli("--help").out
+    missing = {word for word in commands if not re.search(rf"^\W*{word}\b", shown, re.MULTILINE)}
+    assert not missing

@@ -1,0 +1,305 @@
+"""Journal, pipeline and report, with the real finder and a classifier that knows the truth."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_malaria.errors import ImageError, StorageError, UsageError
+from edge_malaria.files import write_image
+from edge_malaria.records import RESEARCH_USE, Image, Prediction
+from edge_malaria.runtime.detect.classical import ClassicalFinder
+from edge_malaria.runtime.report.html import per_ul, percent
+from edge_malaria.runtime.report.write import (
+    CELL_COLUMNS,
+    ReportFacts,
+    contract_json,
+    slide_report,
+    write_report,
+)
+from edge_malaria.runtime.screen.config import ScreenConfig
+from edge_malaria.runtime.screen.slide_pipeline import ScreenOptions, SlidePipeline
+from edge_malaria.runtime.slide.journal import Journal
+from edge_malaria.runtime.slide.statistics import SlideStatistics, fit_false_positives
+from edge_malaria.runtime.sources.base import Source
+from edge_malaria.runtime.sources.opening import open_source
+from tests.cli import validate
+
+SIM = "sim:parasitemia=0.2,fields=4,seed=5,width=640,height=480,cell_diameter_px=55"
+
+
+class DarkSpots:
+    """Calls a cell parasitized by how dark its darkest twentieth is; needs no network."""
+
+    input_size_px = 32
+
+    def predict_inputs(self, batch: Image) -> list[Prediction]:
+        """uint8 [N, 32, 32, 3] -> predictions."""
+        found = []
+        for cell in batch:
+            grey = cell[cell.sum(2) > 0][:, 0]
+            depth = float(np.median(grey) - np.percentile(grey, 5)) if grey.size else 0.0
+            p = float(1 / (1 + np.exp(-(depth - 55) / 6)))
+            found.append(Prediction(p, p >= 0.5, "parasitized" if p >= 0.5 else "uninfected", p))
+        return found
+
+
+def pipeline(
+    directory: Path, *, resume: bool = False, options: ScreenOptions | None = None
+) -> SlidePipeline:
+    """A pipeline into ``directory``."""
+    journal = Journal(directory, {"source": SIM}, resume=resume)
+    made = SlidePipeline(
+        directory, journal, ClassicalFinder(), DarkSpots(), ScreenConfig(), options
+    )
+    if resume:
+        made.resume()
+    return made
+
+
+def written(directory: Path, made: SlidePipeline) -> dict[str, Any]:
+    """Writes the report and returns report.json."""
+    fit = fit_false_positives([(0, 300)] * 40, [(90, 100)] * 20)
+    result = SlideStatistics(fit).result(made.totals.count)
+    facts = ReportFacts(
+        "sim <b>& co</b>", "m", "1", "int8", "litert", "classical", "0" * 64, 0.5, 40, 12000,
+        ("mind <this> & that",),
+    )  # fmt: skip
+    report = slide_report(made.totals, result, facts, {})
+    validate({"schema_version": 1, **contract_json(report)}, "screen")
+    write_report(directory, made.journal, made.totals, report, facts)
+    made.journal.close()
+    document: dict[str, Any] = json.loads((directory / "report.json").read_text())
+    return document
+
+
+def without_time(document: dict[str, Any]) -> dict[str, Any]:
+    """A report without what differs between two runs of one slide."""
+    return {k: v for k, v in document.items() if k not in ("created", "elapsed_s")}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A report of the drawn slide, not interrupted."""
+    directory = tmp_path_factory.mktemp("reports") / "whole"
+    made = pipeline(directory)
+    made.run(open_source([SIM]))
+    return directory, written(directory, made)
+
+
+def test_cells_csv_keeps_its_contract(whole: tuple[Path, dict[str, Any]]) -> None:
+    directory, document = whole
+    with (directory / "cells.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert tuple(rows[0]) == CELL_COLUMNS
+    counted = [r for r in rows if r["counted"] == "true"]
+    assert len(counted) == document["cells_counted"] > 40
+    assert sum(float(r["p_parasitized"]) >= 0.5 for r in counted) == document["cells_positive"] > 0
+    assert {r["kind"] for r in rows} <= {"red-cell", "white-cell", "platelet", "debris"}
+    assert all((r["reason"] == "") == (r["counted"] == "true") for r in rows)
+    for row in rows:
+        x0, y0, x1, y1 = (int(row[k]) for k in ("x0", "y0", "x1", "y1"))
+        assert 0 <= x0 < x1 <= 640
+        assert 0 <= y0 < y1 <= 480
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.loads: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+        self.loads += [v or "" for k, v in attrs if k in ("src", "href", "srcset", "data")]
+        assert tag not in ("script", "link", "iframe", "object")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, tag
+
+
+def test_the_page_is_self_contained_and_says_everything(
+    whole: tuple[Path, dict[str, Any]],
+) -> None:
+    directory, document = whole
+    page = (directory / "report.html").read_text()
+    links = _Links()
+    links.feed(page)
+    assert links.open == []
+    assert links.loads
+    assert all(load.startswith("data:image/") for load in links.loads)
+    assert "://" not in page
+    assert "url(" not in page
+    assert RESEARCH_USE in page
+    assert "sim &lt;b&gt;&amp; co&lt;/b&gt;" in page
+    assert "mind &lt;this&gt; &amp; that" in page
+    assert f"{document['cells_counted']:,}" in page
+    assert "negative" not in re.sub(r"false-positive|negative rate", "", page).lower()
+    scores = [float(s) for s in re.findall(r"<figcaption>(\d\.\d{3})", page)]
+    assert scores == sorted(scores, reverse=True)
+    assert 30 < len(scores) <= min(60, document["cells_counted"])
+    assert RESEARCH_USE in (directory / "report.md").read_text()
+
+
+class _Stops:
+    """A source that breaks off after some fields, as Ctrl-C does."""
+
+    live, total = False, None
+
+    def __init__(self, source: Source, after: int) -> None:
+        self.source, self.after, self.warnings = source, after, []
+
+    def fields(self, skip: Any = ()) -> Iterator[Any]:
+        for number, item in enumerate(self.source.fields(skip)):
+            if number == self.after:
+                raise KeyboardInterrupt
+            yield item
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"field":"sim#2","ind', b"\x00\x00\x00\n"])
+def test_an_interrupted_slide_ends_like_a_whole_one(
+    tmp_path: Path, whole: tuple[Path, dict[str, Any]], torn: bytes
+) -> None:
+    first = pipeline(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        first.run(_Stops(open_source([SIM]), 2))
+    first.journal.close()
+    with (tmp_path / "journal.jsonl").open("ab") as handle:
+        handle.write(torn)
+    second = pipeline(tmp_path, resume=True)
+    assert second.totals.seen == 2
+    second.run(open_source([SIM]))
+    document = written(tmp_path, second)
+    assert without_time(document) == without_time(whole[1])
+    assert (tmp_path / "cells.csv").read_bytes() == (whole[0] / "cells.csv").read_bytes()
+
+
+def test_resuming_with_motion_counts_no_place_twice(tmp_path: Path) -> None:
+    spec = "sim:fields=3,seed=6,motion=1,width=640,height=480,cell_diameter_px=50"
+    one, two = tmp_path / "one", tmp_path / "two"
+    made = pipeline(one)
+    made.run(open_source([spec]))
+    stopped = pipeline(two)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run(_Stops(open_source([spec]), 4))
+    stopped.journal.close()
+    resumed = pipeline(two, resume=True)
+    resumed.run(open_source([spec]))
+    assert resumed.totals.count == made.totals.count
+
+
+def test_another_run_cannot_be_resumed(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nothing to resume"):
+        Journal(tmp_path, {"source": "a"}, resume=True)
+    Journal(tmp_path, {"source": "a"}).close()
+    with pytest.raises(UsageError, match="another source"):
+        Journal(tmp_path, {"source": "b"}, resume=True)
+
+
+def test_refused_fields_have_reasons_and_no_cells(tmp_path: Path) -> None:
+    folder = tmp_path / "fields"
+    write_image(folder / "black.png", np.zeros((300, 400, 3), np.uint8))
+    write_image(folder / "empty.png", np.full((200, 500, 3), 215, np.uint8))
+    (folder / "text.jpg").write_text("no picture")
+    made = pipeline(tmp_path / "report")
+    made.run(open_source([str(folder)]))
+    document = written(tmp_path / "report", made)
+    assert document["verdict"] == "indeterminate"
+    assert document["fields_rejected"] == {"no-cells": 1, "too-dark": 1, "unreadable": 1}
+    assert document["parasitemia"] is None
+    assert document["ci95"] is None
+
+
+def test_only_unreadable_files_are_an_error(tmp_path: Path) -> None:
+    folder = tmp_path / "fields"
+    folder.mkdir()
+    (folder / "text.jpg").write_text("no picture")
+    with pytest.raises(ImageError, match=r"text\.jpg"):
+        pipeline(tmp_path / "report").run(open_source([str(folder)]))
+
+
+def test_limits_of_fields_and_cells_stop_the_slide(tmp_path: Path) -> None:
+    made = pipeline(tmp_path / "f", options=ScreenOptions(max_fields=1))
+    assert made.run(open_source([SIM])).accepted == 1
+    made = pipeline(tmp_path / "c", options=ScreenOptions(max_cells=1))
+    assert made.run(open_source([SIM])).accepted == 1
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
+    import resource
+
+    journal = Journal(tmp_path, {"source": "a"})
+    journal.append({"field": "a", "index": 0, "reason": "too-dark"})
+    size = journal.path.stat().st_size
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    import signal
+
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, old[1]))
+    try:
+        with pytest.raises(StorageError):
+            journal.append({"field": "b", "index": 1, "reason": "too-dark" * 40})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert journal.path.stat().st_size == size
+    journal.append({"field": "c", "index": 2, "reason": "too-dark"})
+    assert [r["field"] for r in journal.records()] == ["a", "c"]
+    journal.close()
+
+
+def test_numbers_are_written_with_the_figures_that_mean_something() -> None:
+    assert [percent(v) for v in (None, 0.0, 0.00012, 0.0312, 0.5)] == [
+        "\u2013", "0 %", "0.012 %", "3.1 %", "50 %",
+    ]  # fmt: skip
+    assert [per_ul(v) for v in (None, 0.0, 512.0, 48_765.0)] == ["\u2013", "0", "510", "49,000"]
+
+
+def test_without_the_gate_every_field_is_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "fields"
+    write_image(folder / "black.png", np.zeros((300, 400, 3), np.uint8))
+    write_image(folder / "white.png", np.full((300, 400, 3), 255, np.uint8))
+    made = pipeline(tmp_path / "report", options=ScreenOptions(quality_gate=False))
+    made.run(open_source([str(folder)]))
+    assert (made.totals.accepted, made.totals.cells) == (2, 0)
+    assert written(tmp_path / "report", made)["verdict"] == "indeterminate"
+
+
+def test_one_file_given_twice_is_counted_once(tmp_path: Path) -> None:
+    image = next(iter(open_source([SIM]).fields())).image  # type: ignore[union-attr]
+    for name in ("a.png", "b.png"):
+        write_image(tmp_path / "fields" / name, image)
+    made = pipeline(tmp_path / "report")
+    made.run(open_source([str(tmp_path / "fields")]))
+    assert (made.totals.accepted, dict(made.totals.rejected)) == (1, {"seen-before": 1})
+
+
+def test_ctrl_c_between_the_journal_and_the_sums_loses_no_field(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = pipeline(tmp_path / "cut")
+    append, lines = made.journal.append, []
+
+    def interrupted(record: dict[str, Any]) -> None:
+        append(record)
+        lines.append(record)
+        if len(lines) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(made.journal, "append", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        made.run(open_source([SIM]))
+    assert made.totals.seen == 1
+    made.recount()
+    assert made.totals.seen == 2
+    assert made.totals.cells == sum(line["counted"] for line in lines) > 0
+    made.journal.close()

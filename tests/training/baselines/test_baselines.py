@@ -1,0 +1,342 @@
+"""Classical methods: features that measure what they name, and the networks' rules."""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_malaria.crossval.classical import (
+    Settings,
+    load_material,
+    run_baseline,
+    split_masks,
+    thinned,
+)
+from edge_malaria.crossval.classical_report import MEASURES, roc, summarize
+from edge_malaria.crossval.folds import folds_of
+from edge_malaria.crossval.results import FoldResult
+from edge_malaria.data.dataset import Row, open_dataset
+from edge_malaria.errors import ConfigError, ModelShapeError, UsageError
+from edge_malaria.files import encode_image
+from edge_malaria.keras_layers import keras
+from edge_malaria.records import Image
+from edge_malaria.synthetic import draw_cell
+from edge_malaria.training.architectures import build
+from edge_malaria.training.baselines import deep, texture, words
+from edge_malaria.training.baselines.features import (
+    FEATURE_NAMES,
+    SHAPE_NAMES,
+    cell_mask,
+    handcrafted,
+    load_features,
+    shape_features,
+)
+from edge_malaria.training.baselines.methods import METHODS, method, scores
+from tests.cli import run_cli, validate
+
+HANDCRAFTED = sorted(name for name, entry in METHODS.items() if entry.looks == "handcrafted")
+PATIENTS = {f"P{i}": ("val", "test", "train")[min(i % 5, 2)] for i in range(18)}
+
+
+def masked(cell: object) -> Image:
+    """A drawn cell on black."""
+    image, mask = cell.image, cell.mask  # type: ignore[attr-defined]
+    return np.asarray(np.where(mask[:, :, None], image, 0), np.uint8)
+
+
+def write_cells(folder: Path, per_patient: int = 6) -> Path:
+    """A zip of drawn cells, healthy ones and schizonts, with patients, splits and folds."""
+    rng = np.random.default_rng(5)
+    lines = [("file", "class", "patient_id", "split", "fold", "suspect_label")]
+    archive = folder / "cells.zip"
+    with zipfile.ZipFile(archive, "w") as out:
+        for number, (patient, split) in enumerate(PATIENTS.items()):
+            for index in range(per_patient):
+                word = "Parasitized" if index % 2 else "Uninfected"
+                kind = "schizont" if index % 2 else "healthy"
+                name = f"{patient}_{index}.png"
+                data = encode_image(masked(draw_cell(rng, kind)))
+                out.writestr(f"cell_images/{word}/{name}", data)
+                doubt = str(int(index == 5))
+                lines.append((name, word, patient, split, str(number % 3), doubt))
+    with (folder / "patients.csv").open("w", newline="") as table:
+        csv.writer(table).writerows(lines)
+    return archive
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_cells(tmp_path_factory.mktemp("cells"))
+
+
+def disc(side: int, radius: float, colour: tuple[int, int, int] = (200, 120, 140)) -> Image:
+    image = np.zeros((side, side, 3), np.uint8)
+    cv2.circle(image, (side // 2, side // 2), int(radius), colour, cv2.FILLED)
+    return image
+
+
+def test_every_feature_has_one_name_and_a_finite_value() -> None:
+    rng = np.random.default_rng(0)
+    found = handcrafted(masked(draw_cell(rng, "ring")))
+    assert len(FEATURE_NAMES) == len(set(FEATURE_NAMES)) == len(found)
+    assert np.isfinite(found).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.sampled_from(["black", "white", "noise", "one pixel"]),
+)
+def test_odd_crops_have_finite_features(height: int, width: int, content: str) -> None:
+    crop = np.zeros((height, width, 3), np.uint8)
+    if content == "white":
+        crop[:] = 255
+    elif content == "noise":
+        crop[:] = np.random.default_rng(height * 41 + width).integers(0, 256, crop.shape)
+    elif content == "one pixel":
+        crop[height // 2, width // 2] = 200
+    assert np.isfinite(handcrafted(crop)).all()
+    assert np.isfinite(words.histograms([handcrafted_size(crop)], np.eye(3, 131, dtype="f4"))).all()
+
+
+def handcrafted_size(crop: Image) -> Image:
+    return np.asarray(cv2.resize(crop, (words.SIDE_PX, words.SIDE_PX)), np.uint8)
+
+
+def test_shape_of_a_disc_and_of_a_bar() -> None:
+    named = dict(zip(SHAPE_NAMES, shape_features(cell_mask(disc(101, 40))), strict=True))
+    assert named["area_px"] == pytest.approx(np.pi * 40**2, rel=0.03)
+    assert named["equivalent_diameter_px"] == pytest.approx(80, rel=0.02)
+    assert 0.85 < named["circularity"] <= 1.05
+    assert named["aspect_ratio"] == 1.0
+    bar = np.zeros((60, 120, 3), np.uint8)
+    bar[20:40, 10:110] = 180
+    longer = dict(zip(SHAPE_NAMES, shape_features(cell_mask(bar)), strict=True))
+    assert longer["aspect_ratio"] == 5.0
+    assert longer["circularity"] < 0.5 < named["circularity"]
+
+
+def test_hu_moments_do_not_turn_with_the_cell() -> None:
+    bar = np.zeros((101, 101, 3), np.uint8)
+    bar[40:61, 20:81] = 180
+    turned = np.ascontiguousarray(np.rot90(bar))
+    upright = shape_features(cell_mask(bar))[-7:]
+    assert shape_features(cell_mask(turned))[-7:-4] == pytest.approx(upright[:3], abs=0.05)
+
+
+def test_cell_mask_fills_holes_and_leaves_specks() -> None:
+    image = disc(60, 20)
+    image[28:32, 28:32] = 0
+    image[2, 2] = 90
+    mask = cell_mask(image)
+    assert mask[30, 30]
+    assert not mask[2, 2]
+
+
+def test_colour_is_measured_on_the_cell_alone() -> None:
+    small = dict(zip(FEATURE_NAMES, handcrafted(disc(90, 20, (210, 100, 130))), strict=True))
+    assert small["rgb_r_p50"] == 210
+    assert small["rgb_g_p50"] == 100
+    assert small["histogram_r_6"] > 0.8
+
+
+def test_co_occurrence_of_a_checkerboard_by_hand() -> None:
+    levels = (np.indices((8, 8)).sum(axis=0) % 2).astype(np.uint8) * 3
+    whole = np.ones((8, 8), np.bool_)
+    table = texture.co_occurrence(levels, whole, (0, 1))
+    assert table[0, 3] == table[3, 0] == 0.5
+    named = dict(zip(texture.HARALICK, texture.haralick(table), strict=True))
+    assert named["contrast"] == 9.0
+    assert named["correlation"] == pytest.approx(-1.0)
+    assert named["entropy"] == pytest.approx(1.0)
+    diagonal = texture.haralick(texture.co_occurrence(levels, whole, (1, -1)))
+    assert diagonal[0] == 0.0
+
+
+def test_co_occurrence_counts_no_pair_off_the_cell() -> None:
+    levels = np.zeros((8, 8), np.uint8)
+    levels[:, 4:] = 15
+    mask = np.zeros((8, 8), np.bool_)
+    mask[:, :4] = True
+    assert texture.co_occurrence(levels, mask, (0, 1))[0, 0] == 1.0
+    assert texture.co_occurrence(levels, ~whole(8), (0, 1)).sum() == 0.0
+
+
+def whole(side: int) -> np.ndarray:
+    return np.ones((side, side), np.bool_)
+
+
+def test_binary_patterns_of_a_flat_and_of_a_spotted_field() -> None:
+    flat = np.full((16, 16), 90, np.uint8)
+    assert texture.binary_patterns(flat, whole(16), 1)[8] == 1.0
+    spotted = flat.copy()
+    spotted[4::8, 4::8] = 200
+    assert texture.binary_patterns(spotted, whole(16), 1)[0] == pytest.approx(4 / 14**2)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.integers(0, 40))
+def test_binary_patterns_ignore_brightness_and_quarter_turns(seed: int, lift: int) -> None:
+    grey = np.random.default_rng(seed).integers(0, 200, (20, 20)).astype(np.uint8)
+    plain = texture.binary_patterns(grey, whole(20), 2)
+    assert plain.sum() == pytest.approx(1.0, abs=1e-5)
+    assert np.array_equal(texture.binary_patterns(grey + np.uint8(lift), whole(20), 2), plain)
+    turned = texture.binary_patterns(np.rot90(grey), whole(20), 2)
+    assert np.array_equal(turned, plain)
+
+
+def test_words_of_a_cell_sum_to_one_and_come_from_training_cells() -> None:
+    rng = np.random.default_rng(1)
+    cells = np.stack(
+        [handcrafted_size(masked(draw_cell(rng, k))) for k in ("healthy", "schizont") * 6]
+    )
+    codebook = words.fit_codebook(cells, seed=0, words=16)
+    assert codebook.shape == (16, words.DESCRIPTOR)
+    assert np.array_equal(codebook, words.fit_codebook(cells, seed=0, words=16))
+    table = words.histograms(cells, codebook)
+    assert table.sum(axis=1) == pytest.approx(1.0)
+    assert words.histograms(np.zeros((1, 64, 64, 3), np.uint8), codebook).shape == (1, 16)
+
+
+def test_features_are_cached_and_the_same(archive: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(archive)
+    first = load_features(dataset, cache=tmp_path)
+    assert len(list(tmp_path.glob("features-*.npy"))) == 1
+    counted: list[int] = []
+    again = load_features(dataset, cache=tmp_path, step=counted.append)
+    assert not counted
+    assert np.array_equal(first, again)
+    part = load_features(dataset.select("val"), cache=tmp_path)
+    assert len(part) == len(dataset.select("val").rows)
+
+
+@pytest.mark.parametrize("name", HANDCRAFTED)
+def test_scores_rise_with_the_label_and_are_finite(name: str) -> None:
+    rng = np.random.default_rng(3)
+    labels = np.repeat([0, 1], 200)
+    table = (rng.normal(0, 1, (400, 6)) + labels[:, None]).astype(np.float32)
+    fitted = METHODS[name].make(0).fit(table, labels)
+    found = scores(fitted, table)
+    assert found.dtype == np.float32 and found.shape == (400,)
+    assert np.isfinite(found).all()
+    assert found[labels == 1].mean() > found[labels == 0].mean() + 0.5
+    assert np.array_equal(found, scores(METHODS[name].make(0).fit(table, labels), table))
+
+
+@pytest.mark.parametrize("name", [*HANDCRAFTED, "bag-of-features"])
+def test_fixed_split_reports_test_patients_only(name: str, archive: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(archive)
+    results, cells = run_baseline(dataset, Settings(name), tmp_path / "run")
+    assert {cells.rows[i].split for i in results[0].held_out} == {"test"}
+    summary = summarize(results, cells)
+    assert summary["raw_labels"]["n"] == len(dataset.select("test").rows)
+    assert summary["without_suspect_labels"]["n"] < summary["raw_labels"]["n"]
+    assert summary["raw_labels"]["auc"] > 0.8
+    assert not [path for path in (tmp_path / "run").rglob("*") if path.suffix == ".pkl"]
+
+
+def test_thresholds_ignore_the_held_out_labels(archive: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(archive)
+    material = load_material(dataset, Settings("svm"))
+    masks = split_masks(material.cells)
+    first, cells = run_baseline(dataset, Settings("svm"), tmp_path / "a")
+    flipped = tuple(
+        Row(**{**vars(row), "label": 1 - row.label}) if row.split == "test" else row
+        for row in dataset.rows
+    )
+    other = type(dataset)(dataset.path, flipped, (), dataset._archive)
+    second, _ = run_baseline(other, Settings("svm"), tmp_path / "b")
+    assert np.array_equal(first[0].logits, second[0].logits)
+    assert (first[0].temperature, first[0].bias) == (second[0].temperature, second[0].bias)
+    assert int(masks["held_out"].sum()) == len(first[0].held_out)
+    assert summarize(second, cells)["raw_labels"] == summarize(first, cells)["raw_labels"]
+
+
+def test_crossval_covers_every_cell_once_and_resumes(archive: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(archive)
+    folds = folds_of(dataset)
+    done: list[FoldResult] = []
+    first, _ = run_baseline(dataset, Settings("boosting"), tmp_path, folds[:1], done=done.append)
+    stamp = (tmp_path / "fold0" / "predictions.npz").stat().st_mtime_ns
+    results, cells = run_baseline(dataset, Settings("boosting"), tmp_path, folds)
+    assert (tmp_path / "fold0" / "predictions.npz").stat().st_mtime_ns == stamp
+    covered = np.sort(np.concatenate([result.held_out for result in results]))
+    assert np.array_equal(covered, np.arange(len(dataset.rows)))
+    assert np.array_equal(results[0].logits, first[0].logits) and len(done) == 1
+    summary = summarize(results, cells)
+    mean = np.mean([entry["accuracy"] for entry in summary["per_fold"]])
+    assert summary["mean"]["accuracy"] == pytest.approx(float(mean))
+    assert set(summary["sd"]) <= set(MEASURES)
+    with pytest.raises(ConfigError, match="seed"):
+        run_baseline(dataset, Settings("boosting", seed=1), tmp_path, folds)
+
+
+def test_roc_runs_from_corner_to_corner(archive: Path, tmp_path: Path) -> None:
+    results, cells = run_baseline(open_dataset(archive), Settings("naive-bayes"), tmp_path)
+    curve = roc(results, cells)
+    alarms, found = np.array(curve["false_positive_rate"]), np.array(curve["sensitivity"])
+    assert (alarms[0], found[0], alarms[-1], found[-1]) == (0.0, 0.0, 1.0, 1.0)
+    assert (np.diff(alarms) >= 0).all() and (np.diff(found) >= 0).all()
+    area = float(np.trapezoid(found, alarms))
+    assert area == pytest.approx(summarize(results, cells)["raw_labels"]["auc"], abs=1e-9)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 5))
+def test_thinning_keeps_a_subset_of_the_asked_size(places: int, wanted: int, seed: int) -> None:
+    mask = np.arange(80) < places
+    kept = thinned(mask, wanted, seed)
+    assert int(kept.sum()) == min(places, wanted)
+    assert not (kept & ~mask).any()
+
+
+def test_penultimate_features_lead_to_the_logit() -> None:
+    model = build("fast50", 16)
+    cells = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3)).astype(np.uint8)
+    found = deep.features(model, cells, batch=2)
+    assert found.shape == (5, 500)
+    kernel, bias = model.layers[-1].get_weights()
+    logits = np.asarray(model(cells.astype(np.float32), training=False))
+    assert found @ kernel + bias == pytest.approx(logits, abs=1e-4)
+    inputs = keras.Input((16, 16, 3))
+    bare = keras.Model(inputs, keras.layers.Flatten()(inputs))
+    with pytest.raises(ModelShapeError, match="dense layer"):
+        deep.penultimate(bare)
+
+
+@pytest.mark.slow
+def test_network_features_feed_an_svm(archive: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(archive)
+    setting = Settings("vgg16-svm", input_size=32, epochs=1, batch=24)
+    results, cells = run_baseline(dataset, setting, tmp_path / "run")
+    assert (tmp_path / "run" / "split" / "model.keras").is_file()
+    assert summarize(results, cells)["raw_labels"]["n"] == 4 * 6
+    given = Settings("vgg16-svm", network=str(tmp_path / "run" / "split" / "model.keras"))
+    again, _ = run_baseline(dataset, given, tmp_path / "again")
+    assert again[0].logits == pytest.approx(results[0].logits, abs=1e-3)
+    with pytest.raises(UsageError, match="has seen"):
+        run_baseline(dataset, given, tmp_path / "folds", [0, 1])
+
+
+def test_unknown_method_lists_all() -> None:
+    with pytest.raises(UsageError, match="bag-of-features"):
+        method("forest")
+
+
+def test_baseline_as_a_user_runs_it(archive: Path, tmp_path: Path) -> None:
+    done = run_cli("baseline", archive, "-o", tmp_path / "r", "--crossval", "--json")
+    assert done.code == 0, done.err
+    validate(done.json, "baseline")
+    assert done.json["protocol"] == "folds by patient"
+    assert (tmp_path / "r" / "roc.json").is_file()
+    wrong = run_cli("baseline", archive, "-o", tmp_path / "x", "--only", "0")
+    assert wrong.code == 2 and "--crossval" in wrong.error
+    assert not (tmp_path / "x").exists()

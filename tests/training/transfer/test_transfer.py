@@ -1,0 +1,311 @@
+"""Starting from other weights: folded inputs, frozen bodies, CIFAR-100 read safely."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_malaria.data.dataset import Row
+from edge_malaria.errors import (
+    ConfigError,
+    DatasetError,
+    ModelFileError,
+    ModelShapeError,
+    UsageError,
+)
+from edge_malaria.keras_layers import keras
+from edge_malaria.training.architectures import build
+from edge_malaria.training.classifier.cells import CellSet
+from edge_malaria.training.classifier.recipe import Examples, Recipe
+from edge_malaria.training.transfer.cifar import RECORD, read_cifar100
+from edge_malaria.training.transfer.pretrain import classifier, pretrain
+from edge_malaria.training.transfer.transfer import (
+    Start,
+    body_layers,
+    fit_float,
+    freeze_body,
+    unfreeze,
+)
+from edge_malaria.training.transfer.weights import (
+    adapt_input,
+    applications,
+    copy_matching,
+    load_weights,
+)
+from tests.cli import run_cli, validate
+
+
+def random_application(arch: str, size: int) -> Any:
+    """A keras.applications body with lively random weights."""
+    keras.utils.set_random_seed(3)
+    body = applications()[arch].make(include_top=False, weights=None, input_shape=(size, size, 3))
+    rng = np.random.default_rng(0)
+    for layer in body.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.8, 1.2, w.shape) for w in layer.get_weights()])
+    return body
+
+
+@pytest.mark.parametrize(
+    ("arch", "size", "mode", "inside"),
+    [
+        ("vgg16", 32, "caffe", slice(2, -2)),
+        ("resnet50", 32, "caffe", slice(2, -2)),
+        ("densenet121", 32, "torch", slice(2, -2)),
+        ("xception", 71, "tf", slice(None)),
+    ],
+)
+def test_imagenet_preparation_is_folded_into_the_first_convolution(
+    arch: str, size: int, mode: str, inside: slice, tmp_path: Path
+) -> None:
+    from keras.src.applications.imagenet_utils import preprocess_input
+
+    body = random_application(arch, size)
+    path = tmp_path / "notop.weights.h5"
+    body.save_weights(path)
+    application = applications()[arch]
+    model = build(arch, size)
+    assert load_weights(model, arch, str(path)) > 10
+    pixels = np.random.default_rng(1).integers(0, 256, (2, size, size, 3)).astype(np.float32)
+    behind = application.norm or application.first
+    theirs = keras.Model(body.input, body.get_layer(behind).output)
+    ours = keras.Model(model.input, model.get_layer(behind).output)
+    expected = np.asarray(theirs(preprocess_input(pixels.copy(), mode=mode), training=False))
+    found = np.asarray(ours(pixels, training=False))
+    if application.norm is None:
+        # keras.applications fuses VGG's rectifier into the convolution; here it is a layer.
+        found, expected = np.maximum(found, 0.0), np.maximum(expected, 0.0)
+    scale = float(np.abs(expected).max())
+    assert np.abs(found - expected)[:, inside, inside].max() < 2e-4 * scale
+
+
+def test_adapting_changes_the_first_convolution_alone() -> None:
+    body = random_application("vgg16", 32)
+    before = {layer.name: layer.get_weights() for layer in body.layers}
+    adapt_input(body, applications()["vgg16"])
+    for layer in body.layers:
+        same = all(
+            np.array_equal(a, b)
+            for a, b in zip(before[layer.name], layer.get_weights(), strict=True)
+        )
+        assert same == (layer.name != "block1_conv1")
+
+
+def test_weights_that_do_not_exist_or_fit(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no ImageNet weights for 'fast50'"):
+        load_weights(build("fast50", 16), "fast50", "imagenet")
+    with pytest.raises(ModelFileError, match="does not exist"):
+        load_weights(build("vgg16", 32), "vgg16", str(tmp_path / "absent.h5"))
+    damaged = tmp_path / "damaged.weights.h5"
+    damaged.write_bytes(b"no weights")
+    with pytest.raises(ModelFileError, match="no weights file of vgg16"):
+        load_weights(build("vgg16", 32), "vgg16", str(damaged))
+    with pytest.raises(UsageError, match="no layer fits"):
+        copy_matching(build("fast50", 16), build("vgg16", 32), "fast50.keras")
+
+
+@pytest.mark.slow
+def test_without_a_network_imagenet_is_one_line_and_exit_3(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from edge_malaria.cli.app import run\n"
+        "from edge_malaria.training.architectures.registry import build\n"
+        "from edge_malaria.training.transfer.weights import load_weights\n"
+        "sys.exit(run(lambda: load_weights(build('vgg16', 32), 'vgg16', 'imagenet'), debug=False))"
+    )
+    # A proxy that nobody listens on blocks every way out.
+    blocked = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"))
+    environment = {
+        **os.environ,
+        **dict.fromkeys(blocked, "http://127.0.0.1:9"),
+        "KERAS_HOME": str(tmp_path),
+        "no_proxy": "",
+        "NO_PROXY": "",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 3, done.stderr
+    (line,) = [text for text in done.stderr.splitlines() if text.startswith("error: ")]
+    assert "optional" in line and "--weights" in line
+    assert "Traceback" not in done.stderr
+
+
+def cells_of(side: int = 32, count: int = 32) -> tuple[Examples, CellSet]:
+    rng = np.random.default_rng(0)
+    labels = (np.arange(count) % 2).astype(np.int64)
+    pixels = rng.integers(0, 100, (count, side, side, 3)) + labels[:, None, None, None] * 120
+    rows = tuple(Row(f"{i}.png", int(y), patient_id=f"P{i % 5}") for i, y in enumerate(labels))
+    inputs = pixels.astype(np.uint8)
+    return Examples((inputs,), labels.astype(np.float32)), CellSet(inputs, labels, rows)
+
+
+def weights_of(model: Any) -> dict[str, list[Any]]:
+    return {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
+
+
+def changed(before: dict[str, list[Any]], after: dict[str, list[Any]]) -> set[str]:
+    return {
+        name
+        for name in before
+        if not all(np.array_equal(a, b) for a, b in zip(before[name], after[name], strict=True))
+    }
+
+
+def test_a_frozen_body_keeps_every_weight_and_the_top_learns() -> None:
+    train, val = cells_of()
+    start = Start(freeze_body=True)
+    model = start.network("senet", train)
+    before = weights_of(model)
+    stages: list[str] = []
+    trained, history = fit_float(
+        model,
+        train,
+        val,
+        Recipe(epochs=2, batch=8),
+        start,
+        report=lambda stage, entry: stages.append(stage),
+    )
+    assert changed(before, weights_of(trained)) == {"logit"}
+    assert list(history) == ["top"] and stages == ["top", "top"]
+
+
+def test_unfreezing_moves_the_body_and_leaves_the_whitening(tmp_path: Path) -> None:
+    train, val = cells_of(16)
+    start = Start(freeze_body=True, unfreeze_epochs=1, preprocess="whiten")
+    model = start.network("fast50", train)
+    before = weights_of(model)
+    trained, history = fit_float(model, train, val, Recipe(epochs=1, batch=8), start, tmp_path)
+    moved = changed(before, weights_of(trained))
+    assert "block1_conv" in moved and "input_whiten" not in moved
+    assert list(history) == ["top", "float"]
+    assert {path.name for path in tmp_path.iterdir()} == {"top", "float"}
+
+
+def test_the_body_ends_at_the_features() -> None:
+    assert body_layers(build("senet", 32))[-1].name == "pool"
+    assert body_layers(build("fast50", 16))[-1].name == "flatten"
+    model = build("lenet5", 16)
+    assert freeze_body(model) == 5 * 5 * 3 * 6 + 6 + 5 * 5 * 6 * 16 + 16
+    assert {layer.name for layer in model.layers if layer.trainable and layer.weights} == {
+        "dense1",
+        "dense2",
+        "logit",
+    }
+    unfreeze(model)
+    assert all(layer.trainable for layer in model.layers)
+    inputs = keras.Input((4,))
+    with pytest.raises(ModelShapeError, match="no body"):
+        body_layers(keras.Model(inputs, keras.layers.Dense(1)(inputs)))
+
+
+def test_a_start_that_contradicts_itself_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--freeze-body"):
+        Start(unfreeze_epochs=2)
+    with pytest.raises(UsageError, match="unknown preprocessing"):
+        Start(preprocess="sharpen")
+
+
+def write_binary(folder: Path, count: int = 40) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    for name in ("train.bin", "test.bin"):
+        records = rng.integers(0, 256, (count, RECORD)).astype(np.uint8)
+        records[:, 0] %= 20
+        records[:, 1] %= 100
+        # The first picture: a red upper row, so that planes and rows cannot be mistaken.
+        records[0, 1], records[0, 2:] = 7, 0
+        records[0, 2 : 2 + 32] = 255
+        (folder / name).write_bytes(records.tobytes())
+    return folder
+
+
+def write_python(folder: Path, payload: Any = None) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    for name in ("train", "test"):
+        table = {
+            b"data": rng.integers(0, 256, (30, 3072)).astype(np.uint8),
+            b"fine_labels": rng.integers(0, 100, 30).tolist(),
+            b"filenames": [b"a.png"] * 30,
+        }
+        (folder / name).write_bytes(pickle.dumps(payload or table, protocol=2))
+    return folder
+
+
+def test_binary_cifar_from_folder_and_archive(tmp_path: Path) -> None:
+    folder = write_binary(tmp_path / "cifar-100-binary")
+    train, test = read_cifar100(folder)
+    assert train.images.shape == (40, 32, 32, 3) and len(test.labels) == 40
+    assert train.labels[0] == 7
+    assert (train.images[0, 0] == (255, 0, 0)).all() and train.images[0, 1:].max() == 0
+    archive = tmp_path / "cifar-100-binary.tar.gz"
+    with tarfile.open(archive, "w:gz") as out:
+        out.add(folder, "cifar-100-binary")
+    again, _ = read_cifar100(archive)
+    assert np.array_equal(again.images, train.images)
+
+
+def test_pickled_cifar_is_read_and_code_in_it_is_not_run(tmp_path: Path) -> None:
+    train, _ = read_cifar100(write_python(tmp_path / "good"))
+    assert train.images.shape == (30, 32, 32, 3)
+    mark = tmp_path / "ran"
+
+    class Trap:
+        def __reduce__(self) -> Any:
+            return os.mkdir, (str(mark),)
+
+    with pytest.raises(DatasetError, match="refused"):
+        read_cifar100(write_python(tmp_path / "bad", {b"data": Trap()}))
+    assert not mark.exists()
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="does not exist"):
+        read_cifar100(tmp_path / "absent")
+    with pytest.raises(DatasetError, match="is not CIFAR-100"):
+        read_cifar100(tmp_path)
+    (tmp_path / "train.bin").write_bytes(b"123")
+    (tmp_path / "test.bin").write_bytes(b"123")
+    with pytest.raises(DatasetError, match="records of 3074 bytes"):
+        read_cifar100(tmp_path)
+    text = tmp_path / "text.tar.gz"
+    text.write_text("no archive")
+    with pytest.raises(DatasetError, match="no readable tar"):
+        read_cifar100(text)
+
+
+def test_pretrained_body_is_taken_by_name(tmp_path: Path) -> None:
+    train, test = read_cifar100(write_binary(tmp_path))
+    done = pretrain(train, test, "fast50", size=16, epochs=1, batch=16)
+    assert done.model.output.shape == (None, 100)
+    assert 0.0 <= done.history[0]["test_accuracy"] <= 1.0
+    path = tmp_path / "body.keras"
+    done.model.save(path)
+    model = build("fast50", 16)
+    logit = model.get_layer("logit").get_weights()
+    assert load_weights(model, "fast50", str(path)) == 4
+    taken = model.get_layer("block2_conv").get_weights()[0]
+    assert np.array_equal(taken, done.model.get_layer("block2_conv").get_weights()[0])
+    assert np.array_equal(model.get_layer("logit").get_weights()[0], logit[0])
+    with pytest.raises(UsageError, match="unknown architecture"):
+        classifier("vast")
+
+
+@pytest.mark.slow
+def test_pretrain_as_a_user_runs_it(tmp_path: Path) -> None:
+    folder = write_binary(tmp_path / "cifar")
+    out = tmp_path / "body.keras"
+    options = ["--arch", "fast50", "--input-size", "16", "--epochs", "1", "--batch", "16"]
+    done = run_cli("pretrain", folder, "-o", out, *options, "--json")
+    assert done.code == 0, done.err
+    validate(done.json, "pretrain")
+    assert out.is_file()
