@@ -264,7 +264,7 @@ def test_command_errors_are_one_line_and_leave_nothing(
 
 def test_the_oracle_script_stands_alone() -> None:
     # It must run where only numpy and tflite-micro are installed.
-    source = (ROOT / "benchmarks" / "tflm_oracle.py").read_text()
+    source = (ROOT / "benchmarks" / "firmware" / "tflm_oracle.py").read_text()
     modules = set(re.findall(r"^\s*(?:from|import) (\w+)", source, re.M))
     allowed = {"numpy", "tflite_micro", "pathlib", "sys", "__future__"}
     assert modules <= allowed | set(sys.stdlib_module_names)
