@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -50,19 +50,71 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise StorageError(f"writing {path} failed: {error}.") from error
 
 
-def fsync_directory(path: Path) -> None:
-    """Flushes a directory's entries, so that a rename in it survives a power cut."""
-    if os.name != "posix":
-        return
-    handle = os.open(path, os.O_RDONLY)
+# What a file system answers that lacks an operation, as those of USB sticks do (FAT, exFAT).
+_LACKING = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EACCES)
+_notes: dict[str, None] = {}
+
+
+def storage_notes() -> list[str]:
+    """What the disks written to so far lack, and what that means; each is said once."""
+    found = list(_notes)
+    _notes.clear()
+    return found
+
+
+def _note_lacking(path: Path) -> None:
+    _notes.setdefault(
+        f"the disk of {path} cannot be told to write at once, as many USB sticks: "
+        "a power cut may lose what was written last."
+    )
+
+
+def fsync_file(handle: int, path: Path) -> None:
+    """Waits until the disk has an open file; a disk that cannot say so is noted."""
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _LACKING:
+            raise
+        _note_lacking(path.parent)
+
+
+def fsync_directory(path: Path) -> None:
+    """Flushes a directory's entries, so that a rename in it survives a power cut.
+
+    A file system that cannot is noted (``storage_notes``).
+    """
+    if os.name != "posix":
+        return
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        if error.errno not in _LACKING:
+            raise
+        _note_lacking(path)
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _LACKING:
+            raise
+        _note_lacking(path)
     finally:
         os.close(handle)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Writes ``data`` to ``path`` whole or not at all.
+def _readable_by_all(path: str | Path, mode: int) -> None:
+    """Undoes mkstemp's private mode; file systems without modes have nothing to undo."""
+    try:
+        os.chmod(path, mode)
+    except OSError as error:
+        if error.errno not in _LACKING:
+            raise
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """Yields a file that becomes ``path``, whole and on the disk, when the block ends well.
 
     Raises:
         StorageError: disk full or not writable.
@@ -72,10 +124,10 @@ def write_bytes(path: Path, data: bytes) -> None:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as out:
-                out.write(data)
+                yield out
                 out.flush()
-                os.fsync(out.fileno())
-            os.chmod(temporary, 0o644)
+                fsync_file(out.fileno(), path)
+            _readable_by_all(temporary, 0o644)
             os.replace(temporary, path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
@@ -83,9 +135,19 @@ def write_bytes(path: Path, data: bytes) -> None:
         fsync_directory(path.parent)
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes ``data`` to ``path`` whole or not at all.
+
+    Raises:
+        StorageError: disk full or not writable.
+    """
+    with new_file(path) as out:
+        out.write(data)
+
+
 def write_text(path: Path, text: str) -> None:
-    """``write_bytes`` of UTF-8 text."""
-    write_bytes(path, text.encode("utf-8"))
+    """``write_bytes`` of UTF-8 text; what UTF-8 cannot hold is written as an escape."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, document: Any) -> None:
@@ -108,7 +170,7 @@ def new_directory(path: Path, *, force: bool = False) -> Iterator[Path]:
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-        os.chmod(work, 0o755)
+        _readable_by_all(work, 0o755)
     try:
         yield work
         with storage_errors(path):

@@ -44,7 +44,7 @@ def expect_image(image: Image, name: str = "image") -> None:
     expect(image.dtype == np.uint8, f"{name} of dtype uint8", str(image.dtype))
 
 
-def _expect_rate(value: float, name: str) -> None:
+def expect_rate(value: float, name: str) -> None:
     expect(0.0 <= value <= 1.0, f"{name} between 0 and 1", value)
 
 
@@ -56,26 +56,15 @@ class Field:
         image: uint8 [H, W, 3] RGB.
         name: the source file's name, or ``video.mp4#17`` for a frame.
         index: position in the source, from 0.
-        truth: what a drawn field knows of itself (``synthetic.SmearTruth``), else None.
-        new_region: bool [H, W], True where this place of the slide was not counted before;
-            None where the whole field is new.
     """
 
     image: Image
     name: str
     index: int
-    truth: Any = None
-    new_region: Mask | None = None
 
     def __post_init__(self) -> None:
         expect_image(self.image)
         expect(self.index >= 0, "index >= 0", self.index)
-        if self.new_region is not None:
-            expect(
-                self.new_region.shape == self.image.shape[:2],
-                f"new_region of shape {self.image.shape[:2]}",
-                self.new_region.shape,
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +96,7 @@ class Cell:
         expect(
             self.counted == (self.reason == ""), "a reason exactly where not counted", self.reason
         )
-        _expect_rate(self.score, "score")
+        expect_rate(self.score, "score")
 
 
 @dataclass(frozen=True)
@@ -127,7 +116,7 @@ class Prediction:
     logit: float
 
     def __post_init__(self) -> None:
-        _expect_rate(self.p_parasitized, "p_parasitized")
+        expect_rate(self.p_parasitized, "p_parasitized")
         expect(self.label in LABELS, f"label in {LABELS}", self.label)
 
 
@@ -164,5 +153,25 @@ class SlideReport:
             (self.cells_positive, self.cells_counted),
         )
         if self.parasitemia is not None:
-            _expect_rate(self.parasitemia, "parasitemia")
+            expect_rate(self.parasitemia, "parasitemia")
         expect(self.rbc_per_ul > 0, "rbc_per_ul > 0", self.rbc_per_ul)
+
+    def as_json(self) -> dict[str, Any]:
+        """The keys of ``screen --json``, JSON-ready."""
+        return {
+            "verdict": self.verdict,
+            "fields_seen": self.fields_seen,
+            "fields_rejected": dict(self.fields_rejected),
+            "cells_counted": self.cells_counted,
+            "cells_positive": self.cells_positive,
+            "parasitemia": self.parasitemia,
+            "ci95": None if self.ci95 is None else list(self.ci95),
+            "parasites_per_ul": self.parasites_per_ul,
+            "rbc_per_ul": self.rbc_per_ul,
+            "limit_of_detection_per_ul": self.limit_of_detection_per_ul,
+            "model": self.model,
+            "variant": self.variant,
+            "engine": self.engine,
+            "warnings": list(self.warnings),
+            "elapsed_s": self.elapsed_s,
+        }

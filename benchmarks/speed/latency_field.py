@@ -32,8 +32,9 @@ from edge_malaria.runtime.quality.field_quality import assess, assess_cells
 from edge_malaria.runtime.report.pictures import overview
 from edge_malaria.runtime.screen.config import ScreenConfig
 from edge_malaria.runtime.screen.slide_pipeline import SlidePipeline
-from edge_malaria.runtime.slide.field_rows import cells_diameter
+from edge_malaria.runtime.slide.field_line import cells_diameter
 from edge_malaria.runtime.slide.journal import Journal
+from edge_malaria.runtime.slide.lines import HeaderLine
 from edge_malaria.runtime.slide.registration import Registrar
 from edge_malaria.synthetic import draw_field
 
@@ -86,7 +87,7 @@ def main() -> None:
         # The first pass is not timed: an engine lays out its memory once.
         finder.find(rgb, small)
         found = first("find_cells", lambda f=rgb, s=small: finder.find(f, s))
-        known = cells_diameter([[*c.box, c.kind, None, c.counted, ""] for c in found])
+        known = cells_diameter([c.box for c in found if c.counted])
         finder.find(rgb, small, known)
         cells = watch("find_cells", lambda f=rgb, s=small, k=known: finder.find(f, s, k))
         watch("quality_of_cells", lambda q=quality, c=cells: assess_cells(c, q, 2592))
@@ -96,14 +97,14 @@ def main() -> None:
         )
         watch("classify", lambda b=batch: classifier.predict_inputs(b))
         with tempfile.TemporaryDirectory() as folder:
-            journal = Journal(Path(folder), {})
+            journal = Journal(Path(folder), HeaderLine(("field.jpg",), ""))
             line = SlidePipeline(Path(folder), journal, finder, classifier, ScreenConfig())
             field = Field(rgb, "field.jpg", number)
             predictions = line._classify(rgb, cells)
             record = watch(
                 "picture_and_gallery",
                 lambda p=placement, f=field, q=quality, s=predictions, w=line, c=cells, o=small: (
-                    w._record(f, o, p, q, c, s)
+                    w._line(f, o, p, q, c, s)
                 ),
             )
             watch("journal", lambda r=record, w=line: w._write(r))

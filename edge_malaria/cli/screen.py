@@ -77,7 +77,6 @@ def screen(
     """
     from edge_malaria.cli.output import log, print_json, progress, warn
     from edge_malaria.runtime.classify.classifier import Classifier
-    from edge_malaria.runtime.report.write import contract_json
     from edge_malaria.runtime.screen.config import load_config
     from edge_malaria.runtime.screen.screening import ScreenCall, prepare_directory
     from edge_malaria.runtime.screen.screening import screen as run_screen
@@ -94,14 +93,14 @@ def screen(
         read, variant.value, engine and engine.value, operating_point.value, threads
     )
     prepare_directory(out, force=force, resume=resume)
-    call = ScreenCall(out, tuple(source), rbc, resume)
+    call = ScreenCall(out, tuple(source), rbc, resume, threads)
     options = ScreenOptions(not no_quality_gate, fields, cells)
     with progress("fields", opened.total) as bar:
         done = run_screen(opened, read, classifier, call, settings, options, bar.step)
     for text in done.report.warnings:
         warn(text)
     if as_json:
-        print_json(contract_json(done.report))
+        print_json(done.report.as_json())
     else:
         _print(done)
     if done.interrupted:

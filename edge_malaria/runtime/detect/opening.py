@@ -32,3 +32,16 @@ def default_finder(
     name = engine or default_engine()
     file = bundle.finder.file(variant, name)
     return LearnedFinder(open_engine(bundle.read(file.file), name, threads))
+
+
+def finder_variant(bundle: Bundle, variant: str, engine: str) -> str:
+    """The finder's variant that goes with the classifier's ``variant``; "" without a finder.
+
+    A finder may come in fewer variants than the classifier: then the one of the same kind of
+    numbers, int8 or float32, is named, and the caller says so.
+    """
+    if bundle.finder is None:
+        return ""
+    if engine in bundle.finder.variants.get(variant, {}):
+        return variant
+    return "float32" if variant in ("float16", "float32") else "int8"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
 
 import cv2
 import numpy as np
@@ -271,6 +270,7 @@ def assess_cells(
     return FieldQuality("" if counted >= limit.min_cells else "no-cells", measures)
 
 
-def describe(measures: dict[str, float]) -> dict[str, Any]:
-    """The measures rounded for a report."""
-    return {name: round(float(value), 4) for name, value in measures.items()}
+def describe(measures: dict[str, float]) -> dict[str, float]:
+    """The measures rounded for a report; what is no number is left out."""
+    rounded = {name: round(float(value), 4) for name, value in measures.items()}
+    return {name: value for name, value in rounded.items() if np.isfinite(value)}

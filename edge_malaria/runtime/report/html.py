@@ -7,12 +7,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from edge_malaria.files import encode_image, read_image
 from edge_malaria.records import SlideReport
 from edge_malaria.runtime.detect.light import shrink
 from edge_malaria.runtime.slide.journal import Journal
+from edge_malaria.runtime.slide.totals import GalleryEntry
 
 # Background of the verdict: dark enough for white text, told apart without red and green.
 TONES = {
@@ -150,15 +150,16 @@ def gallery_lead(cells: int, threshold: float) -> str:
     )
 
 
-def gallery(entries: Sequence[Mapping[str, Any]]) -> str:
+def gallery(entries: Sequence[GalleryEntry]) -> str:
     """The cells' crops with score and origin."""
     out = []
     for entry in entries:
-        p, name = float(entry["p"]), escape(f"{entry['field']} / {entry['index']}")
-        unsure = " unsure" if entry["label"] == "unsure" else ""
+        cell = entry.cell
+        p, name = cell.p_parasitized, escape(f"{entry.field} / {cell.index}")
+        unsure = " unsure" if cell.label == "unsure" else ""
         out.append(
-            f'<figure class="cell{" pos" if entry["positive"] else ""}" title="{name}">'
-            f'<img alt="cell {name}, p {p:.3f}" src="data:image/jpeg;base64,{entry["jpeg"]}">'
+            f'<figure class="cell{" pos" if cell.positive else ""}" title="{name}">'
+            f'<img alt="cell {name}, p {p:.3f}" src="data:image/jpeg;base64,{escape(cell.jpeg)}">'
             f'<div class="bar" style="--p:{100 * p:.0f}%"></div>'
             f"<figcaption>{p:.3f}{unsure}<span>{name}</span></figcaption></figure>"
         )
@@ -168,11 +169,9 @@ def gallery(entries: Sequence[Mapping[str, Any]]) -> str:
 def views(directory: Path, journal: Journal) -> str:
     """The annotated fields with the most positive cells, embedded."""
     best: list[tuple[int, int, str, str, int]] = []
-    for order, record in enumerate(journal.records()):
-        if record.get("picture") and (directory / record["picture"]).is_file():
-            best.append(
-                (record["positive"], -order, record["picture"], record["field"], record["counted"])
-            )
+    for order, line in enumerate(journal.fields()):
+        if line.picture and (directory / line.picture).is_file():
+            best.append((line.positive, -order, line.picture, line.field, line.counted))
             best = sorted(best, reverse=True)[:_VIEWS]
     if not best:
         return ""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,11 +13,11 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from edge_malaria.files import fsync_directory, storage_errors, write_json, write_text
+from edge_malaria.files import new_file, write_json, write_text
 from edge_malaria.records import RESEARCH_USE, SlideReport
 from edge_malaria.runtime.quality.field_quality import REASONS
 from edge_malaria.runtime.report import html
-from edge_malaria.runtime.slide.field_rows import SEEN_BEFORE
+from edge_malaria.runtime.slide.field_line import SEEN_BEFORE
 from edge_malaria.runtime.slide.journal import Journal
 from edge_malaria.runtime.slide.statistics import SlideResult
 from edge_malaria.runtime.slide.totals import SlideTotals
@@ -97,27 +95,6 @@ def slide_report(
     )
 
 
-def contract_json(report: SlideReport) -> dict[str, Any]:
-    """The keys of ``screen --json``."""
-    return {
-        "verdict": report.verdict,
-        "fields_seen": report.fields_seen,
-        "fields_rejected": dict(report.fields_rejected),
-        "cells_counted": report.cells_counted,
-        "cells_positive": report.cells_positive,
-        "parasitemia": report.parasitemia,
-        "ci95": None if report.ci95 is None else list(report.ci95),
-        "parasites_per_ul": report.parasites_per_ul,
-        "rbc_per_ul": report.rbc_per_ul,
-        "limit_of_detection_per_ul": report.limit_of_detection_per_ul,
-        "model": report.model,
-        "variant": report.variant,
-        "engine": report.engine,
-        "warnings": list(report.warnings),
-        "elapsed_s": report.elapsed_s,
-    }
-
-
 def write_report(
     directory: Path, journal: Journal, totals: SlideTotals, report: SlideReport, facts: ReportFacts
 ) -> Path:
@@ -131,7 +108,7 @@ def write_report(
         "schema_version": REPORT_SCHEMA_VERSION,
         "research_use": RESEARCH_USE,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        **contract_json(report),
+        **report.as_json(),
         "details": dict(report.details),
     }
     write_json(directory / "report.json", document)
@@ -143,28 +120,17 @@ def write_report(
 
 def write_cells(path: Path, journal: Journal) -> None:
     """cells.csv, one row a cell found, streamed from the journal field by field."""
-    with storage_errors(path):
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", newline="", encoding="utf-8") as out:
-                table = csv.writer(out, lineterminator="\n")
-                table.writerow(CELL_COLUMNS)
-                for record in journal.records():
-                    for index, row in enumerate(record.get("cells", ())):
-                        x0, y0, x1, y1, kind, p, counted, reason = row
-                        shown = "" if p is None else f"{p:.5f}"
-                        flag = "true" if counted else "false"
-                        table.writerow(
-                            [record["field"], index, x0, y0, x1, y1, kind, shown, flag, reason]
-                        )
-                out.flush()
-                os.fsync(out.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        fsync_directory(path.parent)
+    with new_file(path) as out:
+        text = io.TextIOWrapper(out, "utf-8", "backslashreplace", newline="")
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(CELL_COLUMNS)
+        for line in journal.fields():
+            for index, cell in enumerate(line.cells):
+                p = "" if cell.p_parasitized is None else f"{cell.p_parasitized:.5f}"
+                flag = "true" if cell.counted else "false"
+                table.writerow([line.field, index, *cell.box, cell.kind, p, flag, cell.reason])
+        text.flush()
+        text.detach()
 
 
 def _template(name: str) -> Template:
@@ -214,7 +180,7 @@ def _page(
         scale=html.scale(report),
         warnings=html.warnings(report.warnings),
         gallery_lead=html.gallery_lead(len(best), facts.threshold),
-        gallery=html.gallery([entry for _, _, entry in best]),
+        gallery=html.gallery(best),
         views=html.views(directory, journal),
         fields_lead=_fields_lead(totals),
         refused=html.refused(report.fields_rejected, reason_text),

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from edge_malaria.bundle.format import Bundle
+from edge_malaria.bundle.format import Bundle, sha256_hex
 from edge_malaria.errors import EdgeMalariaError, OutputExists, UsageError
 from edge_malaria.files import storage_errors
 from edge_malaria.records import SlideReport
 from edge_malaria.runtime.classify.classifier import Classifier
-from edge_malaria.runtime.detect.cells import CellFinder
-from edge_malaria.runtime.detect.opening import default_finder
+from edge_malaria.runtime.detect.opening import default_finder, finder_variant
 from edge_malaria.runtime.report.write import ReportFacts, slide_report, write_report
 from edge_malaria.runtime.screen.config import ScreenConfig
 from edge_malaria.runtime.screen.slide_pipeline import FIELDS_FOLDER, ScreenOptions, SlidePipeline
+from edge_malaria.runtime.slide.field_line import UNREADABLE
 from edge_malaria.runtime.slide.journal import NAME as JOURNAL_NAME
 from edge_malaria.runtime.slide.journal import Journal
+from edge_malaria.runtime.slide.lines import HeaderLine
 from edge_malaria.runtime.slide.statistics import FalsePositiveFit, SlideResult, SlideStatistics
 from edge_malaria.runtime.slide.totals import SlideTotals
 from edge_malaria.runtime.sources.base import Source
@@ -91,15 +94,30 @@ def bundle_fit(bundle: Bundle, operating_point: str) -> FalsePositiveFit:
 
 
 def _header(
-    bundle: Bundle, classifier: Classifier, finder: CellFinder, spec: Sequence[str], quality: Any
-) -> dict[str, Any]:
-    return {
-        "source": list(spec),
+    bundle: Bundle,
+    classifier: Classifier,
+    stage: tuple[str, str],
+    spec: Sequence[str],
+    config: ScreenConfig,
+    options: ScreenOptions,
+) -> HeaderLine:
+    """What a resumed run must agree with; ``stage`` is the finder's name and variant."""
+    settings = config.as_json()
+    decides = {
         "model_sha256": _model_sha(bundle, classifier),
+        "variant": classifier.variant,
+        "engine": classifier.engine.name,
         "operating_point": classifier.operating_point,
-        "finder": finder.name,
-        "quality": quality,
+        "finder": stage[0],
+        "finder_variant": stage[1],
+        "quality": {**settings["quality"], "gate": options.quality_gate},
+        "motion": settings["motion"],
+        "doubtful_from": config.verdict.doubtful_from,
+        "likely_from": options.likely_from,
     }
+    index = json.dumps(bundle.record, sort_keys=True).encode()
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    return HeaderLine(tuple(spec), sha256_hex(index), decides, started)
 
 
 def _model_sha(bundle: Bundle, classifier: Classifier) -> str:
@@ -115,12 +133,14 @@ class ScreenCall:
         spec: the source as named.
         rbc_per_ul: red cells per microlitre.
         resume: go on with the directory's journal.
+        threads: of the finder's engine.
     """
 
     directory: Path
     spec: tuple[str, ...]
     rbc_per_ul: float
     resume: bool = False
+    threads: int = 1
 
 
 def screen(
@@ -140,13 +160,15 @@ def screen(
     Raises:
         UsageError, StorageError, ImageError, HardwareError: see the stages.
     """
-    finder = default_finder(bundle, engine=classifier.engine.name)
+    engine = classifier.engine.name
+    variant = finder_variant(bundle, classifier.variant, engine)
+    finder = default_finder(bundle, variant, engine, call.threads)
     statistics = SlideStatistics(bundle_fit(bundle, classifier.operating_point), config.verdict)
-    settings = {**config.as_json()["quality"], "gate": options.quality_gate}
-    header = _header(bundle, classifier, finder, call.spec, settings)
+    options = replace(options, likely_from=statistics.fit.quantity_threshold or 2.0)
+    stage = (finder.name, variant)
+    header = _header(bundle, classifier, stage, call.spec, config, options)
     journal = Journal(call.directory, header, resume=call.resume)
     try:
-        options = replace(options, likely_from=statistics.fit.quantity_threshold or 2.0)
         pipeline = SlidePipeline(call.directory, journal, finder, classifier, config, options)
         if call.resume:
             pipeline.resume()
@@ -172,6 +194,9 @@ def screen(
             healthy_cells=fit.cells,
             warnings=(*source.warnings, *_warnings(fit.patients, options, totals, result)),
         )
+        if variant not in ("", classifier.variant):
+            text = f"The cell finder has no {classifier.variant} file: its {variant} file ran."
+            facts = replace(facts, warnings=(*facts.warnings, text))
         if interrupted and not source.live:
             text = "Interrupted before the end of the source: go on with --resume."
             facts = replace(facts, warnings=(text, *facts.warnings))
@@ -187,7 +212,7 @@ def screen(
 
 def _leave_nothing_empty(call: ScreenCall, journal: Journal) -> None:
     """Takes away a directory in which no field was recorded, so that the next try finds none."""
-    if call.resume or next(journal.records(), None) is not None:
+    if call.resume or next(journal.lines(), None) is not None:
         return
     journal.path.unlink(missing_ok=True)
     if not any(call.directory.iterdir()):
@@ -210,7 +235,7 @@ def _warnings(
         texts.append(
             f"The false-positive rate rests on {patients} healthy patients only: wide limits."
         )
-    unreadable = totals.rejected["unreadable"]
+    unreadable = totals.rejected[UNREADABLE]
     if unreadable:
         texts.append(f"{unreadable} files could not be read; see the journal.")
     return texts

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from edge_malaria.errors import ImageError
 from edge_malaria.files import write_bytes
@@ -21,17 +21,18 @@ from edge_malaria.runtime.detect.cells import CellFinder
 from edge_malaria.runtime.quality.field_quality import FieldQuality, assess, assess_cells, describe
 from edge_malaria.runtime.report.pictures import annotated, cell_crop, overview
 from edge_malaria.runtime.screen.config import ScreenConfig
-from edge_malaria.runtime.slide.field_rows import (
+from edge_malaria.runtime.slide.field_line import (
     SEEN_BEFORE,
-    cell_row,
+    UNREADABLE,
+    CellRow,
+    FieldLine,
+    GalleryCell,
     cells_diameter,
     left_out,
-    place_row,
-    refusal,
 )
 from edge_malaria.runtime.slide.journal import Journal
 from edge_malaria.runtime.slide.registration import CountedCells, Placement, Registrar
-from edge_malaria.runtime.slide.totals import SlideTotals
+from edge_malaria.runtime.slide.totals import PlacedFrame, SlideTotals
 from edge_malaria.runtime.sources.base import Source, Unreadable
 
 FIELDS_FOLDER = "fields"
@@ -91,28 +92,27 @@ class SlidePipeline:
         self._registrar = Registrar()
         self._counted = CountedCells()
         self._skipped = 0
-        self._replay: dict[str, dict[str, Any]] = {}
+        self._replay: dict[str, PlacedFrame] = {}
         # Red cells' diameter in the latest counted field, px: the next one is looked at alike.
         self._diameter_px: float | None = None
         self._started = time.monotonic()
 
     def resume(self) -> None:
         """Takes up what the journal holds."""
-        for record in self.journal.records():
-            self.totals.add(record, self.config.report.gallery_cells)
-            if record.get("place") and not record["reason"]:
-                placement = Placement(*record["place"])
-                self._registrar.restore(placement)
-                self._counted.restore(record["cells"], placement)
-                self._diameter_px = cells_diameter(record["cells"]) or self._diameter_px
-        self._replay = {r["field"]: r for r in self.totals.recent if r.get("place")}
+        for line in self.journal.fields():
+            self.totals.add(line, self.config.report.gallery_cells)
+            if line.place is not None and not line.reason:
+                self._registrar.restore(line.place)
+                self._counted.restore(line.counted_boxes, line.place)
+                self._diameter_px = cells_diameter(line.counted_boxes) or self._diameter_px
+        self._replay = {frame.field: frame for frame in self.totals.recent if frame.place}
         self._started = time.monotonic() - self.totals.elapsed_s
 
     def recount(self) -> None:
         """Sums anew what the journal holds: Ctrl-C may fall between its line and the sums."""
         self.totals = SlideTotals()
-        for record in self.journal.records():
-            self.totals.add(record, self.config.report.gallery_cells)
+        for line in self.journal.fields():
+            self.totals.add(line, self.config.report.gallery_cells)
 
     def run(self, source: Source, step: Callable[[], None] = lambda: None) -> SlideTotals:
         """Looks at every field of ``source``; ``step`` is called after each.
@@ -128,13 +128,13 @@ class SlidePipeline:
             if isinstance(item, Unreadable):
                 if item.name not in self.totals.names:
                     why = item.why
-                    self._write(refusal(item.name, item.index, "unreadable", {"why": item.why}))
+                    self._write(FieldLine(item.name, item.index, UNREADABLE, item.why))
             elif item.name in self._replay:
                 self._place_again(item)
             elif item.name not in self.totals.names:
                 self._field(item, source)
             step()
-        unreadable = self.totals.rejected["unreadable"]
+        unreadable = self.totals.rejected[UNREADABLE]
         if self.totals.seen and unreadable == self.totals.seen:
             raise ImageError(f"no field could be read. The last one: {why or 'see the journal'}")
         return self.totals
@@ -147,9 +147,9 @@ class SlidePipeline:
 
     def _place_again(self, item: Field) -> None:
         """Gives the registration back the picture of a frame that the journal has already."""
-        record = self._replay[item.name]
-        placement = Placement(*record["place"])
-        self._registrar.put_back(overview(item.image), placement, record["reason"])
+        frame = self._replay[item.name]
+        if frame.place is not None:
+            self._registrar.put_back(overview(item.image), frame.place, frame.reason)
 
     def _field(self, item: Field, source: Source) -> None:
         small = overview(item.image)
@@ -159,12 +159,11 @@ class SlidePipeline:
             if stream:
                 self._skipped += 1
             else:
-                self._write(refusal(item.name, item.index, SEEN_BEFORE, {}))
+                self._write(FieldLine(item.name, item.index, SEEN_BEFORE))
             return
         quality = assess(small, self.config.quality)
         if quality.accepted or not self.options.quality_gate:
-            region = self._registrar.new_region(placement)
-            self._count(replace(item, new_region=region), small, placement, quality)
+            self._count(item, small, placement, quality)
         elif stream and self._registrar.refused_here(placement) == quality.reason:
             self._skipped += 1
         else:
@@ -172,8 +171,9 @@ class SlidePipeline:
 
     def _refuse(self, item: Field, placement: Placement, quality: FieldQuality) -> None:
         self._registrar.commit(placement, refused=quality.reason)
-        record = refusal(item.name, item.index, quality.reason, describe(quality.measures))
-        self._write(record | {"place": place_row(placement)})
+        measures = describe(quality.measures)
+        line = FieldLine(item.name, item.index, quality.reason, place=placement, quality=measures)
+        self._write(line)
 
     def _count(
         self, item: Field, small: Image, placement: Placement, quality: FieldQuality
@@ -190,9 +190,9 @@ class SlidePipeline:
         predictions = self._classify(item.image, cells)
         self._registrar.commit(placement)
         self._counted.add(cells, placement)
-        record = self._record(item, small, placement, quality, cells, predictions)
-        self._diameter_px = cells_diameter(record["cells"]) or self._diameter_px
-        self._write(record)
+        line = self._line(item, small, placement, quality, cells, predictions)
+        self._diameter_px = cells_diameter(line.counted_boxes) or self._diameter_px
+        self._write(line)
 
     def _classify(self, image: Image, cells: list[Cell]) -> list[Prediction | None]:
         red = [i for i, cell in enumerate(cells) if cell.kind == "red-cell"]
@@ -202,7 +202,7 @@ class SlidePipeline:
             found[i] = prediction
         return found
 
-    def _record(
+    def _line(
         self,
         item: Field,
         small: Image,
@@ -210,31 +210,25 @@ class SlidePipeline:
         quality: FieldQuality,
         cells: list[Cell],
         predictions: list[Prediction | None],
-    ) -> dict[str, Any]:
-        counted = [
-            (i, cell, p)
-            for i, (cell, p) in enumerate(zip(cells, predictions, strict=True))
-            if cell.counted and p is not None
-        ]
+    ) -> FieldLine:
+        pairs = list(zip(cells, predictions, strict=True))
+        counted = [(i, c, p) for i, (c, p) in enumerate(pairs) if c.counted and p is not None]
         positive = sum(p.positive for _, _, p in counted)
-        low = self.config.verdict.doubtful_from
-        likely = self.options.likely_from
-        return {
-            "field": item.name,
-            "index": item.index,
-            "reason": "",
-            "size": [item.image.shape[1], item.image.shape[0]],
-            "place": place_row(placement),
-            "quality": describe(quality.measures),
-            "counted": len(counted),
-            "positive": positive,
-            "doubtful": sum(not p.positive and p.p_parasitized >= low for _, _, p in counted),
-            "likely": sum(p.p_parasitized >= likely for _, _, p in counted),
-            "unsure": sum(p.label == "unsure" for _, _, p in counted),
-            "picture": self._picture(item, small, cells, predictions, positive),
-            "cells": [cell_row(c, p) for c, p in zip(cells, predictions, strict=True)],
-            "gallery": self._gallery(item.image, counted),
-        }
+        low, likely = self.config.verdict.doubtful_from, self.options.likely_from
+        return FieldLine(
+            item.name,
+            item.index,
+            size_px=(item.image.shape[1], item.image.shape[0]),
+            place=placement,
+            quality=describe(quality.measures),
+            cells=tuple(CellRow.of(cell, prediction) for cell, prediction in pairs),
+            positive=positive,
+            doubtful=sum(not p.positive and p.p_parasitized >= low for _, _, p in counted),
+            likely=sum(p.p_parasitized >= likely for _, _, p in counted),
+            unsure=sum(p.label == "unsure" for _, _, p in counted),
+            gallery=tuple(self._gallery(item.image, counted)),
+            picture=self._picture(item, small, cells, predictions, positive),
+        )
 
     def _picture(
         self,
@@ -249,39 +243,37 @@ class SlidePipeline:
         room = limit if positive else limit // 4
         if not (self.totals.pictures < room):
             return ""
-        name = f"{FIELDS_FOLDER}/{len(self.totals.names):05d}.jpg"
+        name = f"{FIELDS_FOLDER}/{self.journal.line_count:05d}.jpg"
         factor = small.shape[1] / item.image.shape[1]
         write_bytes(self.directory / name, annotated(small, factor, cells, predictions))
         return name
 
     def _gallery(
         self, image: Image, counted: list[tuple[int, Cell, Prediction]]
-    ) -> list[dict[str, Any]]:
+    ) -> list[GalleryCell]:
         """The crops that enter the gallery as it stands."""
         kept = self.config.report.gallery_cells
         full = len(self.totals.gallery) >= kept
-        least = self.totals.gallery[0][0] if full else -1.0
+        least = self.totals.gallery[0].p_parasitized if full else -1.0
         # One field fills at most half of the gallery, so that a slide is not judged by one place,
         # and shows few of the cells that were not called: every picture costs time.
         best = sorted(counted, key=lambda c: -c[2].p_parasitized)[: max(1, kept // 2)]
         best = best[: sum(p.positive for _, _, p in best) + _RUNNERS_UP_SHOWN]
         return [
-            {
-                "index": index,
-                "p": round(p.p_parasitized, 5),
-                "positive": p.positive,
-                "label": p.label,
-                "jpeg": base64.b64encode(cell_crop(image, cell.box)).decode(),
-            }
+            GalleryCell(
+                index,
+                round(p.p_parasitized, 5),
+                p.positive,
+                p.label,
+                base64.b64encode(cell_crop(image, cell.box)).decode(),
+            )
             for index, cell, p in best
             if p.p_parasitized > least
         ]
 
-    def _write(self, record: dict[str, Any]) -> None:
-        record["skipped"] = self._skipped
-        record["elapsed_s"] = round(time.monotonic() - self._started, 3)
-        for entry in record.get("gallery", ()):
-            entry["field"] = record["field"]
-        self.journal.append(record)
+    def _write(self, line: FieldLine) -> None:
+        elapsed_s = round(time.monotonic() - self._started, 3)
+        line = replace(line, skipped=self._skipped, elapsed_s=elapsed_s)
+        self.journal.append(line)
         self._skipped = 0
-        self.totals.add(record, self.config.report.gallery_cells)
+        self.totals.add(line, self.config.report.gallery_cells)

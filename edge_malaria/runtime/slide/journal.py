@@ -1,127 +1,329 @@
 """The journal of a slide: one line a field, on the disk before the next field is looked at.
 
-A power cut can only tear the last line, which reading cuts off again; everything in the report is
-computed from the journal, so a resumed slide ends like one that was never interrupted.
+Everything in the report is computed from the journal, so a resumed slide ends like one that was
+never interrupted. Each line is one JSON object with a checksum of its own; its kinds stand in
+``lines``. A power cut can tear the last line: that tail is set aside in ``journal.torn`` and cut
+off when the next line is written, never before. A line that is damaged, impossible or there twice
+is skipped and named; it is never cut.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import zlib
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_malaria.errors import DataError, StorageError, UsageError
-from edge_malaria.files import fsync_directory, storage_errors
+from edge_malaria.errors import DataError, UsageError
+from edge_malaria.files import fsync_directory, fsync_file, storage_errors
+from edge_malaria.runtime.slide.directory_lock import DirectoryLock
+from edge_malaria.runtime.slide.field_line import FieldLine
+from edge_malaria.runtime.slide.lines import (
+    KINDS,
+    HeaderLine,
+    Line,
+    ReviewLine,
+    SlideLine,
+)
 
 NAME = "journal.jsonl"
-VERSION = 1
+TORN_NAME = "journal.torn"
+VERSION = 2
+# A field with 100,000 cells and a full gallery takes some 8 MB.
+MAX_LINE_BYTES = 64_000_000
+_CHECKSUM = re.compile(rb',"crc32":"([0-9a-f]{8})"\}$')
+_FIRST_VERSION = re.compile(rb'\{"journal": ?1\b')
+
+
+@dataclass(frozen=True)
+class LineFault:
+    """A line that was skipped.
+
+    Attributes:
+        number: of the line, from 1.
+        why: what is wrong with it.
+    """
+
+    number: int
+    why: str
+
+    def __str__(self) -> str:
+        return f"line {self.number} of {NAME} was skipped: {self.why}"
+
+
+def encoded(line: Line) -> bytes:
+    """A line's bytes, checksum and end of line included."""
+    record = {"kind": line.kind, **line.as_json()}
+    if isinstance(line, HeaderLine):
+        record = {"kind": line.kind, "version": VERSION, **line.as_json()}
+    body = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()
+    return body[:-1] + b',"crc32":"%08x"}\n' % zlib.crc32(body)
+
+
+def decoded(data: bytes) -> Line:
+    """The inverse of ``encoded``, with or without the end of line.
+
+    Raises:
+        ValueError: damaged, of an unknown kind, or impossible; says which.
+        UsageError: a header of another version of the journal.
+    """
+    data = data.removesuffix(b"\n")
+    found = _CHECKSUM.search(data)
+    if found is None:
+        raise ValueError("it is damaged (no checksum)")
+    body = data[: found.start()] + b"}"
+    if zlib.crc32(body) != int(found[1], 16):
+        raise ValueError("it is damaged (its checksum does not fit)")
+    try:
+        record = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("it is no JSON") from error
+    return _line(record)
+
+
+def _line(record: Any) -> Line:
+    kind = record.pop("kind", None) if isinstance(record, dict) else None
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ValueError(f"expected one of {', '.join(KINDS)}, got {kind!r}")
+    if kind == HeaderLine.kind:
+        _check_version(record.pop("version", None))
+    try:
+        return KINDS[kind].from_json(record)
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+        raise ValueError(f"it cannot be: {str(error)[:200]}") from error
+
+
+def _check_version(version: Any) -> None:
+    if version != VERSION:
+        raise UsageError(
+            f"{NAME} has format {version!r}; this edge-malaria reads format {VERSION}. Go on with "
+            "the edge-malaria that wrote it, or screen the slide anew into another directory."
+        )
 
 
 class Journal:
-    """Appends records to ``directory/journal.jsonl``.
+    """Reads ``directory/journal.jsonl`` and appends to it; one process at a time.
 
     Args:
         directory: the report directory; made where it is missing.
-        header: what the run is; a resumed run must agree with it.
+        header: what the run is; a resumed run must agree with it. None takes the one that is
+            there (a review, a report written anew).
         resume: go on after the last whole line.
 
+    Attributes:
+        header: the journal's.
+        faults: lines that were skipped, as far as was read.
+        notes: what the user should know of this journal and its disk.
+
     Raises:
-        UsageError: nothing to resume, or another run's journal.
+        UsageError: nothing to resume, another run's journal, another version's, or in use.
         StorageError: disk full or not writable.
     """
 
-    def __init__(self, directory: Path, header: dict[str, Any], *, resume: bool = False) -> None:
+    def __init__(
+        self, directory: Path, header: HeaderLine | None = None, *, resume: bool = False
+    ) -> None:
         self.path = directory / NAME
-        self.header = {"journal": VERSION, **header}
-        if resume:
-            self._check(directory)
+        self.notes: list[str] = []
+        self._faults: dict[int, LineFault] = {}
+        self._handle = -1
+        if resume and not self.path.is_file():
+            raise UsageError(f"nothing to resume: {directory} holds no {NAME}.")
         with storage_errors(self.path):
             directory.mkdir(parents=True, exist_ok=True)
-            self._handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            if not resume:
-                os.ftruncate(self._handle, 0)
-        self._good = self.path.stat().st_size
+        self._lock = DirectoryLock(directory)
+        try:
+            self._open(header, resume)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, header: HeaderLine | None, resume: bool) -> None:
+        if resume:
+            self.header = self._agreed(header)
+            self._lines = sum(1 for _ in self._raw())
+        elif header is None:
+            raise UsageError("a new journal needs a header.")
+        else:
+            self.header, self._lines = header, 0
+        with storage_errors(self.path):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if resume else os.O_TRUNC)
+            self._handle = os.open(self.path, flags | getattr(os, "O_BINARY", 0), 0o644)
         if not resume:
             self.append(self.header)
-            fsync_directory(directory)
+            with storage_errors(self.path):
+                fsync_directory(self.path.parent)
 
-    def _check(self, directory: Path) -> None:
-        if not self.path.is_file():
-            raise UsageError(f"nothing to resume: {directory} holds no {NAME}.")
-        whole, records = _whole_lines(self.path)
-        with storage_errors(self.path):
-            os.truncate(self.path, whole)
-        found = next(records, None)
-        if found is None or found.get("journal") != VERSION:
-            raise UsageError(f"{self.path} cannot be resumed: no header of this version in it.")
-        different = [k for k, v in self.header.items() if found.get(k) != v]
+    @property
+    def faults(self) -> list[LineFault]:
+        """Lines that were skipped, in order."""
+        return [self._faults[number] for number in sorted(self._faults)]
+
+    @property
+    def line_count(self) -> int:
+        """Lines so far, the skipped ones included: a number that no later field gets again."""
+        return self._lines
+
+    def _agreed(self, header: HeaderLine | None) -> HeaderLine:
+        found = read_header(self.path)
+        different = [] if header is None else found.different(header)
         if different:
             raise UsageError(
-                f"{directory} was made with another {', '.join(different)}. "
+                f"{self.path.parent} was made with another {', '.join(different)}. "
                 "Resume with the same call, or choose another directory."
             )
+        return found
 
-    def append(self, record: dict[str, Any]) -> None:
-        """Writes one record and waits until the disk has it.
+    def append(self, line: Line) -> None:
+        """Writes one line and waits until the disk has it.
 
         Raises:
-            StorageError: disk full or not writable; the journal then ends with the record before.
+            StorageError: disk full or not writable; the journal then ends with the line before.
         """
-        line = json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
-        try:
-            with storage_errors(self.path):
+        data = encoded(line)
+        with storage_errors(self.path):
+            good = self._whole_end()
+            try:
                 written = 0
-                while written < len(line):
-                    written += os.write(self._handle, line[written:])
-                os.fsync(self._handle)
-        except StorageError:
-            # Half a line helps nobody: cut it off, as far as the disk still lets us.
-            os.ftruncate(self._handle, self._good)
-            raise
-        self._good += len(line)
+                while written < len(data):
+                    written += os.write(self._handle, data[written:])
+                fsync_file(self._handle, self.path)
+            except OSError:
+                # Half a line helps nobody: cut it off, as far as the disk still lets us.
+                with suppress(OSError):
+                    os.ftruncate(self._handle, good)
+                raise
+        self._lines += 1
 
-    def records(self) -> Iterator[dict[str, Any]]:
-        """The fields' records, one at a time, in order."""
-        _, records = _whole_lines(self.path)
-        next(records, None)
-        yield from records
+    def _whole_end(self) -> int:
+        """Where the next line starts; sets a torn tail aside and cuts it off."""
+        size = os.fstat(self._handle).st_size
+        tail = _tail(self.path, size)
+        if not tail:
+            return size
+        try:
+            decoded(tail)
+        except ValueError:
+            pass
+        else:
+            # Only the end of the line is missing.
+            return size + os.write(self._handle, b"\n")
+        torn = self.path.with_name(TORN_NAME)
+        with torn.open("ab") as copy:
+            copy.write(tail + b"\n")
+            copy.flush()
+            fsync_file(copy.fileno(), torn)
+        fsync_directory(self.path.parent)
+        os.ftruncate(self._handle, size - len(tail))
+        self.notes.append(
+            f"the last line of {NAME} was torn, as by a power cut: its {len(tail)} bytes were "
+            f"set aside in {TORN_NAME}."
+        )
+        return size - len(tail)
+
+    def _raw(self) -> Iterator[tuple[int, bytes]]:
+        """(number, bytes) of each ended line, and of a last one that only lacks its end."""
+        try:
+            with self.path.open("rb") as handle:
+                number = 0
+                while data := handle.readline(MAX_LINE_BYTES):
+                    number += 1
+                    if data.endswith(b"\n") or _is_whole(data):
+                        yield number, data
+        except OSError as error:
+            raise DataError(f"cannot read {self.path}: {error.strerror}.") from error
+
+    def lines(self) -> Iterator[Line]:
+        """The sound lines behind the header, one at a time, in order; a field's line once."""
+        names: set[str] = set()
+        for number, data in self._raw():
+            if number == 1:
+                continue
+            try:
+                line = decoded(data)
+                if isinstance(line, HeaderLine):
+                    raise ValueError("a second header")
+                if isinstance(line, FieldLine):
+                    if line.field in names:
+                        raise ValueError(f"field {line.field} was recorded before")
+                    names.add(line.field)
+            except (ValueError, UsageError) as error:
+                self._faults[number] = LineFault(number, f"{error}.")
+                continue
+            yield line
+
+    def fields(self) -> Iterator[FieldLine]:
+        """The fields' lines."""
+        return (line for line in self.lines() if isinstance(line, FieldLine))
+
+    def reviews(self) -> Iterator[ReviewLine]:
+        """All decisions of readers, in the order in which they were made."""
+        return (line for line in self.lines() if isinstance(line, ReviewLine))
+
+    def facts(self) -> dict[str, Any]:
+        """What was fixed on the way: name -> the latest value."""
+        return {line.name: line.value for line in self.lines() if isinstance(line, SlideLine)}
 
     def close(self) -> None:
-        """Closes the file."""
-        os.close(self._handle)
+        """Closes the file and lets others write."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+        self._lock.release()
 
 
-def _whole_lines(path: Path) -> tuple[int, Iterator[dict[str, Any]]]:
-    """Length in bytes of the whole, readable lines, and their records."""
-    whole = 0
+def read_header(path: Path) -> HeaderLine:
+    """The header of the journal at ``path``.
+
+    Raises:
+        UsageError: another version's, or its header is damaged.
+        DataError: not readable.
+    """
     try:
         with path.open("rb") as handle:
-            for line in handle:
-                if not line.endswith(b"\n") or _record(line) is None:
-                    break
-                whole += len(line)
+            first = handle.readline(MAX_LINE_BYTES)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}.") from error
-
-    def records() -> Iterator[dict[str, Any]]:
-        read = 0
-        with path.open("rb") as handle:
-            for line in handle:
-                read += len(line)
-                if read > whole:
-                    return
-                record = _record(line)
-                if record is not None:
-                    yield record
-
-    return whole, records()
-
-
-def _record(line: bytes) -> dict[str, Any] | None:
+    if _FIRST_VERSION.match(first):
+        _check_version(1)
     try:
-        value = json.loads(line)
+        line = decoded(first)
+    except ValueError as error:
+        raise UsageError(
+            f"{path} cannot be resumed: its first line says what the run was, and {error}. "
+            "Screen the slide anew into another directory."
+        ) from error
+    if not isinstance(line, HeaderLine):
+        raise UsageError(f"{path} cannot be resumed: it does not start with a header.")
+    return line
+
+
+def _is_whole(data: bytes) -> bool:
+    try:
+        decoded(data)
     except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
+        return False
+    except UsageError:
+        return True
+    return True
+
+
+def _tail(path: Path, size: int) -> bytes:
+    """What follows the last end of line."""
+    with path.open("rb") as handle:
+        kept = b""
+        while size:
+            step = min(size, 1 << 16)
+            size -= step
+            handle.seek(size)
+            part = handle.read(step)
+            cut = part.rfind(b"\n")
+            if cut >= 0:
+                return part[cut + 1 :] + kept
+            kept = part + kept
+    return kept

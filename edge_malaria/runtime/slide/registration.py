@@ -9,6 +9,7 @@ Frames that match form a chain with common coordinates; one that matches nothing
 from __future__ import annotations
 
 import functools
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria.records import Box, Cell, Image, Mask
+from edge_malaria.records import Box, Cell, Image, expect
 
 # Longer side of the matched picture: a red cell is then some 9 px wide.
 MATCH_SIDE_PX = 160
@@ -54,6 +55,26 @@ class Placement:
     height_px: int
     new_share: float = 1.0
     correlation: float = 0.0
+
+    def as_json(self) -> list[float]:
+        """[chain, x_px, y_px, width_px, height_px]: what a resumed slide needs."""
+        x, y = round(self.x_px, 2), round(self.y_px, 2)
+        return [self.chain, x, y, self.width_px, self.height_px]
+
+    @classmethod
+    def from_json(cls, value: Any) -> Placement:
+        """The inverse of ``as_json``.
+
+        Raises:
+            ValueError: not a place.
+        """
+        numbers = isinstance(value, list) and all(type(v) in (int, float) for v in value)
+        expect(numbers and len(value) == 5, "a place's five numbers", value)
+        chain, x, y, width, height = value
+        whole = all(isinstance(v, int) for v in (chain, width, height))
+        expect(whole and chain >= 0 and width > 0 and height > 0, "a chain and a size", value)
+        expect(math.isfinite(x) and math.isfinite(y), "a place in px", value)
+        return cls(chain, float(x), float(y), width, height)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,17 +191,6 @@ class Registrar:
         p = placement
         self._seen.append((p.chain, p.x_px, p.y_px, p.width_px, p.height_px))
         self._chains = max(self._chains, p.chain + 1)
-
-    def new_region(self, placement: Placement) -> Mask | None:
-        """bool [H, W], True where no counted frame was; None where all of it is new."""
-        if placement.new_share >= 1.0:
-            return None
-        region = np.ones((placement.height_px, placement.width_px), np.bool_)
-        for chain, x, y, w, h in self._seen:
-            if chain == placement.chain:
-                x0, y0 = round(x - placement.x_px), round(y - placement.y_px)
-                region[max(0, y0) : max(0, y0 + h), max(0, x0) : max(0, x0 + w)] = False
-        return region
 
     def earlier(self, placement: Placement) -> list[tuple[float, float, int, int]]:
         """(x, y, width, height) px, in the frame's own coordinates, of counted frames under it."""
@@ -314,9 +324,9 @@ class CountedCells:
         """Remembers a frame's counted cells."""
         self._add([cell.box for cell in cells if cell.counted], placement)
 
-    def restore(self, rows: Sequence[Sequence[Any]], placement: Placement) -> None:
-        """Remembers the counted cells of a journal's rows."""
-        self._add([(row[0], row[1], row[2], row[3]) for row in rows if row[6]], placement)
+    def restore(self, boxes: Sequence[Box], placement: Placement) -> None:
+        """Remembers the boxes of a frame's counted cells, as a resumed slide does."""
+        self._add(boxes, placement)
 
     def _add(self, boxes: Sequence[Box], placement: Placement) -> None:
         centres = np.array([((b[0] + b[2]) / 2, (b[1] + b[3]) / 2) for b in boxes]).reshape(-1, 2)

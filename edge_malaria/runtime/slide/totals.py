@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from edge_malaria.runtime.slide.statistics import SlideCount
+from edge_malaria.runtime.slide.counts import SlideCount
+from edge_malaria.runtime.slide.field_line import FieldLine, GalleryCell
+from edge_malaria.runtime.slide.registration import Placement
 
 # Frames whose pictures the registration needs again when a slide is resumed.
 _REPLAYED = 8
+
+
+@dataclass(frozen=True)
+class PlacedFrame:
+    """A recent frame; see the attributes of ``FieldLine``."""
+
+    field: str
+    reason: str
+    place: Placement | None
+
+
+@dataclass(frozen=True, order=True)
+class GalleryEntry:
+    """A cell of the gallery; sorts by score, earlier cells first among equals."""
+
+    p_parasitized: float
+    order: int
+    field: str = dataclasses.field(compare=False)
+    cell: GalleryCell = dataclasses.field(compare=False)
 
 
 @dataclass
@@ -19,21 +40,24 @@ class SlideTotals:
 
     Attributes:
         seen: fields looked at; skipped: frames of places that were counted already.
-        gallery: heap of (score, order, entry) of the cells with the highest scores.
+        unsure: counted cells for which the classifier abstains.
+        gallery: heap of the cells with the highest scores.
+        recent: the latest frames, of which a resumed slide needs the pictures again.
     """
 
     seen: int = 0
     accepted: int = 0
     skipped: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = dataclasses.field(default_factory=Counter)
     cells: int = 0
     positive: int = 0
     doubtful: int = 0
     likely: int = 0
+    unsure: int = 0
     pictures: int = 0
-    gallery: list[tuple[float, int, dict[str, Any]]] = field(default_factory=list)
-    names: set[str] = field(default_factory=set)
-    recent: list[dict[str, Any]] = field(default_factory=list)
+    gallery: list[GalleryEntry] = dataclasses.field(default_factory=list)
+    names: set[str] = dataclasses.field(default_factory=set)
+    recent: list[PlacedFrame] = dataclasses.field(default_factory=list)
     elapsed_s: float = 0.0
 
     @property
@@ -41,28 +65,28 @@ class SlideTotals:
         """What the statistics need."""
         return SlideCount(self.cells, self.positive, self.doubtful, self.likely)
 
-    def add(self, record: dict[str, Any], gallery_cells: int) -> None:
-        """Adds one journal record."""
-        self.names.add(record["field"])
+    def add(self, line: FieldLine, gallery_cells: int) -> None:
+        """Adds one field's line of the journal."""
+        self.names.add(line.field)
         self.seen += 1
-        self.skipped += int(record.get("skipped", 0))
-        self.elapsed_s = float(record.get("elapsed_s", self.elapsed_s))
-        if record["reason"]:
-            self.rejected[record["reason"]] += 1
+        self.skipped += line.skipped
+        self.elapsed_s = max(self.elapsed_s, line.elapsed_s)
+        if line.reason:
+            self.rejected[line.reason] += 1
         else:
             self.accepted += 1
-        self.cells += record.get("counted", 0)
-        self.positive += record.get("positive", 0)
-        self.doubtful += record.get("doubtful", 0)
-        self.likely += record.get("likely", 0)
-        self.pictures += bool(record.get("picture"))
-        for entry in record.get("gallery", ()):
-            item = (float(entry["p"]), -len(self.names) * 1000 - int(entry["index"]), entry)
+        self.cells += line.counted
+        self.positive += line.positive
+        self.doubtful += line.doubtful
+        self.likely += line.likely
+        self.unsure += line.unsure
+        self.pictures += bool(line.picture)
+        for cell in line.gallery:
+            order = -len(self.names) * 1000 - cell.index
+            entry = GalleryEntry(cell.p_parasitized, order, line.field, cell)
             if len(self.gallery) < gallery_cells:
-                heapq.heappush(self.gallery, item)
+                heapq.heappush(self.gallery, entry)
             else:
-                heapq.heappushpop(self.gallery, item)
-        self.recent = [*self.recent[-(_REPLAYED - 1) :], {k: record.get(k) for k in _KEPT}]
-
-
-_KEPT = ("field", "reason", "place")
+                heapq.heappushpop(self.gallery, entry)
+        frame = PlacedFrame(line.field, line.reason, line.place)
+        self.recent = [*self.recent[-(_REPLAYED - 1) :], frame]
