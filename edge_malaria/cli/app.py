@@ -28,6 +28,7 @@ COMMAND_MODULES = (
     "ensemble",
     "prune",
     "profile",
+    "benchmark",
     "explain",
     "data",
     "doctor",
