@@ -19,6 +19,7 @@ from edge_malaria.cli.options import (
     ThreadsOption,
     Variant,
     VariantOption,
+    engine_for,
     open_named,
 )
 
@@ -53,10 +54,11 @@ def classify(
     from edge_malaria.runtime.classify.classifier import crop_classifier
 
     files = _expand(images)
+    read = open_named(bundle)
     classifier = crop_classifier(
-        open_named(bundle),
+        read,
         variant=variant.value,
-        engine=engine and engine.value,
+        engine=engine_for(read, variant, engine),
         operating_point=operating_point.value,
         threads=threads,
     )

@@ -18,6 +18,7 @@ from edge_malaria.cli.options import (
     ThreadsOption,
     Variant,
     VariantOption,
+    engine_for,
     open_named,
 )
 
@@ -160,10 +161,11 @@ def _classifier(
         from edge_malaria.export import keras_classifier
 
         return keras_classifier(model, operating_point.value)
+    read = open_named(model)
     return crop_classifier(
-        open_named(model),
+        read,
         variant=variant.value,
-        engine=engine and engine.value,
+        engine=engine_for(read, variant, engine),
         operating_point=operating_point.value,
         threads=threads,
     )

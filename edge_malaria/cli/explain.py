@@ -105,11 +105,12 @@ def _scaled(place: Any, per_px: tuple[float, float]) -> list[float]:
 
 
 def _bundle(path: Path, crop: Image, variant: Variant, engine: EngineName | None) -> _Looked:
-    from edge_malaria.cli.options import open_named
+    from edge_malaria.cli.options import engine_for, open_named
     from edge_malaria.prepare.preprocess import network_input
     from edge_malaria.runtime.classify.classifier import Classifier
 
-    classifier = Classifier(open_named(path), variant.value, engine and engine.value)
+    read = open_named(path)
+    classifier = Classifier(read, variant.value, engine_for(read, variant, engine))
     cell = network_input(crop, classifier.input_size_px)
     [prediction] = classifier.predict_inputs(cell[None])
     runner = classifier.engine

@@ -17,6 +17,7 @@ class EngineName(StrEnum):
 
     litert = "litert"
     onnx = "onnx"
+    auto = "auto"
 
 
 class Variant(StrEnum):
@@ -59,7 +60,9 @@ VariantOption = Annotated[Variant, typer.Option("--variant", help="Which file of
 EngineOption = Annotated[
     EngineName | None,
     typer.Option(
-        "--engine", help="Default: litert if installed, else onnx. Never switched silently."
+        "--engine",
+        help="Default: litert if installed, else onnx; auto: what `benchmark` measured as fastest "
+        "on this board. Never switched silently.",
     ),
 ]
 MaskOption = Annotated[
@@ -87,6 +90,23 @@ def open_named(bundle: Path | None) -> Bundle:
     if not bundle.exists() and bundle.name == str(bundle) and named.is_dir():
         return read_bundle(named)
     return read_bundle(bundle)
+
+
+def engine_for(bundle: Bundle, variant: Variant, engine: EngineName | None) -> str | None:
+    """The engine that ``--engine`` means for a bundle; None for the default one.
+
+    Raises:
+        UsageError: ``auto``, and this board was not measured with this file.
+    """
+    if engine is not EngineName.auto:
+        return engine and engine.value
+    from edge_malaria.benchmark.chosen import fastest_engine
+    from edge_malaria.benchmark.machine import this_machine
+    from edge_malaria.cli.output import log
+
+    chosen = fastest_engine(bundle, variant.value, this_machine())
+    log(f"engine: {chosen}, the fastest for {variant.value} on this board")
+    return chosen
 
 
 def new_keras_file(output: Path, force: bool) -> None:

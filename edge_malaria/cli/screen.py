@@ -16,6 +16,7 @@ from edge_malaria.cli.options import (
     ThreadsOption,
     Variant,
     VariantOption,
+    engine_for,
     open_named,
 )
 
@@ -90,7 +91,7 @@ def screen(
     opened = open_source(source, follow=follow, settings=settings.source)
     read = open_named(bundle)
     classifier = Classifier(
-        read, variant.value, engine and engine.value, operating_point.value, threads
+        read, variant.value, engine_for(read, variant, engine), operating_point.value, threads
     )
     prepare_directory(out, force=force, resume=resume)
     call = ScreenCall(out, tuple(source), rbc, resume, threads)

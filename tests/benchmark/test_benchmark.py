@@ -127,7 +127,13 @@ def test_the_command_prints_json_and_csv(shipped_bundle: Path, tmp_path: Path) -
     assert {row["model"] for row in rows} >= {"default", "model.float32"}
     litert = next(r for r in ran.json["rows"] if r["engine"] == "litert")
     assert litert["peak_mib"] > 20 and litert["start_ms"] > 0
-    assert ran.json["fastest_engine"]["int8"] in ("litert", "onnx")
+    chosen = ran.json["fastest_engine"]["int8"]
+    crop = shipped_bundle / "golden" / "crops" / "crop00.png"
+    auto = run_cli("classify", crop, "--bundle", shipped_bundle, "--engine", "auto", "--json")
+    assert auto.code == 0, auto.err
+    assert f"engine: {chosen}, the fastest for int8 on this board" in auto.err
+    unknown = run_cli("classify", crop, "--bundle", "micro", "--engine", "auto")
+    assert unknown.code == 2 and "edge-malaria benchmark" in unknown.error
 
 
 def test_other_files_are_refused_with_what_is_expected(tmp_path: Path) -> None:
