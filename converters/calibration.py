@@ -9,6 +9,7 @@ import numpy as np
 
 from edge_malaria.data.dataset import Dataset, Row, assert_patient_disjoint
 from edge_malaria.errors import DatasetError
+from edge_malaria.prepare.contract import Target
 from edge_malaria.prepare.preprocess import network_inputs
 from edge_malaria.records import Image
 
@@ -30,7 +31,7 @@ class Calibration:
 
 
 def choose_calibration(
-    dataset: Dataset, size_px: int, count: int = CALIBRATION_CELLS, seed: int = 0
+    dataset: Dataset, size_px: Target, count: int = CALIBRATION_CELLS, seed: int = 0
 ) -> Calibration:
     """Draws cells from train patients, patients in turn and both classes, so that all stains occur.
 

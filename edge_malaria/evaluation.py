@@ -17,6 +17,7 @@ from edge_malaria.metrics import (
     clopper_pearson_interval,
     confusion,
 )
+from edge_malaria.prepare.contract import Target
 from edge_malaria.prepare.isolate import isolate_central_cell
 from edge_malaria.prepare.preprocess import network_input
 from edge_malaria.records import Image, Mask, Prediction
@@ -57,7 +58,7 @@ class Evaluated:
         return np.array([p.p_parasitized for p in self.predictions])
 
 
-def prepared(crop: Image, size_px: int, mask: str = "none") -> Image:
+def prepared(crop: Image, size_px: Target, mask: str = "none") -> Image:
     """One crop -> network input uint8 [S, S, 3], isolated first where ``mask`` is auto."""
     found: Mask | None = None
     if mask == "auto":
@@ -66,7 +67,7 @@ def prepared(crop: Image, size_px: int, mask: str = "none") -> Image:
 
 
 def input_batches(
-    dataset: Dataset, size_px: int, mask: str = "none"
+    dataset: Dataset, size_px: Target, mask: str = "none"
 ) -> Iterator[tuple[tuple[Row, ...], Image]]:
     """Yields (rows, uint8 [n, S, S, 3]) over the data set; memory stays flat."""
     for start in range(0, len(dataset.rows), _READ_AT_ONCE):
@@ -87,7 +88,7 @@ def run(
         step: called with the number of cells done since the last call.
     """
     predictions: list[Prediction] = []
-    for rows, batch in input_batches(dataset, classifier.input_size_px, mask):
+    for rows, batch in input_batches(dataset, classifier.target, mask):
         predictions += classifier.predict_inputs(batch)
         step(len(rows))
     warnings = list(dataset.warnings)

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from edge_malaria.errors import BundleIntegrityError, BundleSchemaError, UsageError
 from edge_malaria.files import write_json
-from edge_malaria.prepare.preprocess import CONTRACT_STEPS
+from edge_malaria.prepare.contract import Preparation, Target
 from edge_malaria.records import expect
 
 FORMAT = "edge-malaria-bundle"
@@ -121,6 +121,7 @@ class ModelSpec:
         decision: temperature, bias, operating points, abstention, false positives: see
             ``threshold`` and docs/BUNDLE.md.
         record: the whole JSON object.
+        preparation: of a classifier, the way from a crop to its input.
     """
 
     task: str
@@ -129,6 +130,12 @@ class ModelSpec:
     variants: Mapping[str, Mapping[str, FileSpec]]
     decision: Mapping[str, Any]
     record: Mapping[str, Any]
+    preparation: Preparation | None = None
+
+    @property
+    def target(self) -> Target:
+        """What ``prepare.preprocess`` takes: the preparation, or the side where there is none."""
+        return self.preparation or self.size_px
 
     def threshold(self, operating_point: str) -> float:
         """The probability at or above which a cell is positive, strictly between 0 and 1.
@@ -298,12 +305,7 @@ def _check_files(path: Path, record: Mapping[str, Any], contents: Mapping[str, b
 
 
 def _model(value: Mapping[str, Any]) -> ModelSpec:
-    steps = tuple(value["preprocessing"]["steps"])
-    if value["task"] == "classify-cell" and steps != CONTRACT_STEPS:
-        raise BundleSchemaError(
-            f"preprocessing contract: expected {list(CONTRACT_STEPS)}, got {list(steps)}. "
-            "This edge-malaria cannot prepare cells for that model."
-        )
+    preparation = _preparation(value) if value["task"] == "classify-cell" else None
     variants = {
         name: {entry["engine"]: FileSpec.from_json(entry) for entry in entries}
         for name, entries in value["variants"].items()
@@ -320,7 +322,18 @@ def _model(value: Mapping[str, Any]) -> ModelSpec:
         variants,
         decision,
         value,
+        preparation,
     )
+
+
+def _preparation(value: Mapping[str, Any]) -> Preparation:
+    try:
+        return Preparation.from_json(value["preprocessing"])
+    except ValueError as error:
+        raise BundleSchemaError(
+            f"preprocessing contract: {error}. This edge-malaria cannot prepare cells for that "
+            "model."
+        ) from error
 
 
 def _check_model_files(path: Path, bundle: Bundle) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edge_malaria.bundle.golden import FOLDER, NEAR_LOGITS, GoldenCells, GoldenCrop, mistake_rows
 from edge_malaria.files import encode_image, write_bytes
+from edge_malaria.prepare.contract import Target
 from edge_malaria.prepare.preprocess import network_input, network_inputs
 from edge_malaria.records import Image, Mask, expect
 from edge_malaria.runtime.engines.base import Engine
@@ -54,7 +55,7 @@ def _flat(values: NDArray[Any]) -> NDArray[Any]:
 def draw_golden_cells(
     logits: Logits,
     threshold_logit: float,
-    size_px: int,
+    size_px: Target,
     n: int = CELLS,
     seed: int = DEFAULT_SEED,
 ) -> GoldenCells:
@@ -68,7 +69,7 @@ def draw_golden_cells(
     Args:
         logits: the reference: pixel values [N, S, S, 3] (uint8 or float32) -> float32 [N].
         threshold_logit: the logit at which the deployed decision turns.
-        size_px: S.
+        size_px: S, or the whole way of preparing.
         n: how many, at least 2.
         seed: of the drawing.
     """
@@ -101,7 +102,7 @@ def _draw(rng: np.random.Generator, parasitized: int, size_px: int) -> tuple[Ima
     return drawn.image, drawn.mask
 
 
-def _draw_inputs(rng: np.random.Generator, parasitized: int, n: int, size_px: int) -> Image:
+def _draw_inputs(rng: np.random.Generator, parasitized: int, n: int, size_px: Target) -> Image:
     sizes = rng.integers(*_CELL_PX, n)
     drawn = (_draw(rng, parasitized, int(size)) for size in sizes)
     return np.stack([network_input(image, size_px, mask) for image, mask in drawn])

@@ -9,6 +9,7 @@ import numpy as np
 
 from edge_malaria.bundle.format import Bundle
 from edge_malaria.bundle.golden import Goldens, read_goldens
+from edge_malaria.prepare.contract import Target
 from edge_malaria.prepare.preprocess import network_inputs
 from edge_malaria.runtime.engines.opening import installed_engines, open_engine
 
@@ -64,7 +65,7 @@ def run_selftest(bundle: Bundle) -> SelftestResult:
     The bundle's hashes were verified when it was opened.
     """
     goldens = read_goldens(bundle.contents)
-    failures = _preprocessing_failures(goldens, bundle.classifier.size_px)
+    failures = _preprocessing_failures(goldens, bundle.classifier.target)
     rows, not_run = [], []
     for variant, files in bundle.classifier.variants.items():
         for engine, spec in files.items():
@@ -100,7 +101,7 @@ def _row(engine: str, variant: str, got: Any, expected: Any) -> SelftestRow:
     )
 
 
-def _preprocessing_failures(goldens: Goldens, size_px: int) -> list[str]:
+def _preprocessing_failures(goldens: Goldens, size_px: Target) -> list[str]:
     crops, masks = zip(*(crop.decoded() for crop in goldens.cells.crops), strict=True)
     made = network_inputs(list(crops), size_px, list(masks))
     if made.size and np.array_equal(made, goldens.cells.crop_inputs):

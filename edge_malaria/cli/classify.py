@@ -64,7 +64,7 @@ def classify(
     )
     rows = []
     for file in files:
-        crop = prepared(read_image(file), classifier.input_size_px, mask.value)
+        crop = prepared(read_image(file), classifier.target, mask.value)
         [prediction] = classifier.predict_inputs(crop[None])
         rows.append((str(file), prediction))
     if as_json:

@@ -111,7 +111,7 @@ def _bundle(path: Path, crop: Image, variant: Variant, engine: EngineName | None
 
     read = open_named(path)
     classifier = Classifier(read, variant.value, engine_for(read, variant, engine))
-    cell = network_input(crop, classifier.input_size_px)
+    cell = network_input(crop, classifier.target)
     [prediction] = classifier.predict_inputs(cell[None])
     runner = classifier.engine
     return _Looked(

@@ -15,6 +15,7 @@ from edge_malaria.parity.causes import input_cause
 from edge_malaria.parity.findings import REFERENCE, Failure, Settings
 from edge_malaria.parity.numeric import Outputs, bit_identical
 from edge_malaria.parity.signature import OpenedFile
+from edge_malaria.prepare.contract import Target
 from edge_malaria.prepare.preprocess import network_inputs
 from edge_malaria.records import Image, Mask
 from edge_malaria.runtime.classify.classifier import Decision
@@ -213,7 +214,7 @@ def decoded_crops(goldens: Goldens) -> list[tuple[Image, Mask]]:
     return [crop.decoded() for crop in goldens.cells.crops]
 
 
-def check_inputs(goldens: Goldens, size_px: int) -> tuple[Image | None, list[Failure]]:
+def check_inputs(goldens: Goldens, size_px: Target) -> tuple[Image | None, list[Failure]]:
     """Decodes and prepares the stored crops; (network inputs or None, failures)."""
     expected = goldens.cells.crop_inputs
     subject = "golden/crops"

@@ -217,7 +217,7 @@ class _Run:
 
     def check_encoded(self) -> None:
         """Stage four: from stored pictures, decoding and preprocessing included."""
-        made, failures = stored.check_inputs(self.goldens, self.spec.size_px)
+        made, failures = stored.check_inputs(self.goldens, self.spec.target)
         self.failures += failures
         if made is None:
             return
@@ -232,8 +232,8 @@ class _Run:
     def compare_dataset(self, dataset: Dataset, split: str) -> None:
         """Stage five: labelled cells, read from their files, at the deployed threshold."""
         chosen = dataset.select(split)
-        size_px = self.spec.size_px
-        inputs = np.stack([network_input(chosen.read(row), size_px) for row in chosen.rows])
+        target = self.spec.target
+        inputs = np.stack([network_input(chosen.read(row), target) for row in chosen.rows])
         known = chosen.has_patients
         if not known:
             self.not_run.append(

@@ -16,23 +16,18 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from edge_malaria.errors import ConfigError
 from edge_malaria.prepare.area_resize import area_resize
+from edge_malaria.prepare.contract import Preparation, Target, preparation
 from edge_malaria.records import Box, Cell, Image, Mask, expect, expect_image
 
-# Written into every bundle; an engine refuses a bundle with another contract.
-CONTRACT_STEPS = ("mask-background-to-black", "resize-inter-area", "rgb-uint8")
+# The steps of the default way of preparing, which this project's own networks are taught with.
+CONTRACT_STEPS = Preparation(1).steps
 
 
 def contract(size_px: int) -> dict[str, object]:
     """The preprocessing contract as it stands in bundle.json."""
-    return {
-        "input": "crop uint8 [H, W, 3] RGB",
-        "steps": list(CONTRACT_STEPS),
-        "size_px": size_px,
-        "interpolation": "INTER_AREA",
-        "colour": "RGB",
-        "scale_inside_graph": True,
-    }
+    return Preparation(size_px).as_json()
 
 
 def apply_mask(crop: Image, mask: Mask | None) -> Image:
@@ -50,33 +45,41 @@ def cut(image: Image, box: Box) -> Image:
     return image[y0:y1, x0:x1]
 
 
-def network_input(crop: Image, size_px: int, mask: Mask | None = None) -> Image:
+def network_input(crop: Image, size_px: Target, mask: Mask | None = None) -> Image:
     """One crop as the network sees it.
 
     Args:
         crop: uint8 [H, W, 3] RGB, tight around the cell.
-        size_px: S, the network's input side.
+        size_px: S, the network's input side; or the whole way of preparing.
         mask: bool [H, W], True on the cell; None where the background is black already.
 
     Returns:
         uint8 [S, S, 3] RGB.
     """
     expect_image(crop, "crop")
-    masked = apply_mask(crop, mask)
-    return area_resize(masked, size_px)
+    how = preparation(size_px)
+    masked = apply_mask(crop, mask if how.mask == "black" else None)
+    return _resized(masked, how)
+
+
+def _resized(crop: Image, how: Preparation) -> Image:
+    if how.resize == "area":
+        return area_resize(crop, how.size_px)
+    raise ConfigError(f"resize {how.resize!r} cannot be executed by this edge-malaria: update it.")
 
 
 def network_inputs(
-    crops: Sequence[Image], size_px: int, masks: Sequence[Mask | None] | None = None
+    crops: Sequence[Image], size_px: Target, masks: Sequence[Mask | None] | None = None
 ) -> Image:
     """A batch of crops -> uint8 [N, S, S, 3]; N may be 0."""
-    batch = np.zeros((len(crops), size_px, size_px, 3), np.uint8)
+    side = preparation(size_px).size_px
+    batch = np.zeros((len(crops), side, side, 3), np.uint8)
     for index, crop in enumerate(crops):
         batch[index] = network_input(crop, size_px, None if masks is None else masks[index])
     return batch
 
 
-def cell_inputs(image: Image, cells: Sequence[Cell], size_px: int) -> Image:
+def cell_inputs(image: Image, cells: Sequence[Cell], size_px: Target) -> Image:
     """The cells of a field -> uint8 [N, S, S, 3], each cut by its box and masked by its mask."""
     return network_inputs(
         [cut(image, cell.box) for cell in cells], size_px, [cell.mask for cell in cells]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edge_malaria.bundle.format import Bundle, ModelSpec, read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
+from edge_malaria.prepare.contract import Target
 from edge_malaria.prepare.preprocess import network_inputs
 from edge_malaria.records import Image, Label, Mask, Prediction
 from edge_malaria.runtime.classify.second_look import SecondLook, second_look
@@ -47,6 +48,7 @@ class Classifier:
     Attributes:
         threshold: probability at or above which a cell is positive.
         input_size_px: S of the network's S x S input.
+        target: the whole way of preparing a crop, which ``network_input`` takes.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Classifier:
         self.operating_point = operating_point
         self.threshold = spec.threshold(operating_point)
         self.input_size_px = spec.size_px
+        self.target: Target = spec.target
         self._decision = Decision(spec, self.threshold)
         self._second_look = second_look
 
@@ -77,7 +80,7 @@ class Classifier:
         self, crops: Sequence[Image], masks: Sequence[Mask | None] | None = None
     ) -> list[Prediction]:
         """Crops (uint8 [H, W, 3] RGB, tight around the cell) -> predictions, in order."""
-        return self.predict_inputs(network_inputs(crops, self.input_size_px, masks))
+        return self.predict_inputs(network_inputs(crops, self.target, masks))
 
     def predict_inputs(self, batch: Image) -> list[Prediction]:
         """Network inputs uint8 [N, S, S, 3] -> predictions; N may be 0."""

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from edge_malaria.errors import ImageError
 from edge_malaria.files import write_bytes
+from edge_malaria.prepare.contract import Target
 from edge_malaria.prepare.preprocess import cell_inputs
 from edge_malaria.records import Cell, Field, Image, Prediction
 from edge_malaria.runtime.detect.cells import CellFinder
@@ -43,7 +44,10 @@ _RUNNERS_UP_SHOWN = 6
 class CellClassifier(Protocol):
     """What the pipeline asks of a classifier (``runtime.classify.Classifier``)."""
 
-    input_size_px: int
+    @property
+    def target(self) -> Target:
+        """The way from a crop to the network's input."""
+        ...
 
     def predict_inputs(self, batch: Image) -> list[Prediction]:
         """uint8 [N, S, S, 3] -> one prediction each; N may be 0."""
@@ -196,7 +200,7 @@ class SlidePipeline:
 
     def _classify(self, image: Image, cells: list[Cell]) -> list[Prediction | None]:
         red = [i for i, cell in enumerate(cells) if cell.kind == "red-cell"]
-        batch = cell_inputs(image, [cells[i] for i in red], self.classifier.input_size_px)
+        batch = cell_inputs(image, [cells[i] for i in red], self.classifier.target)
         found: list[Prediction | None] = [None] * len(cells)
         for i, prediction in zip(red, self.classifier.predict_inputs(batch), strict=True):
             found[i] = prediction

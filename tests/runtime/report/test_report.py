@@ -40,7 +40,7 @@ SIM = "sim:parasitemia=0.2,fields=4,seed=5,width=640,height=480,cell_diameter_px
 class DarkSpots:
     """Calls a cell parasitized by how dark its darkest twentieth is; needs no network."""
 
-    input_size_px = 32
+    target = 32
 
     def predict_inputs(self, batch: Image) -> list[Prediction]:
         """uint8 [N, 32, 32, 3] -> predictions."""
