@@ -31,6 +31,7 @@ COMMAND_MODULES = (
     "benchmark",
     "explain",
     "data",
+    "bundle",
     "doctor",
     "firmware",
 )

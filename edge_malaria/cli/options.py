@@ -54,7 +54,12 @@ class Split(StrEnum):
 
 
 BundleOption = Annotated[
-    Path | None, typer.Option("--bundle", "-b", help="Bundle to use. Default: the shipped one.")
+    Path | None,
+    typer.Option(
+        "--bundle",
+        "-b",
+        help="Bundle to use; `active`: the installed one. Default: the shipped one.",
+    ),
 ]
 VariantOption = Annotated[Variant, typer.Option("--variant", help="Which file of the bundle runs.")]
 EngineOption = Annotated[
@@ -79,13 +84,18 @@ ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads of
 def open_named(bundle: Path | None) -> Bundle:
     """The bundle at ``bundle``, or the shipped one.
 
-    A path that is no file or folder but a shipped model's name (default, micro) means that model.
+    A path that is no file or folder but a shipped model's name (default, micro) means that model;
+    ``active`` means the bundle that ``bundle activate`` chose on this device.
     """
     from edge_malaria.bundle.format import read_bundle
     from edge_malaria.bundle.shipped import shipped_bundle
 
     if bundle is None:
         return read_bundle(shipped_bundle())
+    if str(bundle) == "active" and not bundle.exists():
+        from edge_malaria.bundle.install import BundleStore, default_store
+
+        return BundleStore(default_store()).active()
     named = shipped_bundle(str(bundle))
     if not bundle.exists() and bundle.name == str(bundle) and named.is_dir():
         return read_bundle(named)
