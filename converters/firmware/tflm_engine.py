@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import threading
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ def has_tflm() -> bool:
 
 
 class TflmEngine:
-    """Runs an int8 .tflite file, cell by cell.
+    """Runs an int8 .tflite file, cell by cell; threads that share it run one after the other.
 
     Args:
         model: the file's bytes.
@@ -51,14 +52,16 @@ class TflmEngine:
         except (RuntimeError, ValueError) as error:
             raise BundleIntegrityError(f"{spec.file}: TFLM refuses it: {error}") from error
         self.input, self.output = spec.input, spec.output
+        self._one_at_a_time = threading.Lock()
 
     def run_raw(self, batch: Image) -> NDArray[Any]:
         """uint8 [N, S, S, 3] RGB -> int8 [N, 1]."""
         found = np.empty((len(batch), 1), np.int8)
         for index, row in enumerate(quantize_pixels(batch, self.input)):
-            self._interpreter.set_input(row[None], 0)
-            self._interpreter.invoke()
-            found[index] = np.asarray(self._interpreter.get_output(0)).reshape(-1)
+            with self._one_at_a_time:
+                self._interpreter.set_input(row[None], 0)
+                self._interpreter.invoke()
+                found[index] = np.asarray(self._interpreter.get_output(0)).reshape(-1)
         return found
 
     def run(self, batch: Image) -> NDArray[np.float32]:

@@ -1,21 +1,30 @@
 """The bundle: a directory (or one .zip of it) with models, thresholds, goldens and provenance.
 
 It is data only; nothing in it is executed. ``bundle.json`` records every other file's size and
-SHA-256. Reading verifies them, and hands out the very bytes that were verified.
-See docs/BUNDLE.md for every key.
+SHA-256, and its own (``index.py``). Reading verifies them, and hands out the very bytes that were
+verified. See docs/BUNDLE.md for every key.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import math
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
+from edge_malaria.bundle.contents import INDEX, read_contents
+from edge_malaria.bundle.index import (
+    SEAL,
+    as_object,
+    canonical_sha256,
+    check_gate,
+    check_model,
+    check_seal,
+    is_whole,
+    need,
+    parse_index,
+)
 from edge_malaria.errors import BundleIntegrityError, BundleSchemaError, UsageError
 from edge_malaria.files import write_json
 from edge_malaria.prepare.contract import Preparation, Target
@@ -23,7 +32,6 @@ from edge_malaria.records import expect
 
 FORMAT = "edge-malaria-bundle"
 SCHEMA_VERSION = 1
-INDEX = "bundle.json"
 VARIANTS = ("float32", "float16", "dynamic", "int8", "int8-mixed")
 ENGINE_FORMATS = {"litert": "tflite", "onnx": "onnx"}
 OPERATING_POINTS = ("balanced", "screening")
@@ -220,76 +228,88 @@ def file_record(data: bytes) -> dict[str, Any]:
 
 
 def write_index(directory: Path, record: Mapping[str, Any]) -> None:
-    """Writes bundle.json over the directory's files: fills in ``files`` with sizes and hashes."""
+    """Writes bundle.json over the directory's files: ``files`` with sizes and hashes, its own hash.
+
+    Raises:
+        ValueError: a number that is NaN or infinite.
+    """
     files = {
         path.relative_to(directory).as_posix(): file_record(path.read_bytes())
         for path in sorted(directory.rglob("*"))
         if path.is_file() and path.name != INDEX
     }
     full = {"format": FORMAT, "schema_version": SCHEMA_VERSION, **record, "files": files}
-    write_json(directory / INDEX, full)
+    full.pop(SEAL, None)
+    write_json(directory / INDEX, {**full, SEAL: canonical_sha256(full)})
 
 
-def read_bundle(path: Path | str) -> Bundle:
+def read_bundle(path: Path | str, *, proven: bool = True) -> Bundle:
     """Reads and verifies a bundle directory or zip.
 
+    Args:
+        path: of the directory or zip.
+        proven: refuse a model whose parity gate did not pass; False while it is being proven.
+
     Raises:
-        BundleSchemaError: missing, no bundle, or written by a newer version.
-        BundleIntegrityError: a recorded file is missing or differs, or one is not recorded.
+        BundleSchemaError: missing, no bundle, written by a newer version, or a value in
+            bundle.json is not what it should be.
+        BundleIntegrityError: a recorded file is missing or differs, one is not recorded, or
+            bundle.json was edited.
     """
     path = Path(path)
-    contents = _read_all(path)
+    contents = read_contents(path)
     if INDEX not in contents:
         raise BundleSchemaError(f"{path} is not a bundle: it has no {INDEX}.")
     try:
-        record = json.loads(contents.pop(INDEX))
-    except (ValueError, UnicodeDecodeError) as error:
+        record = parse_index(contents.pop(INDEX))
+    except ValueError as error:  # bytes that are no text are one too
         raise BundleIntegrityError(f"{path}/{INDEX} is damaged: {error}.") from error
     _check_schema(path, record)
     _check_files(path, record, contents)
-    try:
-        models = {name: _model(model) for name, model in record["models"].items()}
-        bundle = Bundle(path, str(record["name"]), str(record["version"]), models, record, contents)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BundleSchemaError(f"{path}/{INDEX}: bad or missing key: {error}.") from error
-    if "classifier" not in models:
-        raise BundleSchemaError(f"{path}/{INDEX}: no classifier among models.")
+    bundle = _bundle(path, record, contents, proven)
     _check_model_files(path, bundle)
+    try:
+        check_seal(record)
+    except ValueError as error:
+        raise BundleIntegrityError(f"{path}/{INDEX}: {error}.") from error
     return bundle
 
 
-def _read_all(path: Path) -> dict[str, bytes]:
-    if path.is_dir():
-        return {
-            item.relative_to(path).as_posix(): item.read_bytes()
-            for item in sorted(path.rglob("*"))
-            if item.is_file() and "__pycache__" not in item.parts
-        }
-    if not path.exists():
-        raise BundleSchemaError(f"bundle {path} does not exist. Make one with: edge-malaria export")
+def _bundle(
+    path: Path, record: Mapping[str, Any], contents: Mapping[str, bytes], proven: bool
+) -> Bundle:
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if not name.endswith("/")]
-            index = next((n for n in names if PurePosixPath(n).name == INDEX), INDEX)
-            root = index[: -len(INDEX)]
-            return {n[len(root) :]: archive.read(n) for n in names if n.startswith(root)}
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        raise BundleIntegrityError(f"{path} is neither a bundle nor a sound zip of one.") from error
+        models = as_object(record.get("models"), "models")
+        for name, model in models.items():
+            check_model(name, model)
+            if proven:
+                check_gate(name, model)
+        specs = {name: _model(model) for name, model in models.items()}
+        for key in ("name", "version"):
+            need(isinstance(record.get(key), str), key, "a word", record.get(key))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BundleSchemaError(f"{path}/{INDEX}: bad or missing key: {error}.") from error
+    if "classifier" not in specs:
+        raise BundleSchemaError(f"{path}/{INDEX}: no classifier among models.")
+    return Bundle(path, record["name"], record["version"], specs, record, contents)
 
 
 def _check_schema(path: Path, record: Any) -> None:
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise BundleSchemaError(f"{path}/{INDEX}: expected format {FORMAT!r}.")
     version = record.get("schema_version")
-    if not isinstance(version, int) or version > SCHEMA_VERSION:
+    if not is_whole(version, 1, SCHEMA_VERSION):
         raise BundleSchemaError(
-            f"{path}: bundle schema {version}, this edge-malaria reads up to {SCHEMA_VERSION}. "
-            "Update edge-malaria."
+            f"{path}: bundle schema {str(version)[:40]}, this edge-malaria reads up to "
+            f"{SCHEMA_VERSION}. Update edge-malaria."
         )
 
 
 def _check_files(path: Path, record: Mapping[str, Any], contents: Mapping[str, bytes]) -> None:
-    recorded = cast("dict[str, dict[str, Any]]", record.get("files") or {})
+    recorded = record.get("files") or {}
+    sound = isinstance(recorded, dict) and all(isinstance(e, dict) for e in recorded.values())
+    if not sound:
+        raise BundleSchemaError(f"{path}/{INDEX}: files: expected an object of files.")
     for name, entry in recorded.items():
         if name not in contents:
             raise BundleIntegrityError(f"{path}: {name} is missing. Copy or export it again.")
@@ -312,23 +332,24 @@ def _model(value: Mapping[str, Any]) -> ModelSpec:
     }
     unknown = sorted(set(variants) - set(VARIANTS))
     expect(not unknown, f"variants in {VARIANTS}", unknown)
-    decision = value.get("decision", {})
-    temperature = decision.get("temperature", 1.0)
-    expect(math.isfinite(temperature) and temperature > 0, "a temperature above 0", temperature)
     return ModelSpec(
         str(value["task"]),
         tuple(value["labels"]),
         int(value["preprocessing"].get("size_px", 0)),
         variants,
-        decision,
+        value.get("decision", {}),
         value,
         preparation,
     )
 
 
 def _preparation(value: Mapping[str, Any]) -> Preparation:
+    recorded = value["preprocessing"]
     try:
-        return Preparation.from_json(value["preprocessing"])
+        made = Preparation.from_json(recorded)
+        for key, wanted in made.as_json().items():
+            need(recorded.get(key) == wanted, key, repr(wanted), recorded.get(key))
+        return made
     except ValueError as error:
         raise BundleSchemaError(
             f"preprocessing contract: {error}. This edge-malaria cannot prepare cells for that "
@@ -340,7 +361,8 @@ def _check_model_files(path: Path, bundle: Bundle) -> None:
     for model in bundle.models.values():
         for files in model.variants.values():
             for spec in files.values():
-                if sha256_hex(bundle.read(spec.file)) != spec.sha256:
+                data = bundle.read(spec.file)
+                if sha256_hex(data) != spec.sha256 or len(data) != spec.bytes:
                     raise BundleIntegrityError(
                         f"{path}: {spec.file} is not the file that its variant records."
                     )

@@ -157,7 +157,7 @@ def _run_gate(work: Work, dataset: Dataset | None) -> parity.ParityReport:
     _write_record(work, None)
     has_val = dataset is not None and dataset.has_splits
     return parity.gate(
-        work.directory,
+        read_bundle(work.directory, proven=False),  # this is what proves it
         dataset=dataset if has_val else None,
         split="val",
         reference=KerasEngine(work.source.plain),
@@ -180,7 +180,7 @@ def _evaluate(
         return None
     from edge_malaria import evaluation
 
-    bundle = read_bundle(directory)
+    bundle = read_bundle(directory, proven=False)
     chosen = dataset.select("val")
     variant = "int8" if "int8" in bundle.classifier.variants else "float32"
     engine = next((e for e in ENGINES if e in bundle.classifier.variants.get(variant, {})), None)

@@ -1,7 +1,8 @@
 """Reads the constants of an .onnx file with numpy alone: no engine, no onnx package.
 
 Protocol-buffer fields are read by their numbers in onnx.proto (IR version 8): ModelProto.graph 7,
-GraphProto.node 1 and .initializer 5, TensorProto.dims 1, .data_type 2, .name 8, .raw_data 9.
+.metadata_props 14, GraphProto.node 1 and .initializer 5, TensorProto.dims 1, .data_type 2, .name 8,
+.raw_data 9.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ def _varint(data: memoryview, place: int) -> tuple[int, int]:
         place, shift = place + 1, shift + 7
         if not byte & 0x80:
             return value, place
+        if shift > 63:
+            raise IndexError("a number of more than 64 bits")
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
@@ -124,6 +127,19 @@ def _add_scales(node: memoryview, stored: dict[str, StoredTensor]) -> None:
     stored[weight.name] = StoredTensor(
         weight.name, weight.dtype, weight.shape, weight.values, scales, zeros
     )
+
+
+def metadata(data: bytes) -> dict[str, str]:
+    """``metadata_props``: key -> value.
+
+    Raises:
+        IndexError, ValueError: damaged.
+    """
+    found = {}
+    for entry in _messages(memoryview(data), 14):
+        key, value = (b"".join(map(bytes, _messages(entry, n))).decode() for n in (1, 2))
+        found[key] = value
+    return found
 
 
 def operator_types(data: bytes) -> set[str]:

@@ -23,10 +23,12 @@ from edge_malaria.errors import BundleIntegrityError
 from edge_malaria.parity import exact, signature, stored
 from edge_malaria.parity.candidates import chosen_engines, run_outputs
 from edge_malaria.parity.causes import output_cause
+from edge_malaria.parity.essentials import essentials_failures, read_essentials
 from edge_malaria.parity.exact import Twins
 from edge_malaria.parity.finder_stage import FinderFindings, check_finder
 from edge_malaria.parity.findings import REFERENCE, Failure, Pair, ParityReport, Settings
 from edge_malaria.parity.numeric import Cells, Outputs, compare_outputs
+from edge_malaria.parity.points import other_points, with_points
 from edge_malaria.parity.signature import OpenedFile
 from edge_malaria.prepare.preprocess import network_input
 from edge_malaria.records import Image
@@ -96,6 +98,7 @@ class _Run:
         self.spec = bundle.classifier
         threshold = self.spec.threshold(settings.operating_point)
         self.decision = Decision(self.spec, threshold)
+        self.points = other_points(self.spec, self.settings)
         self.goldens: Goldens = read_goldens(bundle.contents)
         self.files: dict[str, OpenedFile] = {}
         self.extra: Mapping[str, Engine] = {}
@@ -121,11 +124,13 @@ class _Run:
                 try:
                     data = self.bundle.read(spec.file)
                     tensors, kind = signature.read_file(data, engine, spec.file)
+                    told = read_essentials(data, engine, spec.file)
                     runner = open_engine(data, engine)
                 except BundleIntegrityError as error:
                     self.failures.append(signature.damaged(name, error))
                     continue
                 self.files[name] = OpenedFile(name, variant, spec, runner, tensors, kind)
+                self.failures += essentials_failures(name, variant, told, self.spec)
 
     def check_finder(self, engines: Sequence[str]) -> None:
         """The finder's files, against Keras's boxes and each other."""
@@ -199,17 +204,19 @@ class _Run:
         for name, outputs in found.items():
             if name == reference.name:
                 continue
-            pair = compare_outputs(reference, outputs, cells, self.decision, self.settings)
-            self.pairs.append(self._explained(pair))
+            self.pairs.append(self._explained(self._pair(reference, outputs, cells)))
         names = [name for name in found if name != reference.name]
         for index, first in enumerate(names):
             for second in names[index + 1 :]:
                 if found[first].variant == found[second].variant:
-                    pair = compare_outputs(
-                        found[first], found[second], cells, self.decision, self.settings
-                    )
+                    pair = self._pair(found[first], found[second], cells)
                     pair = exact.with_bits(pair, found[first], found[second], self.twins)
                     self.pairs.append(self._explained(pair))
+
+    def _pair(self, reference: Outputs, candidate: Outputs, cells: Cells) -> Pair:
+        """The comparison at the chosen operating point, and the calls at the others."""
+        pair = compare_outputs(reference, candidate, cells, self.decision, self.settings)
+        return with_points(pair, reference, candidate, cells, self.points, self.settings)
 
     def _explained(self, pair: Pair) -> Pair:
         cause = self.causes.get(pair.candidate, "")

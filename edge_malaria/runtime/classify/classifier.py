@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from edge_malaria.bundle.format import Bundle, ModelSpec, read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
+from edge_malaria.errors import BundleIntegrityError, BundleSchemaError
 from edge_malaria.prepare.contract import Target
 from edge_malaria.prepare.preprocess import network_inputs
 from edge_malaria.records import Image, Label, Mask, Prediction
+from edge_malaria.runtime.classify.abstain import MARGINS, not_a_red_cell
 from edge_malaria.runtime.classify.second_look import SecondLook, second_look
 from edge_malaria.runtime.engines.base import Engine
 from edge_malaria.runtime.engines.opening import default_engine, open_engine
@@ -67,6 +69,7 @@ class Classifier:
             name = engine or default_engine()
             file = spec.file(variant, name)
             with_engine = open_engine(bundle.read(file.file), name, threads)
+            _check_ends(bundle, file.file, with_engine)
         self.engine: Engine = with_engine
         self.variant = variant
         self.operating_point = operating_point
@@ -91,6 +94,21 @@ class Classifier:
         return self._decision.predictions(logits, batch, foreign)
 
 
+def _check_ends(bundle: Bundle, file: str, engine: Engine) -> None:
+    """The file takes cells of the size that the bundle prepares, and gives one logit.
+
+    Raises:
+        BundleIntegrityError: an engine would resize its input to anything without a word.
+    """
+    side = bundle.classifier.size_px
+    got, out = engine.input.shape, engine.output.shape
+    if got != (side, side, 3) or int(np.prod(out)) != 1:
+        raise BundleIntegrityError(
+            f"{bundle.path}/{file}: expected input ({side}, {side}, 3) and one output, as "
+            f"bundle.json says, got {got} and {out}. Copy or export the bundle again."
+        )
+
+
 class Decision:
     """From logits to labels: temperature, threshold and abstention of one model."""
 
@@ -100,6 +118,13 @@ class Decision:
         self.temperature = float(decision.get("temperature", 1.0))
         self.bias = float(decision.get("bias", 0.0))
         self._abstention: dict[str, Any] = dict(decision.get("abstention") or {})
+        limits = (self._abstention.get("not_a_red_cell") or {}).get("limits", {})
+        unknown = sorted(set(limits) - set(MARGINS))
+        if unknown:
+            raise BundleSchemaError(
+                f"abstention: expected measures of {sorted(MARGINS)}, got {unknown[0]!r}. "
+                "Update edge-malaria, or export the bundle again."
+            )
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """float32 [N] -> calibrated probabilities float64 [N]."""
@@ -132,8 +157,6 @@ class Decision:
         # A logit that is no number must never become a label.
         doubt |= ~np.isfinite(chances)
         if self._abstention.get("not_a_red_cell"):
-            from edge_malaria.runtime.classify.abstain import not_a_red_cell
-
             doubt |= not_a_red_cell(batch, self._abstention["not_a_red_cell"])
         return np.asarray(doubt, np.bool_)
 
@@ -164,7 +187,8 @@ class OpenBundle:
 def open_bundle(path: Path | str | None = None, **options: Any) -> OpenBundle:
     """Opens and verifies a bundle; without ``path`` the shipped one.
 
-    Options are those of ``Classifier``: variant, engine, operating_point, threads.
+    Options are those of ``Classifier``: variant, engine, operating_point, threads. Threads may
+    share what is returned (see ``runtime.engines.base.Engine``).
 
     Example:
         >>> import edge_malaria

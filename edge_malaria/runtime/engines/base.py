@@ -23,6 +23,10 @@ BATCH = 64
 class Engine(Protocol):
     """Runs one model file.
 
+    Threads may share an engine: each gets the outputs of its own cells, as if it were alone.
+    LiteRT and TensorFlow Lite Micro then run them one after the other, ONNX Runtime side by side.
+    To use several cores, give an engine ``threads``, or open one engine a thread.
+
     Attributes:
         name: ``litert``, ``onnx`` or another engine's name.
         input, output: the file's own tensors, without the batch axis.

@@ -9,6 +9,7 @@ import importlib
 import logging
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,9 @@ from edge_malaria.bundle.format import TensorSpec
 from edge_malaria.errors import BundleIntegrityError, MissingExtra
 from edge_malaria.records import Image
 from edge_malaria.runtime.engines.base import BATCH, dequantize, has_module, in_batches
+
+# Standard error belongs to the process: two threads that turn it aside at once would lose it.
+_STDERR_LOCK = threading.Lock()
 
 LITERT_MODULES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
 
@@ -46,23 +50,39 @@ def load_interpreter_module() -> Any:
 
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Drops what LiteRT's C++ writes to stderr while it starts: a line about its own delegate."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    sink = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 2)
+    """Drops what LiteRT's C++ writes to stderr while it starts: a line about its own delegate.
+
+    One thread at a time. Where standard error is closed there is nothing to turn aside.
+    """
+    with _STDERR_LOCK:
+        kept = _copy_of_stderr()
+        if kept is None:
+            yield
+            return
+        sink = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(sink, 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(sink)
+
+
+def _copy_of_stderr() -> int | None:
     try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(sink)
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        return os.dup(2)
+    except (OSError, ValueError):  # closed, as a descriptor or as a stream
+        return None
 
 
 class LiteRTEngine:
     """LiteRT's classic interpreter with XNNPACK.
 
-    A model whose graph cannot take another batch size than its own runs cell by cell.
+    A model whose graph cannot take another batch size than its own runs cell by cell. The
+    interpreter holds one set of tensors, so threads that share an engine run one after the other.
     """
 
     name = "litert"
@@ -82,10 +102,12 @@ class LiteRTEngine:
         self.output = _tensor_spec(self._out)
         self._shape = tuple(int(side) for side in self._in["shape"])
         self._batched = True
+        self._one_at_a_time = threading.Lock()
 
     def run_raw(self, batch: Image) -> NDArray[Any]:
         """See ``Engine.run_raw``."""
-        return in_batches(batch, self.input, self._invoke, BATCH)
+        with self._one_at_a_time:
+            return in_batches(batch, self.input, self._invoke, BATCH)
 
     def run(self, batch: Image) -> NDArray[np.float32]:
         """See ``Engine.run``."""

@@ -42,7 +42,8 @@ class OnnxEngine:
     """ONNX Runtime on the CPU provider.
 
     Quantization of input and output stands in the file's metadata (``edge_malaria.input`` and
-    ``.output``), because ONNX types carry no scale.
+    ``.output``), because ONNX types carry no scale. Threads may share an engine: a session's
+    ``run`` keeps nothing between calls.
     """
 
     name = "onnx"
