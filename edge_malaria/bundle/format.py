@@ -351,9 +351,9 @@ def _preparation(value: Mapping[str, Any]) -> Preparation:
             need(recorded.get(key) == wanted, key, repr(wanted), recorded.get(key))
         return made
     except ValueError as error:
-        raise BundleSchemaError(
-            f"preprocessing contract: {error}. This edge-malaria cannot prepare cells for that "
-            "model."
+        raise ValueError(
+            f"preprocessing contract: {error}: this edge-malaria cannot prepare cells for that "
+            "model"
         ) from error
 
 
