@@ -69,7 +69,7 @@ check_host() {
   make -s -C firmware_examples/c_host GENERATED="$WORK/c" BUILD="$WORK/host" CC=gcc \
     CFLAGS="$sanitized" || fail "c_host does not build"
   gcc "${STRICT[@]}" $sanitized -I "$WORK/c" -I firmware_examples/common \
-    firmware_examples/camera/*.c firmware_examples/common/area_resize.c \
+    firmware_examples/camera/*.c firmware_examples/common/{area,cell}_resize.c \
     "$WORK/c/edge_malaria_model.c" -o "$WORK/camera" && "$WORK/camera" || fail "the camera example"
   "$PYTHON" firmware_examples/c_host/check.py "$WORK/host/classify_cell" "$BUNDLE" ||
     fail "c_host answers otherwise than Python"

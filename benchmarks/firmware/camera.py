@@ -102,7 +102,7 @@ class CameraExample:
     def __init__(self, generated: Path, library: Path, size_px: int) -> None:
         sources = [
             *(EXAMPLES / "camera" / name for name in CAMERA_SOURCES),
-            EXAMPLES / "common" / "area_resize.c",
+            *(EXAMPLES / "common" / name for name in ("area_resize.c", "cell_resize.c")),
             generated / to_c.SOURCE,
         ]
         folders = [

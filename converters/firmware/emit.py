@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from converters.firmware.network import Network
 from converters.firmware.pointwise import float_literal
 from converters.firmware.steps import Array, Step
+from edge_malaria.prepare.contract import RESIZES, Preparation
 
 _TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int32": "int32_t", "uint16": "uint16_t"}
 _NEEDS = {"conv": ("dot",)}
@@ -32,6 +33,7 @@ class Identity:
         thresholds: operating point -> the raw output at or above which a cell is positive.
         unsure: lowest and highest raw output that is labelled unsure; low > high: none.
         permille: uint16 [256] probability x 1000 by raw output + 128.
+        preparation: how crops become the network's input; None where ``size_px`` is 0.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Identity:
     thresholds: Mapping[str, int] | None = None
     unsure: tuple[int, int] = (127, -128)
     permille: NDArray[np.uint16] | None = None
+    preparation: Preparation | None = None
 
 
 @cache
@@ -154,9 +157,13 @@ def header_text(network: Network, identity: Identity) -> str:
     values["classify"] = ""
     if identity.size_px:
         points = identity.thresholds or {}
+        how = identity.preparation or Preparation(identity.size_px)
         lines = [f"#define EDGE_MALARIA_THRESHOLD_{k.upper()} ({v})" for k, v in points.items()]
         values["classify"] = Template(_text("classify_template.h")).substitute(
             size_px=str(identity.size_px),
+            resize=how.resize,
+            resize_number=str(RESIZES.index(how.resize)),
+            mask_black=str(int(how.mask == "black")),
             thresholds="\n".join(lines),
             unsure_low=str(identity.unsure[0]),
             unsure_high=str(identity.unsure[1]),

@@ -167,6 +167,7 @@ def generate_from_bundle(
         bundle.version,
         file.sha256,
         spec.size_px,
+        preparation=spec.preparation,
         **_decide(spec, thresholds, network),
     )
     pixels = _pick_cells(bundle.read("golden/cells.npz"), cells)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edge_malaria.bundle.golden import GoldenOutputs, mistake_rows
 from edge_malaria.parity.numeric import Outputs
 from edge_malaria.prepare.area_resize import area_resize
+from edge_malaria.prepare.preprocess import CONTRACT_STEPS
 from edge_malaria.records import Image, Mask
 
 # An explanation must leave at most this share of the error it explains.
@@ -158,8 +159,13 @@ def preparation_of(inputs: Image, crops: list[tuple[Image, Mask]]) -> str:
     return ""
 
 
-def input_cause(got: Image, stored: Image, crops: list[tuple[Image, Mask]]) -> str:
-    """Why network inputs made here are not the stored ones."""
+def input_cause(
+    got: Image, stored: Image, crops: list[tuple[Image, Mask]], steps: tuple[str, ...]
+) -> str:
+    """Why network inputs made here are not the stored ones; ``steps`` of the contract."""
+    if steps != CONTRACT_STEPS:
+        named = ", ".join(steps)
+        return f"crops are decoded or prepared in another way than the contract's ({named})"
     here, there = preparation_of(got, crops), preparation_of(stored, crops)
     if here and here != CONTRACT:
         return f"this installation prepares crops with {here}"

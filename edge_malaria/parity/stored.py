@@ -15,7 +15,7 @@ from edge_malaria.parity.causes import input_cause
 from edge_malaria.parity.findings import REFERENCE, Failure, Settings
 from edge_malaria.parity.numeric import Outputs, bit_identical
 from edge_malaria.parity.signature import OpenedFile
-from edge_malaria.prepare.contract import Target
+from edge_malaria.prepare.contract import Target, preparation
 from edge_malaria.prepare.preprocess import network_inputs
 from edge_malaria.records import Image, Mask
 from edge_malaria.runtime.classify.classifier import Decision
@@ -232,7 +232,7 @@ def check_inputs(goldens: Goldens, size_px: Target) -> tuple[Image | None, list[
     differing = int(np.count_nonzero((made != expected).any(axis=(1, 2, 3))))
     worst = int(np.abs(made.astype(np.int16) - expected.astype(np.int16)).max())
     got = f"{differing} of {len(made)} crops differ, by up to {worst} grey levels"
-    cause = input_cause(made, expected, crops)
+    cause = input_cause(made, expected, crops, preparation(size_px).steps)
     what = "network inputs made from encoded crops"
     return made, [Failure("files", subject, what, got, "the stored ones", "", cause)]
 

@@ -14,8 +14,9 @@ from typing import Any
 from edge_malaria.records import expect
 
 # area: mean of the pixels covered. linear: two neighbours along each axis, half-pixel centres, no
-# smoothing (OpenCV's INTER_LINEAR, tf.image.resize). nearest: one pixel (INTER_NEAREST). pad: cut
-# or padded with black about the middle, never scaled (tf.image.resize_with_crop_or_pad).
+# smoothing (OpenCV's INTER_LINEAR, tf.image.resize). nearest: the pixel below the centre (Pillow,
+# tf.image.resize, INTER_NEAREST_EXACT). pad: cut or padded with black about the middle, unscaled
+# (tf.image.resize_with_crop_or_pad). ``prepare.resize`` holds the rules.
 RESIZES = ("area", "linear", "nearest", "pad")
 # black: where the finder gives a cell's mask, what lies outside it becomes black. none: the crop
 # keeps its surroundings.
@@ -23,7 +24,7 @@ MASKS = ("black", "none")
 _INTERPOLATION = {
     "area": "INTER_AREA",
     "linear": "INTER_LINEAR",
-    "nearest": "INTER_NEAREST",
+    "nearest": "INTER_NEAREST_EXACT",
     "pad": "none",
 }
 

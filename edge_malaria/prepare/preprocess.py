@@ -2,7 +2,8 @@
 
 Training, calibration, parity and the device all call ``network_input``; nothing else resizes or
 masks a cell. The contract in words: crop (uint8 RGB) -> background to black where a mask is given
--> resize to S x S with INTER_AREA -> RGB uint8. Scaling by 1/255 lies inside the network.
+-> resize to S x S with INTER_AREA -> RGB uint8. Scaling by 1/255 lies inside the network. A bundle
+whose network was taught with another resize, or without the mask, names it (``Preparation``).
 
 INTER_AREA is computed in whole numbers (``area_resize``), so its bits are the same on every
 processor and in the firmware; OpenCV's own rounds exact halves as its float32 sums fall, and
@@ -16,9 +17,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from edge_malaria.errors import ConfigError
-from edge_malaria.prepare.area_resize import area_resize
 from edge_malaria.prepare.contract import Preparation, Target, preparation
+from edge_malaria.prepare.resize import resized
 from edge_malaria.records import Box, Cell, Image, Mask, expect, expect_image
 
 # The steps of the default way of preparing, which this project's own networks are taught with.
@@ -59,13 +59,7 @@ def network_input(crop: Image, size_px: Target, mask: Mask | None = None) -> Ima
     expect_image(crop, "crop")
     how = preparation(size_px)
     masked = apply_mask(crop, mask if how.mask == "black" else None)
-    return _resized(masked, how)
-
-
-def _resized(crop: Image, how: Preparation) -> Image:
-    if how.resize == "area":
-        return area_resize(crop, how.size_px)
-    raise ConfigError(f"resize {how.resize!r} cannot be executed by this edge-malaria: update it.")
+    return resized(masked, how.size_px, how.resize)
 
 
 def network_inputs(

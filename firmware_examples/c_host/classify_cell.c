@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "area_resize.h"
+#include "cell_resize.h"
 #include "edge_malaria_model.h"
 #include "image.h"
 
@@ -52,7 +52,8 @@ static const char *classify(const char *path, int threshold) {
   if (wrong) {
     return wrong;
   }
-  area_resize(&image, crop_pixel, image.width, image.height, rgb, EDGE_MALARIA_SIZE);
+  cell_resize(EDGE_MALARIA_RESIZE, &image, crop_pixel, image.width, image.height, rgb,
+              EDGE_MALARIA_SIZE);
   free(image.rgb);
   edge_malaria_classify(rgb, threshold, &result);
   printf("%s\t%s\t%d.%03d\t%d\n", path, labels[result.label], result.permille / 1000,

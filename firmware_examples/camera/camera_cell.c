@@ -1,6 +1,6 @@
 #include "camera_cell.h"
 
-#include "area_resize.h"
+#include "cell_resize.h"
 #include "find_cell.h"
 
 #define LEAST_SIDE 12 /* pixels */
@@ -131,9 +131,9 @@ camera_status_t camera_find(const uint16_t *frame, uint32_t width, uint32_t heig
 
 void camera_input(const uint16_t *frame, uint32_t width, const uint8_t *mask,
                   const camera_box_t *box, uint8_t *rgb) {
-  const view_t view = {frame, mask, width, box->x0, box->y0};
-  area_resize(&view, view_pixel, (uint32_t)(box->x1 - box->x0), (uint32_t)(box->y1 - box->y0), rgb,
-              EDGE_MALARIA_SIZE);
+  const view_t view = {frame, EDGE_MALARIA_MASK_BLACK ? mask : 0, width, box->x0, box->y0};
+  cell_resize(EDGE_MALARIA_RESIZE, &view, view_pixel, (uint32_t)(box->x1 - box->x0),
+              (uint32_t)(box->y1 - box->y0), rgb, EDGE_MALARIA_SIZE);
 }
 
 camera_status_t camera_classify(const uint16_t *frame, uint32_t width, uint32_t height,

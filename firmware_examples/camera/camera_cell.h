@@ -40,7 +40,8 @@ typedef struct {
 camera_status_t camera_find(const uint16_t *frame, uint32_t width, uint32_t height, uint8_t *work,
                             camera_box_t *box);
 
-/* The found cell as the network's input: background black, EDGE_MALARIA_SIZE a side, RGB. */
+/* The found cell as the network's input: EDGE_MALARIA_SIZE a side, RGB, background black where
+   the network asks for it (EDGE_MALARIA_MASK_BLACK). */
 void camera_input(const uint16_t *frame, uint32_t width, const uint8_t *mask,
                   const camera_box_t *box, uint8_t *rgb);
 

@@ -29,6 +29,7 @@ from benchmarks.firmware import camera, targets
 from converters.firmware import to_c
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.files import write_image
+from edge_malaria.prepare.contract import RESIZES, Preparation
 from edge_malaria.prepare.preprocess import network_input
 from edge_malaria.records import Image
 from edge_malaria.synthetic import draw_cell
@@ -38,15 +39,15 @@ PI = EXAMPLES / "raspberry_pi"
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
 
 _AREA = """
-#include "area_resize.h"
+#include "cell_resize.h"
 typedef struct { const uint8_t *p; uint32_t width; } image_t;
 static void pixel(const void *s, uint32_t x, uint32_t y, uint8_t rgb[3]) {
   const image_t *i = s;
   for (int c = 0; c < 3; c++) rgb[c] = i->p[3 * (y * i->width + x) + (uint32_t)c];
 }
-void scale(const uint8_t *p, uint32_t w, uint32_t h, uint8_t *out, uint32_t side) {
+void scale(int way, const uint8_t *p, uint32_t w, uint32_t h, uint8_t *out, uint32_t side) {
   image_t i = {p, w};
-  area_resize(&i, pixel, w, h, out, side);
+  cell_resize(way, &i, pixel, w, h, out, side);
 }
 """
 
@@ -62,26 +63,29 @@ def _library(folder: Path, sources: list[Path], include: list[Path]) -> ctypes.C
 def area(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     folder = tmp_path_factory.mktemp("area")
     (folder / "area.c").write_text(_AREA)
-    sources = [folder / "area.c", EXAMPLES / "common" / "area_resize.c"]
-    return _library(folder, sources, [EXAMPLES / "common"])
+    common = EXAMPLES / "common"
+    sources = [folder / "area.c", common / "area_resize.c", common / "cell_resize.c"]
+    return _library(folder, sources, [common])
 
 
-def _scaled(area: ctypes.CDLL, image: Image, side: int) -> Image:
+def _scaled(area: ctypes.CDLL, image: Image, side: int, way: str = "area") -> Image:
     out = np.zeros((side, side, 3), np.uint8)
     source = np.ascontiguousarray(image)
     pointers = (source.ctypes.data_as(ctypes.c_void_p), out.ctypes.data_as(ctypes.c_void_p))
     height, width = image.shape[:2]
-    area.scale(pointers[0], width, height, pointers[1], side)
+    area.scale(RESIZES.index(way), pointers[0], width, height, pointers[1], side)
     return out
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.integers(1, 300), st.integers(1, 300), st.integers(8, 128), st.integers(0, 99))
+@pytest.mark.parametrize("way", RESIZES)
+@settings(max_examples=120, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 256), st.integers(0, 99))
 def test_the_firmware_scales_cells_to_the_bits_of_python(
-    area: ctypes.CDLL, width: int, height: int, side: int, seed: int
+    area: ctypes.CDLL, way: str, width: int, height: int, side: int, seed: int
 ) -> None:
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
-    np.testing.assert_array_equal(_scaled(area, image, side), network_input(image, side))
+    expected = network_input(image, Preparation(side, way))
+    np.testing.assert_array_equal(_scaled(area, image, side, way), expected)
 
 
 def test_the_firmware_scales_drawn_cells_to_the_bits_of_python(area: ctypes.CDLL) -> None:

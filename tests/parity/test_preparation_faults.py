@@ -84,18 +84,19 @@ def test_fault_is_refused_and_named(fault: Fault, shipped_bundle: Path, tmp_path
     ("old", "new", "words"),
     [
         (
-            "return area_resize(masked, size_px)",
-            "return cv2.resize(masked, (size_px, size_px), interpolation=cv2.INTER_LINEAR)",
+            "return resized(masked, how.size_px, how.resize)",
+            "side = (how.size_px, how.size_px); "
+            "return cv2.resize(masked, side, interpolation=cv2.INTER_LINEAR)",
             "INTER_LINEAR in place",
         ),
         (
-            "return area_resize(masked, size_px)",
-            "resized = np.zeros((size_px, size_px, 3), np.uint8); "
+            "return resized(masked, how.size_px, how.resize)",
+            "size_px = how.size_px; resized = np.zeros((size_px, size_px, 3), np.uint8); "
             "part = masked[:size_px, :size_px]; "
             "resized[: part.shape[0], : part.shape[1]] = part; return resized",
             "crop instead of a resize",
         ),
-        ("masked = apply_mask(crop, mask)", "masked = crop", "no mask applied"),
+        ('apply_mask(crop, mask if how.mask == "black" else None)', "crop", "no mask applied"),
     ],
     ids=["INTER_LINEAR", "crop", "no mask"],
 )

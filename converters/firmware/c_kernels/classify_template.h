@@ -1,5 +1,9 @@
 
 #define EDGE_MALARIA_SIZE $size_px
+/* How a crop becomes the input: 0 area, 1 linear, 2 nearest, 3 pad, as cell_resize() of
+   firmware_examples/common counts them. MASK_BLACK 0: the cell keeps its surroundings. */
+#define EDGE_MALARIA_RESIZE $resize_number
+#define EDGE_MALARIA_MASK_BLACK $mask_black
 
 /* A cell is positive where raw >= the threshold of the operating point. */
 $thresholds
@@ -21,7 +25,7 @@ typedef struct {
 } edge_malaria_result_t;
 
 /* Classifies one cell.
-   rgb: EDGE_MALARIA_SIZE x EDGE_MALARIA_SIZE pixels, row by row, red green blue, background black,
-   scaled to that size by area averaging.
+   rgb: EDGE_MALARIA_SIZE x EDGE_MALARIA_SIZE pixels, row by row, red green blue, brought to that
+   size as EDGE_MALARIA_RESIZE says ($resize), background black where EDGE_MALARIA_MASK_BLACK is 1.
    threshold: EDGE_MALARIA_THRESHOLD_BALANCED or EDGE_MALARIA_THRESHOLD_SCREENING. */
 void edge_malaria_classify(const uint8_t *rgb, int threshold, edge_malaria_result_t *result);
