@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from edge_malaria import __version__
+from edge_malaria.cli.streams import steady_streams
 from edge_malaria.errors import EdgeMalariaError
 from edge_malaria.records import RESEARCH_USE
 
@@ -99,6 +100,10 @@ def run(action: Callable[[], Any], *, debug: bool) -> int:
 
 def main() -> None:
     """Entry point of the console script."""
+    steady_streams()
+    # OpenCV and FFmpeg tell of damaged pictures on stderr; so do we, in one line each.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     _register_all()
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]

@@ -78,7 +78,11 @@ PointOption = Annotated[
     OperatingPoint, typer.Option("--operating-point", help="Which threshold decides.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads of the engine.")]
+# No board of this kind has more; an engine told to start 100,000 never gets to its first cell.
+MOST_THREADS = 64
+ThreadsOption = Annotated[
+    int, typer.Option("--threads", min=1, max=MOST_THREADS, help="Threads of the engine.")
+]
 
 
 def open_named(bundle: Path | None) -> Bundle:

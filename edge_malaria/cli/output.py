@@ -14,7 +14,9 @@ SCHEMA_VERSION = 1
 def print_json(document: dict[str, Any]) -> None:
     """Prints one JSON document with ``schema_version`` on stdout; NaN is refused."""
     full = {"schema_version": SCHEMA_VERSION, **document}
-    print(json.dumps(full, indent=2, allow_nan=False, ensure_ascii=False))
+    # A national code page must not change a document: then every character stands as \\uXXXX.
+    plain = "utf" not in (getattr(sys.stdout, "encoding", None) or "").lower()
+    print(json.dumps(full, indent=2, allow_nan=False, ensure_ascii=plain))
 
 
 def log(message: str) -> None:

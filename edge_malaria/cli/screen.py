@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,6 @@ from edge_malaria.cli.options import (
     ThreadsOption,
     Variant,
     VariantOption,
-    engine_for,
     open_named,
 )
 
@@ -30,21 +30,25 @@ def register(app: typer.Typer) -> None:
 
 
 def screen(
+    out: Annotated[Path, typer.Option("-o", "--output", help="Report directory to make.")],
     source: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="SOURCE...",
             help="Files, a folder, a glob, a video, camera:0, picamera, or "
             "sim:parasitemia=0.01,fields=50,seed=3,motion=1",
         ),
-    ],
-    out: Annotated[Path, typer.Option("-o", "--output", help="Report directory to make.")],
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier report.")] = False,
     no_quality_gate: Annotated[
         bool, typer.Option("--no-quality-gate", help="Count fields however they look.")
     ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted report.")
+    ] = False,
+    report_only: Annotated[
+        bool,
+        typer.Option("--report-only", help="With --resume: write the report, open no source."),
     ] = False,
     follow: Annotated[
         bool, typer.Option("--follow", help="Watch the folder for fields as they are written.")
@@ -79,34 +83,69 @@ def screen(
     from edge_malaria.cli.output import log, print_json, progress, warn
     from edge_malaria.runtime.classify.classifier import Classifier
     from edge_malaria.runtime.screen.config import load_config
-    from edge_malaria.runtime.screen.screening import ScreenCall, prepare_directory
+    from edge_malaria.runtime.screen.directory import check_directory
+    from edge_malaria.runtime.screen.screening import ScreenCall
     from edge_malaria.runtime.screen.screening import screen as run_screen
     from edge_malaria.runtime.screen.slide_pipeline import ScreenOptions
     from edge_malaria.runtime.sources.opening import open_source
 
     rbc = _red_cells(rbc_per_ul, haematocrit)
-    if resume and force:
-        raise typer.BadParameter("--resume goes on with a report, --force replaces it.")
+    _check_how(source, resume=resume, force=force, report_only=report_only)
     settings = load_config(config)
-    opened = open_source(source, follow=follow, settings=settings.source)
+    opened = None
+    if not report_only:
+        opened = open_source(source or [], follow=follow, settings=settings.source)
     read = open_named(bundle)
+    if not resume:
+        check_directory(out, force=force)
     classifier = Classifier(
-        read, variant.value, engine_for(read, variant, engine), operating_point.value, threads
+        read, variant.value, engine and engine.value, operating_point.value, threads
     )
-    prepare_directory(out, force=force, resume=resume)
-    call = ScreenCall(out, tuple(source), rbc, resume, threads)
+    call = ScreenCall(out, tuple(source or ()), rbc, resume, threads, force, report_only)
     options = ScreenOptions(not no_quality_gate, fields, cells)
-    with progress("fields", opened.total) as bar:
+    _end_like_ctrl_c()
+    with progress("fields", opened.total if opened else 0) as bar:
         done = run_screen(opened, read, classifier, call, settings, options, bar.step)
-    for text in done.report.warnings:
+    for text in (*done.report.warnings, *done.notes):
         warn(text)
     if as_json:
         print_json(done.report.as_json())
     else:
         _print(done)
+    if done.error is not None:
+        log(f"report of what was counted: {done.page}")
+        raise done.error
     if done.interrupted:
         log(f"interrupted: go on with the same call and --resume (report so far: {done.page})")
         raise typer.Exit(130)
+
+
+def _check_how(source: list[str] | None, *, resume: bool, force: bool, report_only: bool) -> None:
+    if resume and force:
+        raise typer.BadParameter("--resume goes on with a report, --force replaces it.")
+    if report_only and not resume:
+        raise typer.BadParameter("--report-only needs --resume: it reads an earlier journal.")
+    if not source and not report_only:
+        raise typer.BadParameter("SOURCE is missing: files, a folder, a video, camera:0 or sim:")
+
+
+def _end_like_ctrl_c() -> None:
+    """Lets SIGTERM and a closed terminal end the slide as Ctrl-C does: with a report.
+
+    Only the first one: a closing terminal may send several while the report is written. What was
+    told to ignore them (nohup) stays so.
+    """
+    told: list[int] = []
+
+    def end(number: int, frame: object) -> None:
+        if not told:
+            told.append(number)
+            raise KeyboardInterrupt
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, end)
 
 
 def _red_cells(rbc_per_ul: float | None, haematocrit: float | None) -> float:

@@ -152,7 +152,8 @@ def test_no_accepted_field_is_indeterminate_in_plain_words(tmp_path: Path) -> No
         (["sim:colour=blue"], 2, "colour"),
         ([SIM, "--rbc-per-ul", "5"], 2, "rbc-per-ul"),
         ([SIM, "--rbc-per-ul", "4e6", "--haematocrit", "40"], 2, "not both"),
-        ([SIM, "--operating-point", "balanced"], 2, "screening"),
+        (["--report-only"], 2, "--resume"),
+        ([SIM, "--threads", "100000"], 2, "threads"),
         ([SIM, "--config", "no.toml"], 2, "no.toml"),
     ],
 )

@@ -3,75 +3,46 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from edge_malaria.bundle.format import Bundle, sha256_hex
-from edge_malaria.errors import EdgeMalariaError, OutputExists, UsageError
-from edge_malaria.files import storage_errors
-from edge_malaria.records import SlideReport
+from edge_malaria.errors import EdgeMalariaError, StorageError, UsageError
+from edge_malaria.files import storage_notes
+from edge_malaria.records import Field, SlideReport
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.detect.opening import default_finder, finder_variant
 from edge_malaria.runtime.report.write import ReportFacts, slide_report, write_report
+from edge_malaria.runtime.screen import remarks
 from edge_malaria.runtime.screen.config import ScreenConfig
-from edge_malaria.runtime.screen.slide_pipeline import FIELDS_FOLDER, ScreenOptions, SlidePipeline
-from edge_malaria.runtime.slide.field_line import UNREADABLE
+from edge_malaria.runtime.screen.directory import check_directory, clear_directory
+from edge_malaria.runtime.screen.slide_pipeline import ScreenOptions, SlidePipeline
 from edge_malaria.runtime.slide.journal import NAME as JOURNAL_NAME
-from edge_malaria.runtime.slide.journal import Journal
+from edge_malaria.runtime.slide.journal import Journal, read_header
 from edge_malaria.runtime.slide.lines import HeaderLine
-from edge_malaria.runtime.slide.statistics import FalsePositiveFit, SlideResult, SlideStatistics
-from edge_malaria.runtime.slide.totals import SlideTotals
-from edge_malaria.runtime.sources.base import Source
-
-# Below this many healthy patients the fit says little about the next slide.
-_FEW_PATIENTS = 20
-_OURS = (JOURNAL_NAME, "report.json", "report.md", "report.html", "cells.csv", FIELDS_FOLDER)
+from edge_malaria.runtime.slide.statistics import FalsePositiveFit, SlideStatistics
+from edge_malaria.runtime.sources.base import Source, Unreadable
 
 
 @dataclass(frozen=True)
 class Screened:
-    """What a run left: the report, its HTML page, and whether it was interrupted."""
+    """What a run left.
+
+    Attributes:
+        report: the slide's record; page: its HTML page.
+        interrupted: whether it ended before its source did.
+        error: what ended it, where that was an error; what was counted before stands.
+        notes: what the log should say.
+    """
 
     report: SlideReport
     page: Path
     interrupted: bool
-
-
-def prepare_directory(directory: Path, *, force: bool, resume: bool) -> None:
-    """Makes room for a report.
-
-    Raises:
-        OutputExists: there is something already, and neither ``force`` nor ``resume``.
-        UsageError: ``force`` on a folder that holds anything but a report.
-        StorageError: not writable.
-    """
-    if resume:
-        return
-    if directory.exists() and not directory.is_dir():
-        raise OutputExists(f"{directory} is a file. Choose another name for the report.")
-    inside = list(directory.iterdir()) if directory.is_dir() else []
-    if not inside:
-        return
-    if not force:
-        raise OutputExists(
-            f"{directory} exists. Choose another name, add --resume to go on, or --force."
-        )
-    strange = [p.name for p in inside if p.name not in _OURS and not p.name.startswith(".")]
-    if strange:
-        raise UsageError(
-            f"{directory} holds other things than a report ({', '.join(sorted(strange)[:3])}): "
-            "--force does not delete them."
-        )
-    with storage_errors(directory):
-        for path in inside:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+    error: Exception | None = None
+    notes: tuple[str, ...] = ()
 
 
 def bundle_fit(bundle: Bundle, operating_point: str) -> FalsePositiveFit:
@@ -80,17 +51,18 @@ def bundle_fit(bundle: Bundle, operating_point: str) -> FalsePositiveFit:
     Raises:
         UsageError: the bundle has none for that point; no verdict is possible.
     """
-    decision = bundle.classifier.decision
-    found: Any = decision.get("false_positives") or decision.get("false_positive")
-    if isinstance(found, dict) and operating_point in found:
-        found = found[operating_point]
-    usable = isinstance(found, dict) and "alpha" in found
-    if not usable or found.get("operating_point", operating_point) != operating_point:
-        raise UsageError(
-            f"{bundle.path} records no false-positive rate at {operating_point}: no verdict is "
-            "possible. Use --operating-point screening, or a bundle exported with --data."
-        )
-    return FalsePositiveFit.from_json(found)
+    found: Any = bundle.classifier.decision.get("false_positives")
+    if isinstance(found, dict) and "alpha" in found:
+        fit = FalsePositiveFit.from_json(found)
+        if found.get("operating_point", "screening") == operating_point:
+            return fit
+        threshold = bundle.classifier.threshold(operating_point)
+        if fit.quantity is not None and fit.quantity_threshold == threshold:
+            return fit.quantity
+    raise UsageError(
+        f"{bundle.path} records no false-positive rate at {operating_point}: no verdict is "
+        "possible. Use --operating-point screening, or a bundle exported with --data."
+    )
 
 
 def _header(
@@ -134,6 +106,8 @@ class ScreenCall:
         rbc_per_ul: red cells per microlitre.
         resume: go on with the directory's journal.
         threads: of the finder's engine.
+        force: replace an earlier report, once the source has given its first field.
+        report_only: with ``resume``: write the report from the journal, open no source.
     """
 
     directory: Path
@@ -141,10 +115,34 @@ class ScreenCall:
     rbc_per_ul: float
     resume: bool = False
     threads: int = 1
+    force: bool = False
+    report_only: bool = False
+
+
+class _Opened:
+    """A source that has given its first field already: it does open."""
+
+    def __init__(self, source: Source) -> None:
+        self.live, self.total, self.warnings = source.live, source.total, source.warnings
+        self._rest = iter(source.fields())
+        self._first = next(self._rest, None)
+
+    def fields(self, skip: Container[str] = ()) -> Iterator[Field | Unreadable]:
+        """See ``Source``."""
+        first, self._first = self._first, None
+        try:
+            if first is not None and first.name not in skip:
+                yield first
+            del first
+            yield from (item for item in self._rest if item.name not in skip)
+        finally:
+            # Lets a camera go at once.
+            if isinstance(self._rest, Generator):
+                self._rest.close()
 
 
 def screen(
-    source: Source,
+    source: Source | None,
     bundle: Bundle,
     classifier: Classifier,
     call: ScreenCall,
@@ -155,59 +153,92 @@ def screen(
     """Screens ``source`` and writes the report.
 
     Ctrl-C ends the slide: the report is written for what was counted so far. Of a live source
-    that is the usual end; else ``Screened.interrupted`` says so.
+    that is the usual end; else ``Screened.interrupted`` says so. An error on the way, such as a
+    camera that goes away, leaves a report too where anything was counted: ``Screened.error``.
+    Nothing in the directory is deleted before the source has given its first field.
+
+    Args:
+        source: None with ``call.report_only``.
 
     Raises:
-        UsageError, StorageError, ImageError, HardwareError: see the stages.
+        UsageError, StorageError, ImageError, HardwareError: see the stages; nothing was counted.
     """
     engine = classifier.engine.name
     variant = finder_variant(bundle, classifier.variant, engine)
     finder = default_finder(bundle, variant, engine, call.threads)
     statistics = SlideStatistics(bundle_fit(bundle, classifier.operating_point), config.verdict)
     options = replace(options, likely_from=statistics.fit.quantity_threshold or 2.0)
-    stage = (finder.name, variant)
-    header = _header(bundle, classifier, stage, call.spec, config, options)
+    if call.report_only and not call.spec:
+        call = replace(call, spec=read_header(call.directory / JOURNAL_NAME).source)
+    header = _header(bundle, classifier, (finder.name, variant), call.spec, config, options)
+    if not call.resume:
+        check_directory(call.directory, force=call.force)
+        source = None if source is None else _Opened(source)
+        if call.force:
+            clear_directory(call.directory)
     journal = Journal(call.directory, header, resume=call.resume)
     try:
         pipeline = SlidePipeline(call.directory, journal, finder, classifier, config, options)
         if call.resume:
             pipeline.resume()
-        interrupted = False
-        try:
-            pipeline.run(source, step)
-        except KeyboardInterrupt:
-            interrupted = True
-            pipeline.recount()
-        totals = pipeline.totals
-        result = statistics.result(totals.count, call.rbc_per_ul)
+        ended = None if source is None else _run(pipeline, source, step)
+        live = source is not None and source.live
+        cut = isinstance(ended, KeyboardInterrupt) and not live
+        error = ended if isinstance(ended, Exception) else None
+        result = statistics.result(pipeline.totals.count, call.rbc_per_ul)
         fit = statistics.fit.false_positives
         facts = ReportFacts(
             source=" ".join(call.spec),
             model=bundle.name,
             version=bundle.version,
             variant=classifier.variant,
-            engine=classifier.engine.name,
+            engine=engine,
             finder=finder.name,
             model_sha256=_model_sha(bundle, classifier),
             threshold=classifier.threshold,
             healthy_patients=fit.patients,
             healthy_cells=fit.cells,
-            warnings=(*source.warnings, *_warnings(fit.patients, options, totals, result)),
+            warnings=(
+                *remarks.of_the_end(cut, error),
+                *(source.warnings if source is not None else ()),
+                *remarks.of_the_result(fit.patients, options.quality_gate, result),
+                *remarks.of_the_files(pipeline.totals),
+                *remarks.of_the_finder(variant, classifier.variant),
+                *remarks.of_the_journal(journal),
+            ),
         )
-        if variant not in ("", classifier.variant):
-            text = f"The cell finder has no {classifier.variant} file: its {variant} file ran."
-            facts = replace(facts, warnings=(*facts.warnings, text))
-        if interrupted and not source.live:
-            text = "Interrupted before the end of the source: go on with --resume."
-            facts = replace(facts, warnings=(text, *facts.warnings))
-        report = slide_report(totals, result, facts, config.as_json())
-        page = write_report(call.directory, journal, totals, report, facts)
+        report = slide_report(pipeline.totals, result, facts, config.as_json())
+        try:
+            page = write_report(call.directory, journal, pipeline.totals, report, facts)
+        except StorageError as second:
+            raise (error or second) from second
     except EdgeMalariaError:
         _leave_nothing_empty(call, journal)
         raise
     finally:
         journal.close()
-    return Screened(report, page, interrupted and not source.live)
+    return Screened(report, page, cut, error, (*journal.notes, *storage_notes()))
+
+
+def _run(
+    pipeline: SlidePipeline, source: Source, step: Callable[[], None]
+) -> KeyboardInterrupt | Exception | None:
+    """Runs the slide; what ended it early, where there is something to report.
+
+    Raises:
+        Exception: an error before anything was counted.
+    """
+    try:
+        pipeline.run(source, step)
+    except KeyboardInterrupt as error:
+        pipeline.recount()
+        return error
+    except Exception as error:
+        pipeline.recount()
+        if pipeline.totals.accepted == 0:
+            raise
+        return error
+    return None
 
 
 def _leave_nothing_empty(call: ScreenCall, journal: Journal) -> None:
@@ -217,25 +248,3 @@ def _leave_nothing_empty(call: ScreenCall, journal: Journal) -> None:
     journal.path.unlink(missing_ok=True)
     if not any(call.directory.iterdir()):
         call.directory.rmdir()
-
-
-def _warnings(
-    patients: int, options: ScreenOptions, totals: SlideTotals, result: SlideResult
-) -> list[str]:
-    texts = []
-    if result.points_disagree:
-        texts.append(
-            "The counts at the screening and at the balanced threshold contradict each other: "
-            "this slide's stain or camera is unlike those that the errors were measured on. "
-            "The interval spans both."
-        )
-    if not options.quality_gate:
-        texts.append("The quality gate was off: fields were counted however they looked.")
-    if patients < _FEW_PATIENTS:
-        texts.append(
-            f"The false-positive rate rests on {patients} healthy patients only: wide limits."
-        )
-    unreadable = totals.rejected[UNREADABLE]
-    if unreadable:
-        texts.append(f"{unreadable} files could not be read; see the journal.")
-    return texts

@@ -126,9 +126,9 @@ class SlidePipeline:
         """
         skip = self.totals.names - set(self._replay)
         why = ""
+        if self._full():
+            return self.totals
         for item in source.fields(skip):
-            if self._full():
-                break
             if isinstance(item, Unreadable):
                 if item.name not in self.totals.names:
                     why = item.why
@@ -138,6 +138,9 @@ class SlidePipeline:
             elif item.name not in self.totals.names:
                 self._field(item, source)
             step()
+            # Asked here and not before the next field: a watched folder may never give another.
+            if self._full():
+                break
         unreadable = self.totals.rejected[UNREADABLE]
         if self.totals.seen and unreadable == self.totals.seen:
             raise ImageError(f"no field could be read. The last one: {why or 'see the journal'}")

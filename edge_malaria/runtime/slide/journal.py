@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_malaria.errors import DataError, UsageError
+from edge_malaria.errors import DataError, OutputExists, UsageError
 from edge_malaria.files import fsync_directory, fsync_file, storage_errors
 from edge_malaria.runtime.slide.directory_lock import DirectoryLock
 from edge_malaria.runtime.slide.field_line import FieldLine
@@ -132,8 +132,8 @@ class Journal:
         self.notes: list[str] = []
         self._faults: dict[int, LineFault] = {}
         self._handle = -1
-        if resume and not self.path.is_file():
-            raise UsageError(f"nothing to resume: {directory} holds no {NAME}.")
+        if resume:
+            read_header(self.path)
         with storage_errors(self.path):
             directory.mkdir(parents=True, exist_ok=True)
         self._lock = DirectoryLock(directory)
@@ -152,12 +152,20 @@ class Journal:
         else:
             self.header, self._lines = header, 0
         with storage_errors(self.path):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if resume else os.O_TRUNC)
-            self._handle = os.open(self.path, flags | getattr(os, "O_BINARY", 0), 0o644)
+            flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)
+            # A journal that is there is never written over.
+            flags |= 0 if resume else os.O_CREAT | os.O_EXCL
+            self._handle = self._opened(flags)
         if not resume:
             self.append(self.header)
             with storage_errors(self.path):
                 fsync_directory(self.path.parent)
+
+    def _opened(self, flags: int) -> int:
+        try:
+            return os.open(self.path, flags, 0o644)
+        except FileExistsError as error:
+            raise OutputExists(f"{self.path} exists. Add --resume to go on with it.") from error
 
     @property
     def faults(self) -> list[LineFault]:
@@ -281,9 +289,11 @@ def read_header(path: Path) -> HeaderLine:
     """The header of the journal at ``path``.
 
     Raises:
-        UsageError: another version's, or its header is damaged.
+        UsageError: none there, another version's, or its header is damaged.
         DataError: not readable.
     """
+    if not path.is_file():
+        raise UsageError(f"nothing to resume: {path.parent} holds no {NAME}.")
     try:
         with path.open("rb") as handle:
             first = handle.readline(MAX_LINE_BYTES)

@@ -8,11 +8,13 @@ from collections import Counter
 from dataclasses import dataclass
 
 from edge_malaria.runtime.slide.counts import SlideCount
-from edge_malaria.runtime.slide.field_line import FieldLine, GalleryCell
+from edge_malaria.runtime.slide.field_line import UNREADABLE, FieldLine, GalleryCell
 from edge_malaria.runtime.slide.registration import Placement
 
 # Frames whose pictures the registration needs again when a slide is resumed.
 _REPLAYED = 8
+# So many names of unreadable files are kept for the report.
+_UNREADABLE_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class SlideTotals:
     Attributes:
         seen: fields looked at; skipped: frames of places that were counted already.
         unsure: counted cells for which the classifier abstains.
+        unreadable: the names of the first files that could not be read.
         gallery: heap of the cells with the highest scores.
         recent: the latest frames, of which a resumed slide needs the pictures again.
     """
@@ -55,6 +58,7 @@ class SlideTotals:
     likely: int = 0
     unsure: int = 0
     pictures: int = 0
+    unreadable: list[str] = dataclasses.field(default_factory=list)
     gallery: list[GalleryEntry] = dataclasses.field(default_factory=list)
     names: set[str] = dataclasses.field(default_factory=set)
     recent: list[PlacedFrame] = dataclasses.field(default_factory=list)
@@ -73,6 +77,8 @@ class SlideTotals:
         self.elapsed_s = max(self.elapsed_s, line.elapsed_s)
         if line.reason:
             self.rejected[line.reason] += 1
+            if line.reason == UNREADABLE and len(self.unreadable) < _UNREADABLE_NAMED:
+                self.unreadable.append(line.field)
         else:
             self.accepted += 1
         self.cells += line.counted
