@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Annotated, Any
 
 import typer
@@ -67,6 +68,7 @@ def _common(
     pass
 
 
+@cache
 def _register_all() -> None:
     for name in COMMAND_MODULES:
         module: Any = importlib.import_module(f"edge_malaria.cli.{name}")
@@ -98,15 +100,15 @@ def run(action: Callable[[], Any], *, debug: bool) -> int:
         return 5
 
 
-def main() -> None:
-    """Entry point of the console script."""
-    steady_streams()
-    # OpenCV and FFmpeg tell of damaged pictures on stderr; so do we, in one line each.
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+def execute(arguments: Sequence[str]) -> int:
+    """Runs ``edge-malaria ARGUMENTS`` in this process and returns its exit code.
+
+    Args:
+        arguments: words after the command's name.
+    """
     _register_all()
-    debug = "--debug" in sys.argv
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
 
     def action() -> Any:
         try:
@@ -120,7 +122,16 @@ def main() -> None:
                 return int(error.exit_code)
             raise
 
-    sys.exit(run(action, debug=debug))
+    return run(action, debug=debug)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    steady_streams()
+    # OpenCV and FFmpeg tell of damaged pictures on stderr; so do we, in one line each.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    sys.exit(execute(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pytest
 
 from edge_malaria.files import encode_image, write_image
 from edge_malaria.synthetic import draw_cell
-from tests.cli import run_cli, validate
+from tests.cli import run_cli, run_process, validate
 
 
 def drawn(kind: str, seed: int) -> np.ndarray:
@@ -31,7 +31,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_classify_gives_one_answer_a_crop(cells: Path) -> None:
-    ran = run_cli("classify", cells, "--json")
+    ran = run_process("classify", cells, "--json")
     assert ran.code == 0, ran.err
     validate(ran.json, "classify")
     assert len(ran.json) == 24
@@ -46,7 +46,7 @@ def test_both_engines_give_the_same_int8_answers(cells: Path) -> None:
 
 
 def test_evaluate_warns_where_patients_are_unknown(cells: Path) -> None:
-    ran = run_cli("evaluate", "default", cells, "--json")
+    ran = run_process("evaluate", "default", cells, "--json")
     assert ran.code == 0, ran.err
     document = ran.json
     validate(document, "evaluate")
@@ -68,7 +68,7 @@ def test_one_class_alone_leaves_rates_undefined_not_wrong(cells: Path, tmp_path:
 
 
 def test_a_shipped_bundle_is_whole_and_gives_its_recorded_bits() -> None:
-    ran = run_cli("selftest", "--json")
+    ran = run_process("selftest", "--json")
     assert ran.code == 0, ran.err
     validate(ran.json, "selftest")
     int8 = [row for row in ran.json["rows"] if row["variant"] == "int8"]
@@ -77,7 +77,7 @@ def test_a_shipped_bundle_is_whole_and_gives_its_recorded_bits() -> None:
 
 
 def test_doctor_finds_its_own_house_in_order() -> None:
-    ran = run_cli("doctor", "--json")
+    ran = run_process("doctor", "--json")
     assert ran.code == 0, ran.err
     validate(ran.json, "doctor")
     states = {f["what"]: f["state"] for f in ran.json["findings"]}
@@ -155,6 +155,6 @@ def test_an_edited_bundle_is_refused(shipped_bundle: Path, cells: Path, tmp_path
 
 def test_version_and_help() -> None:
     assert run_cli("--version").out.startswith("edge-malaria ")
-    shown = run_cli("--help")
+    shown = run_process("--help")
     assert shown.code == 0
     assert "research use only" in shown.out.replace("\n", " ").lower()

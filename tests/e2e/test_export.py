@@ -17,7 +17,7 @@ import pytest
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.files import write_image
 from edge_malaria.runtime.engines.opening import open_engine
-from tests.cli import Ran, hear_ctrl_c, run_cli, validate
+from tests.cli import Ran, hear_ctrl_c, run_cli, run_process, validate
 
 PIXELS = np.random.default_rng(8).integers(0, 256, (64, 48, 48, 3), dtype=np.uint8)
 
@@ -54,7 +54,7 @@ def test_float_files_say_what_keras_says(tiny_keras: Path, tiny_bundle: Path) ->
 def exported(tiny_keras: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ran]:
     """The folder in which the command ran, and what it said."""
     folder = tmp_path_factory.mktemp("exported")
-    return folder, run_cli("export", tiny_keras, "--int8", cwd=folder)
+    return folder, run_process("export", tiny_keras, "--int8", cwd=folder)
 
 
 def test_the_command_writes_a_bundle_and_says_what_to_do_next(
@@ -230,7 +230,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(tiny_keras: Path, tmp_path: Pat
     if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("mounting a small file system needs root")
     try:
-        ran = run_cli("export", tiny_keras, "--int8", "-o", disk / "bundle")
+        ran = run_process("export", tiny_keras, "--int8", "-o", disk / "bundle")
         assert ran.code == 5, ran.err
         assert "disk full" in ran.error
         assert not list(disk.iterdir())

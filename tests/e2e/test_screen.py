@@ -18,7 +18,7 @@ import pytest
 
 from edge_malaria.files import encode_image, write_image
 from edge_malaria.synthetic import draw_field
-from tests.cli import Ran, hear_ctrl_c, run_cli, validate
+from tests.cli import Ran, hear_ctrl_c, run_cli, run_process, validate
 
 pytestmark = pytest.mark.usefixtures("shipped_bundle")
 SIM = "sim:parasitemia=0.05,fields=5,seed=5,width=800,height=600,cell_diameter_px=55"
@@ -28,7 +28,7 @@ SIM = "sim:parasitemia=0.05,fields=5,seed=5,width=800,height=600,cell_diameter_p
 def screened(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ran]:
     """A drawn slide, screened whole."""
     out = tmp_path_factory.mktemp("screen") / "report"
-    return out, run_cli("screen", SIM, "-o", out, "--json")
+    return out, run_process("screen", SIM, "-o", out, "--json")
 
 
 def cells(out: Path) -> list[dict[str, str]]:
@@ -216,7 +216,8 @@ def test_a_really_full_disk(tmp_path: Path) -> None:
     if mounted.returncode != 0:
         pytest.skip("this container may not mount a tmpfs")
     try:
-        ran = run_cli("screen", SIM.replace("fields=5", "fields=30"), "-o", disk / "report")
+        spec = SIM.replace("fields=5", "fields=30")
+        ran = run_process("screen", spec, "-o", disk / "report")
         assert ran.code == 5, ran.err
         assert "disk full" in ran.error
     finally:

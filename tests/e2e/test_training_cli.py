@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_malaria.keras_layers import has_ranges, load_model
-from tests.cli import run_cli, validate
+from tests.cli import run_cli, run_process, validate
 from tests.training.classifier.test_training_data import SPLITS, write_dataset
 
 FOLDED = {f"P{number}": ("val" if number % 6 == 5 else "train") for number in range(18)}
@@ -24,7 +24,7 @@ def test_train_then_prune(tmp_path: Path) -> None:
     archive = write_dataset(tmp_path, {**SPLITS, "E": "val"}, per_patient=96)
     run = tmp_path / "run"
     options = ["--arch", "micro", "--epochs", "6", "--fine-tune", "1", "--batch", "8"]
-    first = run_cli("train", archive, "-o", run, *options, "--exclude-suspect", "--json")
+    first = run_process("train", archive, "-o", run, *options, "--exclude-suspect", "--json")
     assert first.code == 0, first.err
     document = first.json
     validate(document, "train")
@@ -35,8 +35,8 @@ def test_train_then_prune(tmp_path: Path) -> None:
     assert "--resume or --force" in again.error
     small = tmp_path / "small.keras"
     options = ["--criterion", "l1", "--keep", "0.6", "--rounds", "1", "--epochs", "1"]
-    arguments = ("prune", document["model"], "--data", archive, "-o", small)
-    pruned = run_cli(*arguments, *options, "--fine-tune", "1", "--json")
+    arguments = (document["model"], "--data", archive, "-o", small)
+    pruned = run_process("prune", *arguments, *options, "--fine-tune", "1", "--json")
     assert pruned.code == 0, pruned.err
     sizes = pruned.json
     validate(sizes, "prune")
@@ -60,7 +60,7 @@ def test_crossval_reports_int8(tmp_path: Path) -> None:
         "--batch",
         "8",
     ]
-    done = run_cli("crossval", archive, "-o", tmp_path / "cv", *options, "--json")
+    done = run_process("crossval", archive, "-o", tmp_path / "cv", *options, "--json")
     assert done.code == 0, done.err
     document = done.json
     validate(document, "crossval")

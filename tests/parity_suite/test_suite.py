@@ -22,7 +22,7 @@ from edge_malaria.parity import Settings, gate
 from edge_malaria.parity.page import as_html
 from edge_malaria.parity.render import as_junit, as_markdown
 from edge_malaria.runtime.engines.fake import FakeEngine
-from tests.cli import run_cli
+from tests.cli import run_cli, run_process
 from tests.parity import faults
 from tests.parity.faults import INT8
 
@@ -52,7 +52,7 @@ def test_json_follows_its_schema_and_junit_says_the_same(
 ) -> None:
     outputs = {"--junit": "p.xml", "--markdown": "p.md", "--html": "p.html"}
     words = [word for flag, name in outputs.items() for word in (flag, str(tmp_path / name))]
-    ran = run_cli(
+    ran = run_process(
         "parity", tiny_bundle, "--data", near_cells, "--split", "val", "--delta", "0.2", "--json",
         *words,
     )  # fmt: skip

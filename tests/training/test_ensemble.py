@@ -27,7 +27,7 @@ from edge_malaria.training.ensemble import (
     log_loss,
     member_chances,
 )
-from tests.cli import run_cli, validate
+from tests.cli import run_cli, run_process, validate
 from tests.training.classifier.test_training_data import SPLITS, write_dataset
 
 
@@ -165,7 +165,7 @@ def test_ensemble_as_a_user_makes_it(tmp_path: Path) -> None:
         rising("fast50", val, seed).save(tmp_path / f"{name}.keras")  # type: ignore[attr-defined]
     files = (tmp_path / "a.keras", tmp_path / "b.keras")
     out = tmp_path / "both.keras"
-    done = run_cli("ensemble", *files, "--data", archive, "-o", out, "--json")
+    done = run_process("ensemble", *files, "--data", archive, "-o", out, "--json")
     assert done.code == 0, done.err
     validate(done.json, "ensemble")
     assert out.is_file() and out.with_suffix(".json").is_file()

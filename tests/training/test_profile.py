@@ -12,7 +12,7 @@ from edge_malaria.keras_layers import keras
 from edge_malaria.training.architectures import build
 from edge_malaria.training.architectures.registry import count_macs
 from edge_malaria.training.profile import LayerProfile, profile
-from tests.cli import run_cli, validate
+from tests.cli import run_cli, run_process, validate
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_nonsense_is_refused(options: dict[str, Any], match: str) -> None:
 @pytest.mark.slow
 def test_the_command_prints_what_is_counted() -> None:
     options = ("--arch", "fast50", "--input-size", "32", "--dtype", "int8", "--batch", "4")
-    ran = run_cli("profile", *options, "--json")
+    ran = run_process("profile", *options, "--json")
     assert ran.code == 0, ran.err
     validate(ran.json, "profile")
     expected = profile(build("fast50", 32), dtype="int8", batch=4)

@@ -28,7 +28,7 @@ from converters.firmware.steps import Refused
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.errors import EdgeMalariaError, ModelFileError
 from edge_malaria.runtime.classify.classifier import Classifier
-from tests.cli import run_cli, validate
+from tests.cli import run_cli, run_process, validate
 
 ROOT = Path(__file__).resolve().parents[3]
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
@@ -234,7 +234,7 @@ def test_command_writes_json_and_refuses_an_existing_directory(
     shipped_bundle: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "c"
-    ran = run_cli("firmware", shipped_bundle, "-o", out, "--cells", "2", "--json")
+    ran = run_process("firmware", shipped_bundle, "-o", out, "--cells", "2", "--json")
     assert ran.code == 0, ran.err
     validate(ran.json, "firmware")
     assert {path.name for path in out.iterdir()} == {

@@ -19,7 +19,7 @@ from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.explain.explain_page import Figure, page
 from edge_malaria.runtime.explain.occlusion import inside_cell, occlude, panel
 from edge_malaria.synthetic import draw_cell
-from tests.cli import run_cli, validate
+from tests.cli import run_cli, run_process, validate
 
 
 def plain_cell(size_px: int = 48) -> Image:
@@ -195,7 +195,8 @@ def ring(tmp_path: Path) -> Path:
 
 def test_a_bundle_is_explained_without_keras(ring: Path, tmp_path: Path) -> None:
     out = tmp_path / "why.png"
-    ran = run_cli("explain", "default", ring, "-o", out, "--page", tmp_path / "why.html", "--json")
+    page = tmp_path / "why.html"
+    ran = run_process("explain", "default", ring, "-o", out, "--page", page, "--json")
     assert ran.code == 0, ran.err
     validate(ran.json, "explain")
     assert ran.json["channel"] is None and ran.json["p_parasitized"] > 0.5

@@ -39,7 +39,7 @@ from edge_malaria.training.baselines.features import (
     shape_features,
 )
 from edge_malaria.training.baselines.methods import METHODS, method, scores
-from tests.cli import run_cli, validate
+from tests.cli import run_cli, run_process, validate
 
 HANDCRAFTED = sorted(name for name, entry in METHODS.items() if entry.looks == "handcrafted")
 PATIENTS = {f"P{i}": ("val", "test", "train")[min(i % 5, 2)] for i in range(18)}
@@ -332,7 +332,7 @@ def test_unknown_method_lists_all() -> None:
 
 
 def test_baseline_as_a_user_runs_it(archive: Path, tmp_path: Path) -> None:
-    done = run_cli("baseline", archive, "-o", tmp_path / "r", "--crossval", "--json")
+    done = run_process("baseline", archive, "-o", tmp_path / "r", "--crossval", "--json")
     assert done.code == 0, done.err
     validate(done.json, "baseline")
     assert done.json["protocol"] == "folds by patient"

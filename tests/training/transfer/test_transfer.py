@@ -40,7 +40,7 @@ from edge_malaria.training.transfer.weights import (
     copy_matching,
     load_weights,
 )
-from tests.cli import run_cli, validate
+from tests.cli import run_process, validate
 
 
 def random_application(arch: str, size: int) -> Any:
@@ -305,7 +305,7 @@ def test_pretrain_as_a_user_runs_it(tmp_path: Path) -> None:
     folder = write_binary(tmp_path / "cifar")
     out = tmp_path / "body.keras"
     options = ["--arch", "fast50", "--input-size", "16", "--epochs", "1", "--batch", "16"]
-    done = run_cli("pretrain", folder, "-o", out, *options, "--json")
+    done = run_process("pretrain", folder, "-o", out, *options, "--json")
     assert done.code == 0, done.err
     validate(done.json, "pretrain")
     assert out.is_file()
