@@ -7,9 +7,10 @@ HOST   := $(VENV)/.installed-host
 DEVICE := $(VENV)/.installed-device
 NIH    := $(if $(EDGE_MALARIA_DATA),$(wildcard $(EDGE_MALARIA_DATA)/nih/cell_images.zip))
 DATA   := $(if $(NIH),--data $(NIH))
+WORKERS ?= 2
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: help demo demo-device test check wheel-check model evidence gallery clean \
+.PHONY: help demo demo-device test test-quick check wheel-check model evidence gallery clean \
         test-device firmware-check
 
 help:            ## this list
@@ -41,7 +42,11 @@ demo-device: $(DEVICE) ## the device half: the shipped bundle, no TensorFlow
 	@echo "Report of the drawn slide: demo/slide/report.html"
 
 test: $(HOST)    ## all tests; real cells where EDGE_MALARIA_DATA names them
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not timed and not device"
+	$(BIN)/python -m pytest -m "timed and not device"
+
+test-quick: $(HOST) ## the tests for the loop of a change: no training, no minutes
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not timed and not device"
 
 check: $(HOST)   ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -163,7 +163,7 @@ def main() -> int:
         )
         failed += [name] * (code != 0)
     subprocess.run(
-        [sys.executable, "-m", "benchmarks.documents.figures", "--write"], cwd=ROOT, check=False
+        [sys.executable, "-m", "benchmarks.documents.tables", "--write"], cwd=ROOT, check=False
     )
     print(f"failed: {', '.join(failed) or 'none'}")
     return 1 if failed else 0

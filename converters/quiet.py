@@ -11,7 +11,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 
 from edge_malaria.errors import MissingExtra
 
@@ -30,21 +30,25 @@ def require(module: str) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Redirects file descriptors 1 and 2 to a file that is dropped, C++ output included."""
+    """Drops stdout and stderr: Python's, wherever they lead, and what C++ writes to 1 and 2."""
     for name in ("tensorflow", "tf2onnx", "absl"):
         logging.getLogger(name).setLevel(logging.ERROR)
     sys.stdout.flush()
     sys.stderr.flush()
     kept = os.dup(1), os.dup(2)
-    with tempfile.TemporaryFile() as sink, warnings.catch_warnings():
+    with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
+        sink = stack.enter_context(tempfile.TemporaryFile())
+        # A notebook's or a test's stdout does not lead to descriptor 1.
+        text = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+        stack.enter_context(redirect_stdout(text))
+        stack.enter_context(redirect_stderr(text))
         os.dup2(sink.fileno(), 1)
         os.dup2(sink.fileno(), 2)
         try:
             yield
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
             for number, original in zip((1, 2), kept, strict=True):
                 os.dup2(original, number)
                 os.close(original)

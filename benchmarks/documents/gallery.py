@@ -24,11 +24,11 @@ import numpy as np
 from benchmarks.documents.gallery_tables import (
     architectures,
     baselines,
-    evidence,
     five_folds,
     protocol,
     segmentation,
 )
+from benchmarks.documents.markdown import evidence
 from benchmarks.evidence_file import EVIDENCE, ROOT, commit
 from edge_malaria.files import write_bytes, write_image, write_text
 

@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from benchmarks.evidence_file import EVIDENCE
+from benchmarks.documents.markdown import evidence, number, table
 
 FOLD_COLUMNS = ("accuracy", "auc", "sensitivity", "specificity", "mcc")
-
-
-def evidence(name: str) -> dict[str, Any] | None:
-    """docs/evidence/``name``.json, None where it is not there."""
-    path = EVIDENCE / f"{name}.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
-
-
-def table(columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
-    """A Markdown table."""
-    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
-    lines += [f"| {' | '.join(str(cell) for cell in row)} |" for row in rows]
-    return "\n".join(lines)
-
-
-def number(value: Any, digits: int = 4) -> str:
-    """A figure, or a dash where there is none."""
-    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def protocol(found: dict[str, Any]) -> str:

@@ -4,9 +4,9 @@
 
 Needs the cross compilers and qemu (firmware_examples/check.sh installs them). Writes
 docs/evidence/firmware_targets.json, with the seconds of firmware_examples/check.sh once its tools
-are there, and the table in docs/FIRMWARE.md. ``--update`` first records the sizes and
-instructions as the budget. A model that does not ship yet is measured on its architecture with
-untrained weights: the figures depend on the layers alone.
+are there. ``--update`` first records the sizes and instructions as the budget. A model that does
+not ship yet is measured on its architecture with untrained weights: the figures depend on the
+layers alone.
 """
 
 from __future__ import annotations
@@ -27,13 +27,12 @@ from benchmarks.evidence_file import ROOT, write_evidence
 from converters.firmware import to_c
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
-from edge_malaria.files import write_json, write_text
+from edge_malaria.files import write_json
 
 sys.path.insert(0, str(ROOT / "firmware_examples"))
 import targets
 
 MODELS = {"default": "compact", "micro": "micro"}
-DOCUMENT = ROOT / "docs" / "FIRMWARE.md"
 KEPT = ("target", "chip", "flash_bytes", "ram_bytes", "stack_bytes", "instructions")
 
 
@@ -75,26 +74,6 @@ def measure(model: str) -> dict[str, Any]:
     }
 
 
-def table_text(figures: dict[str, Any]) -> str:
-    """The table of docs/FIRMWARE.md."""
-    lines = [
-        "| network | target | chip's limits | flash (bytes) | RAM (bytes) | stack | instructions |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    limits = {t.name: f"{t.chip}: {t.flash_kb} KB, {t.ram_kb} KB" for t in targets.TARGETS}
-    for model in MODELS:
-        for row in figures[model]["rounding_0"]:
-            numbers = " | ".join(f"{row[name]:,}" for name in KEPT[2:])
-            lines.append(f"| {model} | {row['target']} | {limits[row['target']]} | {numbers} |")
-    return "\n".join(lines)
-
-
-def with_table(document: str, figures: dict[str, Any]) -> str:
-    """``document`` with today's table between its marks."""
-    mark = re.compile(r"(<!-- firmware-table -->\n).*(\n<!-- /firmware-table -->)", re.DOTALL)
-    return mark.sub(lambda match: match[1] + table_text(figures) + match[2], document)
-
-
 def check_seconds() -> dict[str, float]:
     """Wall and processor seconds of firmware_examples/check.sh with its tools there; it must pass.
 
@@ -133,8 +112,6 @@ def main() -> None:
     if update:
         for model, table in figures.items():
             write_budget(model, table["rounding_0"])
-    text = DOCUMENT.read_text(encoding="utf-8")
-    write_text(DOCUMENT, with_table(text, figures))
     figures["check"] = check_seconds()
     write_evidence("firmware_targets", "python -m benchmarks.firmware.targets", figures)
     print(f"firmware_examples/check.sh: {figures.pop('check')}")

@@ -16,7 +16,7 @@ from edge_malaria.benchmark.networks import Plan, Row, measure, slow_int8
 from edge_malaria.benchmark.rounds import WARM_UPS, Timing, interleaved, ratio
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.errors import UsageError
-from tests.cli import run_cli, validate
+from tests.cli import run_cli, run_process, validate
 
 
 @pytest.fixture(autouse=True)
@@ -116,8 +116,9 @@ def test_a_timing_without_rounds_is_refused() -> None:
 def test_the_command_prints_json_and_csv(shipped_bundle: Path, tmp_path: Path) -> None:
     table = tmp_path / "times.csv"
     other = shipped_bundle / "model.float32.onnx"
-    ran = run_cli(
-        *("benchmark", shipped_bundle, "--against", other, "--threads", "1", "--batch", "1,4"),
+    ran = run_process(
+        "benchmark",
+        *(shipped_bundle, "--against", other, "--threads", "1", "--batch", "1,4"),
         *("--rounds", "3", "--csv", table, "--json"),
     )
     assert ran.code == 0, ran.err

@@ -19,7 +19,7 @@ from edge_malaria.bundle.install import BundleStore, index_bytes
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.bundle.signing import new_key, sign, signature_path
 from edge_malaria.errors import BundleIntegrityError, GateFailed, OutputExists, UsageError
-from tests.cli import run_cli
+from tests.cli import run_cli, run_process
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_killed_while_installing_the_old_bundle_stays(tmp_path: Path, shipped_bu
 
 def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGE_MALARIA_HOME", str(tmp_path / "home"))
-    done = run_cli("bundle", "install", shipped_bundle(), "--activate")
+    done = run_process("bundle", "install", shipped_bundle(), "--activate")
     assert done.code == 0 and "site profile" in done.err
     listed = run_cli("bundle", "list", "--json").json["bundles"]
     assert [(one["name"], one["active"]) for one in listed] == [("default", True)]

@@ -4,23 +4,53 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks.documents import tables
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_every_figure_in_the_documents_is_todays() -> None:
-    ran = subprocess.run(
-        [sys.executable, "-m", "benchmarks.documents.figures"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+def test_every_table_in_the_documents_is_todays(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["tables"])
+    assert tables.main() == 0, capsys.readouterr().out
+
+
+def test_a_changed_figure_and_a_lone_mark_are_found() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    changed = re.sub(r"\| 0\.\d{4} ", "| 0.1234 ", text, count=1)
+    assert changed != text
+    assert tables.updated(changed, "README.md") == text
+    with pytest.raises(tables.UnknownTable, match="in a pair"):
+        tables.updated(text.replace("<!-- /table -->", ""), "README.md")
+    with pytest.raises(tables.UnknownTable, match="expected one of"):
+        tables.updated("<!-- table: no-such -->\n<!-- /table -->\n", "x.md")
+
+
+def test_no_figure_carries_a_comment_behind_it() -> None:
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        comments = re.findall(r"<!--.*?-->", path.read_text(encoding="utf-8"), re.DOTALL)
+        odd = [c for c in comments if not re.fullmatch(r"<!-- (table: [\w-]+|/table) -->", c)]
+        assert not odd, path.name
+
+
+def test_readme_shows_at_most_six_figures() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.partition("## How good is it")[2].partition("\n## ")[0]
+    assert 0 < len(re.findall(r"\b0\.\d{3,4}\b", section)) <= 6
+    assert not re.search(r"\b0\.\d{3,4}\b", text.replace(section, ""))
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#\s]+)(?:#[\w-]+)?\)", path.read_text("utf-8")):
+            if "://" not in link:
+                assert (path.parent / link).exists(), (path.name, link)
 
 
 @pytest.mark.parametrize("name", ["model", "model-micro"])

@@ -1,0 +1,70 @@
+"""What tables of documents are made of: stored evidence, dotted paths, Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
+
+from benchmarks.evidence_file import EVIDENCE
+
+
+def evidence(name: str) -> dict[str, Any] | None:
+    """docs/evidence/``name``.json, None where it is not there."""
+    path = EVIDENCE / f"{name}.json"
+    return dict(_parsed(name, path.stat().st_mtime_ns)) if path.is_file() else None
+
+
+@cache
+def _parsed(name: str, changed_ns: int) -> dict[str, Any]:
+    del changed_ns  # a file that was written anew is read anew
+    return dict(json.loads((EVIDENCE / f"{name}.json").read_text(encoding="utf-8")))
+
+
+def value_at(document: Any, path: str) -> Any:
+    """The value at a dotted path; list indices are numbers, keys may hold dots themselves.
+
+    Raises:
+        KeyError: no such path.
+    """
+    if not path:
+        return document
+    words = path.split(".")
+    if isinstance(document, list):
+        return value_at(document[int(words[0])], ".".join(words[1:]))
+    for count in range(1, len(words) + 1):
+        key = ".".join(words[:count])
+        if key in document:
+            return value_at(document[key], ".".join(words[count:]))
+    raise KeyError(path)
+
+
+def figure(name: str, path: str, spec: str = ".4f") -> str:
+    """One value of docs/evidence/``name``.json in a format; a dash where it is null.
+
+    Raises:
+        KeyError: the evidence or the path is not there.
+    """
+    document = evidence(name)
+    if document is None:
+        raise KeyError(f"docs/evidence/{name}.json")
+    value = value_at(document, path)
+    return "-" if value is None else format(value, spec)
+
+
+def interval(name: str, path: str, spec: str = ".3f") -> str:
+    """ "low to high" of a pair of values."""
+    return f"{figure(name, f'{path}.0', spec)} to {figure(name, f'{path}.1', spec)}"
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    lines += [f"| {' | '.join(str(cell) for cell in row)} |" for row in rows]
+    return "\n".join(lines)
+
+
+def number(value: Any, digits: int = 4) -> str:
+    """A figure, or a dash where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"

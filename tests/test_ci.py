@@ -1,0 +1,66 @@
+"""What CI runs leaves no test out: every combination of markers is selected by some command."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from itertools import chain, combinations
+from pathlib import Path
+
+from _pytest.mark.expression import Expression
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def markers() -> list[str]:
+    """The markers of this project; --strict-markers refuses any other."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    lines = settings["tool"]["pytest"]["ini_options"]["markers"]
+    return [line.partition(":")[0] for line in lines]
+
+
+def recipe(target: str) -> str:
+    """The commands of a Makefile target."""
+    text = (ROOT / "Makefile").read_text("utf-8")
+    found = re.search(rf"^{target}:[^\n]*\n((?:\t[^\n]*\n)+)", text, re.MULTILINE)
+    assert found, target
+    return found[1]
+
+
+def expressions() -> list[str]:
+    """The ``-m`` expressions of every pytest call that .ci/run reaches through make."""
+    script = (ROOT / ".ci" / "run").read_text("utf-8")
+    found = []
+    for target in re.findall(r"^make ([\w-]+)", script, re.MULTILINE):
+        for line in recipe(target).splitlines():
+            if "-m pytest" not in line:
+                continue
+            options = line.partition("-m pytest")[2]
+            assert not re.search(r"(^| )(-k|--deselect|--ignore)", options), line
+            where = re.findall(r"(?:^| )(tests\S*)", options)
+            assert where in ([], ["tests/device"]), line
+            given = re.findall(r'-m (?:"([^"]*)"|(\S+))', options)
+            found.append("".join(given[0]) if given else "")
+    return found
+
+
+def selects(expression: str, given: tuple[str, ...]) -> bool:
+    """Whether ``pytest -m expression`` runs a test with these markers."""
+    if not expression:
+        return True
+    return Expression.compile(expression).evaluate(lambda name, **_: name in given)
+
+
+def test_ci_selects_every_test_whatever_its_markers() -> None:
+    names, given = markers(), expressions()
+    assert {"slow", "timed", "device"} <= set(names) and len(given) >= 3
+    subsets = chain.from_iterable(combinations(names, n) for n in range(len(names) + 1))
+    for subset in subsets:
+        chosen = any(selects(expression, subset) for expression in given)
+        assert chosen, f"no command of .ci/run selects a test marked {subset}"
+
+
+def test_device_tests_lie_where_their_command_looks() -> None:
+    for path in (ROOT / "tests").rglob("*.py"):
+        if "mark.device" in path.read_text("utf-8") and path != Path(__file__).resolve():
+            assert path.parent.name == "device", path
