@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from edge_malaria import __version__
+from edge_malaria.cli.help import HelpGroup, dress
 from edge_malaria.cli.streams import steady_streams
 from edge_malaria.errors import EdgeMalariaError
 from edge_malaria.records import RESEARCH_USE
@@ -40,6 +41,7 @@ COMMAND_MODULES = (
 
 app = typer.Typer(
     name="edge-malaria",
+    cls=HelpGroup,
     help="Train, quantize, prove and run small malaria classifiers at the edge. " + RESEARCH_USE,
     no_args_is_help=True,
     add_completion=False,
@@ -73,6 +75,7 @@ def _register_all() -> None:
     for name in COMMAND_MODULES:
         module: Any = importlib.import_module(f"edge_malaria.cli.{name}")
         module.register(app)
+    dress(app)
 
 
 def run(action: Callable[[], Any], *, debug: bool) -> int:
