@@ -1,7 +1,7 @@
 """What ``--help`` adds to typer's: commands in groups, whole sentences, and examples.
 
-A new command enters ``GROUPS``. Its examples stand in ``EXAMPLES``, by the command's words, or in its
-own docstring. tests/e2e/test_help.py asks for both, and that examples name options which exist.
+A new command enters ``GROUPS``. Its examples stand in ``EXAMPLES``, by the command's words, or in
+its own docstring. tests/e2e/test_help.py asks for both, and that examples name options which exist.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "crossval cells/ -o runs/folds --by both --jobs 2",
         "crossval cells/ -o runs/folds --teachers 1",
     ),
-    "prune": ("prune runs/compact/model.keras --data cells/ --criterion l1 --keep 0.5 -o small.keras",),
+    "prune": ("prune model.keras --data cells/ --criterion l1 --keep 0.5 -o small.keras",),
     "ensemble": ("ensemble a.keras b.keras --data cells/ -o both.keras --weights weighted",),
     "pretrain": ("pretrain cifar-100-binary/ --arch fast50 -o body.keras",),
     "baseline": ("baseline cells/ --method svm -o runs/svm --crossval",),
