@@ -21,7 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from edge_malaria.bundle.format import INDEX, Bundle, read_bundle, sha256_hex
+from edge_malaria.bundle.contents import INDEX
+from edge_malaria.bundle.format import Bundle, read_bundle, sha256_hex
 from edge_malaria.bundle.selftest import run_selftest
 from edge_malaria.bundle.signing import check_signature, signature_path
 from edge_malaria.errors import BundleIntegrityError, GateFailed, UsageError
