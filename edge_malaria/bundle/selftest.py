@@ -6,18 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_malaria.bundle.format import Bundle
 from edge_malaria.bundle.golden import Goldens, read_goldens
+from edge_malaria.bundle.limits import golden_difference, limits_of
 from edge_malaria.prepare.contract import Target
 from edge_malaria.prepare.preprocess import network_inputs
 from edge_malaria.runtime.engines.opening import installed_engines, open_engine
-
-# Float outputs of other processors differ by the order of their sums; a logit is of order 1-10.
-MAX_FLOAT_DIFF = 1e-3
-# Integer engines agree bit for bit with themselves; TFLite's built-in kernels, which 32-bit ARM
-# runs, are up to three steps off XNNPACK's.
-MAX_INTEGER_STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -77,28 +73,26 @@ def run_selftest(bundle: Bundle) -> SelftestResult:
             else:
                 opened = open_engine(bundle.read(spec.file), engine)
                 raw = opened.run_raw(goldens.cells.inputs).reshape(-1)
-                rows.append(_row(engine, variant, raw, stored.raw))
-                if not rows[-1].passed:
-                    failures.append(
-                        f"{variant} on {engine}: outputs differ by {rows[-1].largest_step:g} from "
-                        "the recorded ones"
-                    )
+                row, why = _row(engine, variant, raw, stored.raw)
+                rows.append(row)
+                failures += [why] if why else []
     return SelftestResult(
         bundle.name, len(bundle.contents), tuple(rows), tuple(failures), tuple(not_run)
     )
 
 
-def _row(engine: str, variant: str, got: Any, expected: Any) -> SelftestRow:
-    integer = np.issubdtype(expected.dtype, np.integer)
-    same_kind = got.dtype == expected.dtype and got.shape == expected.shape
-    if not same_kind or not len(expected):
-        return SelftestRow(engine, variant, len(expected), len(expected), 1e9, False)
-    difference = np.abs(got.astype(np.float64) - expected.astype(np.float64))
-    largest = float(difference.max()) if np.isfinite(difference).all() else 1e9
-    limit = MAX_INTEGER_STEPS if integer else MAX_FLOAT_DIFF
-    return SelftestRow(
-        engine, variant, len(expected), int((difference > 0).sum()), largest, largest <= limit
-    )
+def _row(
+    engine: str, variant: str, got: NDArray[Any], expected: NDArray[Any]
+) -> tuple[SelftestRow, str]:
+    """The row, and what to say where it does not hold."""
+    found = golden_difference(got, expected, limits_of(variant))
+    passed = found.fits and len(expected) > 0
+    # JSON knows no infinity.
+    largest = min(found.largest, 1e9)
+    row = SelftestRow(engine, variant, len(expected), found.differing, largest, passed)
+    worst, limit = found.texts
+    why = f"{variant} on {engine}: outputs differ by {worst} from the recorded ones ({limit})"
+    return row, "" if passed else why
 
 
 def _preprocessing_failures(goldens: Goldens, size_px: Target) -> list[str]:

@@ -8,13 +8,12 @@ See docs/PARITY.md.
 
 from __future__ import annotations
 
+from edge_malaria.bundle.limits import LIMITS, Limits
 from edge_malaria.parity.exact import Twin
 from edge_malaria.parity.findings import (
-    LIMITS,
     STAGES,
     Failure,
     Flip,
-    Limits,
     Pair,
     ParityReport,
     Settings,

@@ -1,4 +1,4 @@
-"""What the parity suite finds: limits, failures, pairs and the whole report."""
+"""What the parity suite finds: failures, pairs and the whole report."""
 
 from __future__ import annotations
 
@@ -9,47 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from edge_malaria.bundle.limits import LIMITS, Limits, limits_of
 from edge_malaria.records import Image, Interval, expect
 
 # The order in which a file is checked; a later stage explains little where an earlier one failed.
 STAGES = ("signature", "goldens", "tensors", "files", "statistics")
 REFERENCE = "keras"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a pair must hold, by variant of the candidate.
-
-    Attributes:
-        max_abs_diff: largest change of a calibrated probability; 1.0 sets no limit.
-        sqnr_db: least signal-to-quantization-noise ratio of the logits, dB.
-        label_agreement: least share of cells with the same call at the deployed threshold.
-        near_agreement: the same among drawn cells close to the threshold.
-        golden_lsb: largest change of an integer output against the stored one, in its own steps.
-        golden_logit: largest change of a float output against the stored one.
-    """
-
-    max_abs_diff: float
-    sqnr_db: float
-    label_agreement: float
-    near_agreement: float
-    golden_lsb: int = 4
-    golden_logit: float = 1e-3
-
-
-# float32 engines differ by rounding alone. float16 keeps 11 bits of every weight. The integer
-# limits let honest exports pass: the shipped network gives 28 dB and 0.16 on drawn cells, five
-# brief retrainings (docs/evidence/parity_false_alarms.json) 18.7 dB and 0.28 at worst, while
-# swapped channels, the mildest planted fault of the input, give 11.5 dB and 0.77.
-# Golden outputs: another processor's kernels may round otherwise. TFLite's built-in ones, which
-# 32-bit ARM runs, are up to 3 steps off XNNPACK's; dynamic files up to 0.08 of a logit.
-LIMITS: Mapping[str, Limits] = {
-    "float32": Limits(1e-4, 60.0, 0.999, 0.998),
-    "float16": Limits(2e-2, 40.0, 0.995, 0.99),
-    "dynamic": Limits(0.35, 18.0, 0.98, 0.85, golden_logit=0.25),
-    "int8": Limits(0.35, 18.0, 0.98, 0.85),
-    "int8-mixed": Limits(0.35, 18.0, 0.98, 0.85),
-}
 
 
 @dataclass(frozen=True)
@@ -86,7 +51,7 @@ class Settings:
 
     def limits_of(self, variant: str) -> Limits:
         """The limits of a variant; an unknown one gets those of float32, the strictest."""
-        return self.limits.get(variant, self.limits["float32"])
+        return limits_of(variant, self.limits)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edge_malaria.bundle.format import Bundle
 from edge_malaria.bundle.golden import NEAR_LOGITS, GoldenOutputs, Goldens
+from edge_malaria.bundle.limits import golden_difference
 from edge_malaria.errors import ImageError
 from edge_malaria.parity.causes import input_cause
 from edge_malaria.parity.findings import REFERENCE, Failure, Settings
@@ -71,12 +72,8 @@ def _worst(
     got: NDArray[Any], expected: NDArray[Any], settings: Settings, variant: str
 ) -> tuple[bool, str, str]:
     """(within limits, worst difference, limit) of two raw outputs of one file."""
-    limits = settings.limits_of(variant)
-    if got.dtype.kind in "iu":
-        steps = int(np.abs(got.astype(np.int64) - expected.astype(np.int64)).max(initial=0))
-        return steps <= limits.golden_lsb, f"{steps} steps", f"<= {limits.golden_lsb} steps"
-    worst = float(np.abs(got.astype(np.float64) - expected.astype(np.float64)).max(initial=0.0))
-    return bool(worst <= limits.golden_logit), f"{worst:.3g}", f"<= {limits.golden_logit:g}"
+    found = golden_difference(got, expected, settings.limits_of(variant))
+    return found.fits, *found.texts
 
 
 def check_outputs(

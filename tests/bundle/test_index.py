@@ -211,7 +211,8 @@ def test_a_threshold_that_was_hashed_again_is_told_from_the_exported_one(copy: P
 def test_calls_at_the_screening_point_are_compared(copy: Path) -> None:
     """With a point amid the drawn cells, int8's noise there is too much: only that point fails."""
     from edge_malaria.bundle.golden import read_goldens
-    from edge_malaria.parity.findings import LIMITS, Limits, Settings
+    from edge_malaria.bundle.limits import LIMITS, Limits
+    from edge_malaria.parity.findings import Settings
 
     strict = {**LIMITS, "int8": Limits(1.0, 0.0, 0.9999, 0.9)}
     report = gate(
