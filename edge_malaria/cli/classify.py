@@ -68,7 +68,13 @@ def classify(
         [prediction] = classifier.predict_inputs(crop[None])
         rows.append((str(file), prediction))
     if as_json:
-        # The contract is a bare list, so the schema's version stands in each of its objects.
+        # The contract is a bare list, so what holds for all stands in each of its objects.
+        decided = {
+            "model": f"{read.name} {read.version}",
+            "variant": classifier.variant,
+            "operating_point": classifier.operating_point,
+            "threshold": classifier.threshold,
+        }
         print(
             json.dumps(
                 [
@@ -78,6 +84,7 @@ def classify(
                         "label": p.label,
                         "p_parasitized": p.p_parasitized,
                         "positive": p.positive,
+                        **decided,
                     }
                     for file, p in rows
                 ],

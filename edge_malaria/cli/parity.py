@@ -11,7 +11,7 @@ from edge_malaria.cli.options import JsonOption, OperatingPoint, PointOption, Sp
 
 if TYPE_CHECKING:
     from edge_malaria.data.dataset import Dataset
-    from edge_malaria.parity import ParityReport
+    from edge_malaria.parity import ParityReport, Settings
     from edge_malaria.runtime.engines.base import Engine
 
 
@@ -65,16 +65,37 @@ def parity(
     microcontroller's C file (c) is compiled where a C compiler is, and TensorFlow Lite Micro
     (tflm) runs where tflite-micro is installed.
     """
+    from edge_malaria.parity import Settings
+
+    settings = Settings(delta=delta, operating_point=operating_point.value)
+    try:
+        report = _run(bundle, (data, patients, split), reference, engine, firmware, settings)
+    except Exception as error:
+        # A CI reads the file, whatever went wrong.
+        _write_error(bundle, error, junit)
+        raise
+    _write(report, junit, markdown, html)
+    _show(report, as_json)
+    return 0 if report.passed else 1
+
+
+def _run(
+    bundle: Path | None,
+    cells: tuple[Path | None, Path | None, Split | None],
+    reference: Path | None,
+    engine: str | None,
+    firmware: Path | None,
+    settings: Settings,
+) -> ParityReport:
     from converters.firmware.engines import firmware_engines, split_names
-    from edge_malaria.parity import Settings, gate
+    from edge_malaria.parity import gate
 
     opened = open_named(bundle)
-    dataset, name = _dataset(data, patients, split)
+    dataset, name = _dataset(*cells)
     names = None if engine is None else [word.strip() for word in engine.split(",") if word.strip()]
     device, bare = split_names(names)
     small = firmware_engines(opened, bare, firmware)
-    settings = Settings(delta=delta, operating_point=operating_point.value)
-    report = gate(
+    return gate(
         opened,
         dataset=dataset,
         split=name,
@@ -85,9 +106,16 @@ def parity(
         twins=small.twins,
         left_out=small.left_out,
     )
-    _write(report, junit, markdown, html)
-    _show(report, as_json)
-    return 0 if report.passed else 1
+
+
+def _write_error(bundle: Path | None, error: Exception, junit: Path | None) -> None:
+    from edge_malaria.cli.output import log
+    from edge_malaria.files import write_text
+    from edge_malaria.parity.render import error_junit
+
+    if junit is not None:
+        write_text(junit, error_junit("default" if bundle is None else bundle.name, error))
+        log(f"wrote {junit}")
 
 
 def _dataset(

@@ -162,6 +162,29 @@ def _case(suite: ElementTree.Element, stage: str, name: str, failures: Sequence[
         )
 
 
+def error_junit(bundle: str, error: Exception) -> str:
+    """JUnit XML of a run that ended before it could compare: one failed test case."""
+    suite = ElementTree.Element(
+        "testsuite", name=f"edge-malaria parity {bundle}", tests="1", failures="1", skipped="0"
+    )
+    suite.set("errors", "0")
+    case = ElementTree.SubElement(
+        suite, "testcase", classname="parity.opening", name="the gate could run"
+    )
+    text = _printable(str(error) or type(error).__name__)
+    failure = ElementTree.SubElement(case, "failure", message=text, type=type(error).__name__)
+    failure.text = text
+    ElementTree.indent(suite)
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _printable(text: str) -> str:
+    """Without the control characters that XML cannot hold."""
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
+
+
 def as_junit(report: ParityReport) -> str:
     """The report as JUnit XML: a test case a pair, one a stage and subject, skips for not run."""
     suite = ElementTree.Element("testsuite", name=f"edge-malaria parity {report.bundle}")

@@ -34,7 +34,7 @@ from edge_malaria.prepare.preprocess import network_input
 from edge_malaria.records import Image
 from edge_malaria.runtime.classify.classifier import Decision
 from edge_malaria.runtime.engines.base import Engine
-from edge_malaria.runtime.engines.opening import installed_engines, open_engine
+from edge_malaria.runtime.engines.opening import open_engine
 
 
 def gate(
@@ -58,7 +58,8 @@ def gate(
         split: of the data set: train, val, test or all.
         reference: a live Keras engine; None takes Keras's outputs stored in the bundle, and for
             a data set the bundle's float32 file, itself proven against them.
-        engines: names of engines that must run; None takes what is installed.
+        engines: names of engines that must run, and the only ones the report speaks of; None
+            takes what is installed and lists the rest under ``not_run``.
         extra: further candidates, ``name.variant`` -> engine: a C runtime, for example.
         settings: limits, margin, operating point.
         finder: compare the bundle's cell finder too, where it has one.
@@ -76,6 +77,7 @@ def gate(
     run = _Run(opened, reference, settings or Settings())
     run.not_run += left_out
     chosen = chosen_engines(engines)
+    run.speak_of_all = engines is None
     run.open_files(chosen, extra or {}, twins or {})
     run.check_signatures()
     run.check_goldens()
@@ -110,16 +112,20 @@ class _Run:
         self.not_run: list[str] = []
         self.cells: dict[str, int] = {}
         self.finder = FinderFindings()
+        self.speak_of_all = True
 
     def open_files(self, engines: Sequence[str], extra: Mapping[str, Engine], twins: Twins) -> None:
-        """Opens every file that an engine here can run; the rest is named as not run."""
+        """Opens every file that one of ``engines`` runs.
+
+        The rest is named as not run, unless the caller has chosen the engines.
+        """
         self.extra, self.twins = extra, twins
         for variant, by_engine in self.spec.variants.items():
             for engine, spec in by_engine.items():
                 name = f"{engine}.{variant}"
                 if engine not in engines:
-                    why = "not asked for" if engine in installed_engines() else "not installed"
-                    self.not_run.append(f"{name}: the engine {engine} is {why}")
+                    if self.speak_of_all:
+                        self.not_run.append(f"{name}: the engine {engine} is not installed")
                     continue
                 try:
                     data = self.bundle.read(spec.file)
@@ -134,7 +140,7 @@ class _Run:
 
     def check_finder(self, engines: Sequence[str]) -> None:
         """The finder's files, against Keras's boxes and each other."""
-        self.finder = check_finder(self.bundle, engines)
+        self.finder = check_finder(self.bundle, engines, speak_of_all=self.speak_of_all)
         self.failures += self.finder.failures
         self.not_run += self.finder.not_run
 

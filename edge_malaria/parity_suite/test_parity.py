@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import pytest
 
+from edge_malaria.errors import EdgeMalariaError
 from edge_malaria.parity import Failure, Pair, ParityReport
 
 
 def _fail(failures: list[Failure]) -> None:
     if failures:
         pytest.fail("\n".join(failure.message for failure in failures), pytrace=False)
+
+
+def test_the_gate_ran(parity_outcome: ParityReport | Exception) -> None:
+    """A bundle that cannot be opened, or an engine that is unknown, is one failed test."""
+    if isinstance(parity_outcome, EdgeMalariaError):
+        pytest.fail(f"{type(parity_outcome).__name__}: {parity_outcome}", pytrace=False)
+    if isinstance(parity_outcome, Exception):
+        raise parity_outcome
 
 
 def test_something_was_compared(report: ParityReport) -> None:
