@@ -1,0 +1,1 @@
+"""``edge-malaria batch``: many slides on many processes or machines, by dask.distributed."""
