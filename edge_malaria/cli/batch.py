@@ -26,11 +26,6 @@ _HELP = """Screens every slide of a manifest, on this machine's cores or on a cl
 MANIFEST has the columns slide,source[,site,reference]: a name, then a folder, glob, film, sim:...
 or URL; reference is positive or negative where another method knows the result. A finished slide is
 not done again, a half one goes on; a slide that fails is a row with its reason.
-
-Examples:
-
-  edge-malaria batch slides.csv -o out --workers 4
-  edge-malaria batch slides.csv -o /shared/out --scheduler tcp://head:8786
 """
 
 

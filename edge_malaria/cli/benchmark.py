@@ -22,12 +22,6 @@ _HELP = """Times every variant of a bundle on every installed engine, in turn, o
 
 Beside the times: work, bytes, memory, start, and the share of what this machine's arithmetic units
 give at best. Ratios are taken within a round, so they hold on a busy machine too.
-
-Examples:
-
-  edge-malaria benchmark default-bundle
-  edge-malaria benchmark default-bundle --against other.tflite --threads 1,4 --csv times.csv
-  edge-malaria benchmark default-bundle --against sequential3 --against mobilenetv2
 """
 
 

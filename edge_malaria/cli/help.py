@@ -49,7 +49,15 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "explain": ("explain default cell.png -o why.png --page why.html",),
     "firmware": ("firmware default-bundle -o firmware",),
-    "benchmark": ("benchmark default-bundle --threads 1 --batch 1,64",),
+    "benchmark": (
+        "benchmark default-bundle",
+        "benchmark default-bundle --against other.tflite --threads 1,4 --csv times.csv",
+        "benchmark default-bundle --against sequential3 --threads 1 --batch 1,64",
+    ),
+    "batch": (
+        "batch slides.csv -o out --workers 4",
+        "batch slides.csv -o /shared/out --scheduler tcp://head:8786",
+    ),
     "train": (
         "train cells/ --arch compact -o runs/compact",
         "train cells/ -o runs/student --teacher runs/wide/model.keras",
