@@ -22,10 +22,12 @@ Interval = tuple[float, float]
 CellKind = Literal["red-cell", "white-cell", "platelet", "debris"]
 Label = Literal["parasitized", "uninfected", "unsure"]
 Verdict = Literal["parasites-detected", "not-detected", "indeterminate"]
+Basis = Literal["algorithm", "reader"]
 
 CELL_KINDS: tuple[CellKind, ...] = ("red-cell", "white-cell", "platelet", "debris")
 LABELS: tuple[Label, ...] = ("parasitized", "uninfected", "unsure")
 VERDICTS: tuple[Verdict, ...] = ("parasites-detected", "not-detected", "indeterminate")
+BASES: tuple[Basis, ...] = ("algorithm", "reader")
 
 RESEARCH_USE = "For research use only. Not for use in diagnostic procedures."
 

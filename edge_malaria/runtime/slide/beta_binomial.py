@@ -21,8 +21,6 @@ Floats = NDArray[np.float64]
 
 # Stirling's series is good to 1e-14 from here on; below, the recurrence lifts the argument.
 _STIRLING_FROM = 10
-# From so many cells a patient on, chance hardly widens what a patient shows.
-_MOST_SEEN = 2000
 
 
 def log_gamma(x: ArrayLike) -> Floats:
@@ -210,37 +208,6 @@ class RateFit:
         else:
             alpha, beta, weights = np.array([self.alpha]), np.array([self.beta]), np.ones(1)
         return _mixture(alpha, beta, weights)
-
-    def seen_spread(self) -> RateSpread:
-        """The share that the next patient's own cells will show, as many as the fit's patients had.
-
-        Wider than ``spread``: what a handful of cells leaves to chance is in it.
-        """
-        if self.counts:
-            _, alpha, beta, weights = _posterior(self.counts)
-            cells = int(np.median([n for _, n in self.counts]))
-        else:
-            alpha, beta, weights = np.array([self.alpha]), np.array([self.beta]), np.ones(1)
-            cells = round(self.cells / max(self.patients, 1))
-        cells = min(max(cells, 1), _MOST_SEEN)
-        hits = np.arange(cells + 1.0)
-        kept, weight = _most(weights)
-        chance = np.exp(beta_binomial_log_pmf(hits, cells, alpha[kept, None], beta[kept, None]))
-        mass = weight @ chance
-        return RateSpread(hits / cells, mass / mass.sum())
-
-    def next_slide(self) -> RateSpread:
-        """The rate to expect on a slide: half ``spread``, half ``seen_spread``.
-
-        Some tens of cells a patient cannot tell whether one wrongly called cell is chance or this
-        patient's own rate. ``spread`` takes it for chance as far as the other patients allow,
-        ``seen_spread`` for the patient's own; each gets half of the weight.
-        """
-        one, other = self.spread(), self.seen_spread()
-        rates = np.concatenate([one.rates, other.rates])
-        order = np.argsort(rates, kind="stable")
-        weights = np.concatenate([one.weights, other.weights]) / 2
-        return RateSpread(rates[order], weights[order])
 
     def as_json(self) -> dict[str, Any]:
         """JSON-ready; ``from_json`` is the inverse."""

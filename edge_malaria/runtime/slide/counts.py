@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edge_malaria.records import Interval, Verdict, expect
+from edge_malaria.records import Basis, Interval, Verdict, expect
 
 # WHO, Basic malaria microscopy (2010): 5,000,000 red cells per microlitre where not measured.
 DEFAULT_RBC_PER_UL = 5_000_000.0
@@ -19,10 +19,8 @@ class VerdictRules:
     """The limits behind a verdict; ``[verdict]`` of the configuration.
 
     Attributes:
-        level: chance of ``parasites-detected`` on a slide without parasites whose rate is
-            ``inflation`` times the fitted one.
-        grey_level: below this chance of the count under the plain fit the slide is indeterminate.
-        inflation: how many times the fitted false-positive rate an unknown slide may have.
+        level: chance of ``parasites-detected`` on a slide without parasites.
+        grey_level: below this chance of the count without parasites the slide is indeterminate.
         min_cells: fewer counted cells are never ``not-detected`` (500: the least for a thin smear).
         min_cells_detected: fewer counted cells are never ``parasites-detected``.
         max_doubtful: above this share of cells with a probability between ``doubtful_from`` and
@@ -30,21 +28,29 @@ class VerdictRules:
         doubtful_from: see ``max_doubtful``.
         doubtful_base: the share of doubtful cells that is allowed however few are positive.
             ``benchmarks.slides.doubtful_limits`` derives both from train and validation patients.
+        max_lod: a slide whose limit of detection lies above this parasitemia is never
+            ``not-detected``: not to see anything then is no finding.
+        confirm_cells: so many flagged cells that a person confirms mean parasites.
+        confirm_readers: or one cell that so many persons confirm.
     """
 
     level: float = 0.015
     grey_level: float = 0.1
-    inflation: float = 2.0
     min_cells: int = 500
     min_cells_detected: int = 200
     doubtful_from: float = 0.2
     doubtful_base: float = 0.12
     max_doubtful: float = 1.0
+    max_lod: float = 0.005
+    confirm_cells: int = 2
+    confirm_readers: int = 2
 
     def __post_init__(self) -> None:
         expect(0 < self.level < self.grey_level < 1, "0 < level < grey_level < 1", self.level)
-        expect(self.inflation >= 1, "inflation >= 1", self.inflation)
         expect(self.min_cells >= 1, "min_cells >= 1", self.min_cells)
+        expect(0 < self.max_lod <= 1, "0 < max_lod <= 1", self.max_lod)
+        expect(self.confirm_cells >= 1, "confirm_cells >= 1", self.confirm_cells)
+        expect(self.confirm_readers >= 1, "confirm_readers >= 1", self.confirm_readers)
 
 
 @dataclass(frozen=True)
@@ -84,10 +90,67 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class ReviewCount:
+    """What persons said of a slide's flagged cells.
+
+    Attributes:
+        flagged: cells at or above the balanced threshold, which a person should look at.
+        reviewed: those with a decision; ``flagged - reviewed`` wait.
+        confirmed: a reader said parasite, none said no parasite.
+        overturned: a reader said no parasite, none said parasite.
+        unsure: nobody could say.
+        conflicts: readers contradict each other.
+        confirmed_by: the most readers who confirm one and the same cell.
+        readers: their names, sorted.
+    """
+
+    flagged: int
+    reviewed: int = 0
+    confirmed: int = 0
+    overturned: int = 0
+    unsure: int = 0
+    conflicts: int = 0
+    confirmed_by: int = 0
+    readers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        parts = self.confirmed + self.overturned + self.unsure + self.conflicts
+        expect(parts == self.reviewed, "reviewed = the sum of its parts", (self.reviewed, parts))
+        expect(self.reviewed <= self.flagged, "reviewed <= flagged", (self.reviewed, self.flagged))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every flagged cell, at least one, was looked at."""
+        return 0 < self.flagged == self.reviewed
+
+    @property
+    def open(self) -> int:
+        """Cells on which no answer stands: nobody could say, or readers contradict each other."""
+        return self.unsure + self.conflicts
+
+    def as_json(self) -> dict[str, Any]:
+        """The ``review`` block of ``screen --json``."""
+        return {
+            "flagged": self.flagged,
+            "reviewed": self.reviewed,
+            "confirmed": self.confirmed,
+            "overturned": self.overturned,
+            "readers": list(self.readers),
+        }
+
+
+@dataclass(frozen=True)
 class SlideResult:
-    """The slide's numbers; rates are fractions, None where no cell was counted."""
+    """The slide's numbers; rates are fractions.
+
+    ``parasitemia`` and what follows from it is None where no number is known: no cell counted, the
+    slide is unlike the fit, its two points contradict each other, or nothing can settle it.
+    ``cause`` is the verdict's reason in one word, on which the advice rests; see ``CAUSES``.
+    """
 
     verdict: Verdict
+    basis: Basis
+    cause: str
     why: str
     parasitemia: float | None
     ci95: Interval | None
@@ -96,8 +159,10 @@ class SlideResult:
     rbc_per_ul: float
     limit_of_detection: float | None
     limit_of_detection_per_ul: float | None
+    limit_of_detection_reviewed: float | None
+    limit_of_detection_reviewed_per_ul: float | None
+    max_lod: float
     p_value: float
-    p_value_inflated: float
     count_needed: int | None
     more_cells: int | None
     unfamiliar: bool
@@ -106,10 +171,18 @@ class SlideResult:
     false_positive_mean: float
     false_positive_p95: float
     sensitivity_mean: float
+    site: str
+    review: ReviewCount
 
     def as_json(self) -> dict[str, Any]:
         """JSON-ready."""
         return asdict(self)
+
+
+CAUSES = (
+    "no-cells", "few-cells", "unfamiliar", "grey", "blind", "above-errors", "within-errors",
+    "confirmed", "one-confirmed", "no-answer", "none-confirmed",
+)  # fmt: skip
 
 
 def rbc_per_ul(rbc: float | None, haematocrit_percent: float | None) -> float:

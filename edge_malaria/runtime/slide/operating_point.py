@@ -2,11 +2,11 @@
 
 A slide has a parasitemia p, a false-positive rate eps and a sensitivity s of its own. Of n counted
 cells, K ~ Binomial(n, eps (1 - p) + s p) are called parasitized. eps and s are drawn from what was
-measured on patients that the classifier had not seen.
+measured on slides that the classifier had not seen.
 
 - Interval: every p under which the observed K is not in a 2.5 % tail (test inversion with mid-P,
   which takes the discreteness of counts out of the coverage).
-- Estimate: (K/n - mean eps) / (mean s - mean eps), cut to 0..1 (Rogan & Gladen 1978).
+- Estimate: the p under which K is in the middle, so that it always lies inside its interval.
 - Limit of detection: the lowest p at which n cells would reach a count in 95 of 100 slides.
 """
 
@@ -19,49 +19,42 @@ import numpy as np
 from edge_malaria.records import Interval
 from edge_malaria.runtime.slide.beta_binomial import (
     Floats,
-    RateFit,
     RateSpread,
     binomial_cdf,
     binomial_sf,
     log_gamma,
 )
-from edge_malaria.runtime.slide.error_rates import FalsePositiveFit
+from edge_malaria.runtime.slide.error_record import PointErrors
 
-# What the sensitivity's spread is taken for where a bundle does not record it.
-ASSUMED_SENSITIVITY = (18.0, 2.0)
-# Grid points that stand for the spread of eps and of s: enough for 2.5 % tails (``thinned``).
-_EPS_NODES, _SENSITIVITY_NODES = 48, 20
 # Rates at which the chance of a count is computed (``_mid_p``).
 _RATES = 600
+# Parasitemias among which intervals are sought.
+_GRID = np.concatenate([[0.0], np.geomspace(1e-7, 1.0, 57)])
 
 
 class PointModel:
     """Chances of counts at one operating point.
 
     Args:
-        fit: the errors measured there.
-        inflation: how many times the false-positive rate an unknown slide may have.
+        errors: to expect there.
     """
 
-    def __init__(self, fit: FalsePositiveFit, inflation: float) -> None:
-        self.eps: RateSpread = fit.false_positives.next_slide().thinned(_EPS_NODES)
-        self.eps_inflated = self.eps.scaled(inflation)
-        misses = fit.misses or RateFit(ASSUMED_SENSITIVITY[1], ASSUMED_SENSITIVITY[0], 0, 0)
-        self.sensitivity: RateSpread = misses.spread().thinned(_SENSITIVITY_NODES).complement()
+    def __init__(self, errors: PointErrors) -> None:
+        self.eps: RateSpread = errors.eps
+        self.sensitivity: RateSpread = errors.sensitivity
         self._needed: dict[tuple[int, float], int | None] = {}
 
-    def _mixed(self, tail: Any, k: float, n: int, p: float, eps: RateSpread) -> float:
+    def _mixed(self, tail: Any, k: float, n: int, p: float) -> float:
         """``tail`` (such as binomial_sf) at parasitemia ``p``, averaged over eps and s."""
+        eps = self.eps
         if p == 0.0:
             return float(eps.weights @ tail(k, n, eps.rates))
         rate = eps.rates[:, None] * (1 - p) + self.sensitivity.rates[None, :] * p
         return float(eps.weights @ tail(k, n, rate) @ self.sensitivity.weights)
 
-    def p_value(self, k: int, n: int, *, inflated: bool) -> float:
+    def p_value(self, k: int, n: int) -> float:
         """Chance of ``k`` positives or more among ``n`` cells without parasites; 1 for n = 0."""
-        if n == 0:
-            return 1.0
-        return self._mixed(binomial_sf, k, n, 0.0, self.eps_inflated if inflated else self.eps)
+        return 1.0 if n == 0 else self._mixed(binomial_sf, k, n, 0.0)
 
     def count_needed(self, n: int, level: float) -> int | None:
         """The fewest positives of ``n`` as rare as ``level`` without parasites; None where none."""
@@ -69,22 +62,33 @@ class PointModel:
             low, high = 0, n + 1
             while high - low > 1:
                 middle = (low + high) // 2
-                chance = self.p_value(middle, n, inflated=True)
+                chance = self.p_value(middle, n)
                 low, high = (low, middle) if chance <= level else (middle, high)
             self._needed[n, level] = high if high <= n else None
         return self._needed[n, level]
 
     def estimate(self, k: int, n: int) -> float | None:
-        """Corrected share, 0-1; None where parasitized cells are not called more often."""
-        eps, sens = self.eps.mean, self.sensitivity.mean
-        if n == 0 or not (sens > eps):
+        """The parasitemia that puts ``k`` of ``n`` in the middle; None where nothing tells apart.
+
+        With well-known errors it is Rogan and Gladen's (k/n - eps) / (s - eps).
+        """
+        if n == 0 or not (self.sensitivity.mean > self.eps.mean):
             return None
-        return float(np.clip((k / n - eps) / (sens - eps), 0.0, 1.0))
+        below = self._mid_p(k, n, _GRID)
+        above = np.flatnonzero(below >= 0.5)
+        if not len(above):
+            return 0.0
+        last = int(above[-1])
+        if last == len(_GRID) - 1:
+            return 1.0
+        fine = np.linspace(_GRID[last], _GRID[last + 1], 25)
+        chance = self._mid_p(k, n, fine)
+        return float(np.interp(-0.5, -chance, fine))
 
     def interval(self, k: int, n: int, level: float = 0.95) -> Interval:
         """The parasitemias under which ``k`` of ``n`` > 0 cells is in no tail."""
         tail = (1 - level) / 2
-        grid = np.concatenate([[0.0], np.geomspace(1e-7, 1.0, 57)])
+        grid = _GRID
         below = self._mid_p(k, n, grid)
         # Lower end: the least p that makes so many positives not too rare; upper end: the largest
         # that makes so few not too rare. Both fall with p, so each lies between two grid points.
@@ -124,7 +128,7 @@ class PointModel:
         """The lowest parasitemia that reaches ``needed`` of ``n`` with chance ``power``."""
 
         def reached(p: float) -> bool:
-            return self._mixed(binomial_sf, needed, n, p, self.eps) >= power
+            return self._mixed(binomial_sf, needed, n, p) >= power
 
         return _bisect(reached) if reached(1.0) else None
 

@@ -1,12 +1,15 @@
 """From counts to a slide's verdict, with limits that a careful microscopist would accept.
 
-- Verdict: parasites are detected only where the count at the screening point exceeds what the fit
-  allows at the stated level even if this slide's false-positive rate were ``inflation`` times what
-  was measured: a new microscope, stain or camera is not the laboratory that the fit comes from.
+- Without a reader: parasites are detected only where the count at the screening point exceeds what
+  slides without parasites show, of the site where a profile says so, else of a laboratory of which
+  nothing is known.
+- With every flagged cell judged by a person the verdict is the reader's (``readers``).
+- ``not-detected`` only where the slide could have shown parasites: its limit of detection lies at
+  or below ``max_lod``.
 - How much: the share corrected for both errors, at the operating point that says it more
-  precisely; where the two points contradict each other the interval spans both (``measured``).
+  precisely; no number where none is known.
 
-The chances behind it stand in ``slide_point``, the spread of error rates in ``error_rates``.
+The chances behind it stand in ``operating_point``, the spread of error rates in ``storeys``.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from edge_malaria.records import Interval, Verdict
 from edge_malaria.runtime.slide.counts import (
     DEFAULT_RBC_PER_UL,
     Measured,
+    ReviewCount,
     SlideCount,
     SlideResult,
     VerdictRules,
@@ -27,7 +31,9 @@ from edge_malaria.runtime.slide.error_rates import (
     choose_screening_threshold,
     fit_false_positives,
 )
+from edge_malaria.runtime.slide.error_record import SlideErrors
 from edge_malaria.runtime.slide.operating_point import PointModel
+from edge_malaria.runtime.slide.readers import ReaderModel
 
 __all__ = [
     "DEFAULT_RBC_PER_UL",
@@ -44,27 +50,34 @@ __all__ = [
 
 # A count that could ever settle a slide; beyond it more cells are no advice.
 MOST_CELLS = 200_000
+Finding = tuple[Verdict, str, str]
 
 
 class SlideStatistics:
-    """Verdicts and intervals under one fit and one set of rules.
+    """Verdicts and intervals under one error model and one set of rules.
+
+    Args:
+        errors: what is known of the classifier (``ErrorRecord.errors``, ``SiteProfile.errors``).
+        rules: the limits.
 
     Attributes:
         screening: the point of the verdict.
-        balanced: the point that misses fewer parasites; None where the fit lacks it.
+        balanced: the point that misses fewer parasites; None where the errors lack it.
+        reader: persons who look at the cells that the balanced point flags.
     """
 
-    def __init__(self, fit: FalsePositiveFit, rules: VerdictRules | None = None) -> None:
-        self.fit = fit
+    def __init__(self, errors: SlideErrors, rules: VerdictRules | None = None) -> None:
+        self.errors = errors
         self.rules = rules or VerdictRules()
-        self.screening = PointModel(fit, self.rules.inflation)
-        balanced = fit.quantity
-        self.balanced = None if balanced is None else PointModel(balanced, self.rules.inflation)
+        self.screening = PointModel(errors.screening)
+        self.balanced = None if errors.balanced is None else PointModel(errors.balanced)
+        self.reader = ReaderModel(errors.balanced or errors.screening)
         self._measured: dict[SlideCount, Measured | None] = {}
+        self._limits: dict[int, float | None] = {}
 
-    def p_value(self, count: SlideCount, *, inflated: bool) -> float:
+    def p_value(self, count: SlideCount) -> float:
         """Chance of as many positives or more on a slide without parasites."""
-        return self.screening.p_value(count.positive, count.cells, inflated=inflated)
+        return self.screening.p_value(count.positive, count.cells)
 
     def count_needed(self, cells: int) -> int | None:
         """The fewest positives among ``cells`` that are called parasites; None where none are."""
@@ -91,7 +104,7 @@ class SlideStatistics:
         if n == 0:
             return None
         share, few = _at(self.screening, count.positive, n)
-        usual = not (self.p_value(count, inflated=False) <= self.rules.grey_level)
+        usual = not (self.p_value(count) <= self.rules.grey_level)
         if self.balanced is None or count.likely < count.positive or usual:
             return Measured(share, few, "screening")
         likely, many = _at(self.balanced, count.likely, n)
@@ -104,122 +117,219 @@ class SlideStatistics:
             return Measured(likely, (low, many[1]), "balanced")
         return Measured(share, few, "screening")
 
-    def parasitemia(self, count: SlideCount) -> float | None:
-        """Corrected share of parasitized cells, 0-1; None without cells."""
-        found = self.measured(count)
-        return None if found is None else found.parasitemia
-
-    def interval(self, count: SlideCount) -> Interval | None:
-        """The 95 % interval of ``parasitemia``; None without cells."""
-        found = self.measured(count)
-        return None if found is None else found.ci95
-
     def limit_of_detection(self, cells: int, power: float = 0.95) -> float | None:
         """The lowest parasitemia called parasites-detected with chance ``power`` from ``cells``."""
         if cells < self.rules.min_cells_detected:
             return None
+        if power == 0.95 and cells in self._limits:
+            return self._limits[cells]
         needed = self.count_needed(cells)
-        return None if needed is None else self.screening.limit_of_detection(needed, cells, power)
+        limit = None if needed is None else self.screening.limit_of_detection(needed, cells, power)
+        if power == 0.95:
+            self._limits[cells] = limit
+        return limit
+
+    def limit_reviewed(self, cells: int) -> float | None:
+        """The same where a person looks at every flagged cell."""
+        return self.reader.limit_of_detection(cells, self.rules.confirm_cells)
 
     def unfamiliar(self, count: SlideCount) -> bool:
-        """Whether more cells than parasites explain lie between the classes.
+        """Whether more cells than parasites explain are neither clear nor positive.
 
         On slides like those of the fit most cells are clear; a stain or camera that the classifier
         does not know blurs all of them together, and positives are then its upper tail.
         """
         if count.cells == 0:
             return False
-        allowed = self.rules.doubtful_base * count.cells + self.rules.max_doubtful * count.positive
+        base = max(self.rules.doubtful_base, self.errors.doubtful_base or 0.0)
+        allowed = base * count.cells + self.rules.max_doubtful * count.positive
         return not (count.doubtful <= allowed)
 
-    def verdict(self, count: SlideCount) -> tuple[Verdict, str]:
-        """The verdict and why, in plain words."""
+    def verdict(self, count: SlideCount) -> Finding:
+        """Without a reader: the verdict, its cause, and why in plain words."""
         rules, n, k = self.rules, count.cells, count.positive
         if n == 0:
-            return "indeterminate", "No red cell could be counted."
-        detected = self.p_value(count, inflated=True) <= rules.level
-        grey = self.p_value(count, inflated=False) <= rules.grey_level
+            return "indeterminate", "no-cells", "No red cell could be counted."
         if self.unfamiliar(count):
-            return "indeterminate", (
-                f"{count.doubtful} of {n} cells lie between the classes: this stain, camera or "
-                "light is unlike those that the error rate was measured on. A person must look."
+            return "indeterminate", "unfamiliar", (
+                f"On {count.doubtful:,} of {n:,} cells the program cannot make up its mind. This "
+                "stain, camera or light is unlike those that it was tested on, so its count means "
+                "nothing here."
             )
+        detected = self.p_value(count) <= rules.level
         if detected and n >= rules.min_cells_detected:
-            return "parasites-detected", (
-                f"{k} of {n} cells were called parasitized; without parasites at most "
-                f"{(self.count_needed(n) or 1) - 1} are to be expected."
-            )
-        if detected:
-            return "indeterminate", f"Only {n} cells were counted; {rules.min_cells} are the least."
-        if grey:
-            return "indeterminate", (
-                f"{k} of {n} cells were called parasitized: more than usual without parasites, "
-                "too few to tell them from the classifier's own errors. A person must look."
+            return "parasites-detected", "above-errors", (
+                f"{k:,} of {n:,} cells look parasitized. On a slide without parasites the "
+                f"program's own mistakes explain at most {(self.count_needed(n) or 1) - 1:,}."
             )
         if n < rules.min_cells:
-            return "indeterminate", f"Only {n} cells were counted; {rules.min_cells} are the least."
-        return "not-detected", (
-            f"Not detected in {n} cells: {k} called parasitized, no more than the classifier's own "
-            "errors explain."
+            return "indeterminate", "few-cells", (
+                f"Only {n:,} red cells were counted; {rules.min_cells} are the least."
+            )
+        if self.p_value(count) <= rules.grey_level:
+            return "indeterminate", "grey", (
+                f"{k:,} of {n:,} cells look parasitized: more than usual without parasites, too "
+                "few to tell them from the program's own mistakes."
+            )
+        return self._nothing_found(n, self.limit_of_detection(n), "within-errors", (
+            f"Not detected in {n:,} cells: {k:,} look parasitized, no more than the program's own "
+            "mistakes explain."
+        ))  # fmt: skip
+
+    def reviewed_verdict(self, count: SlideCount, review: ReviewCount) -> Finding:
+        """The verdict where every flagged cell has been looked at."""
+        rules, n, found = self.rules, count.cells, review.confirmed
+        who = _and(review.readers)
+        seen = f"{who} looked at all {review.flagged:,} flagged cells of {n:,}"
+        if found >= rules.confirm_cells or review.confirmed_by >= rules.confirm_readers:
+            return "parasites-detected", "confirmed", (
+                f"{seen} and confirmed parasites in {found:,}."
+            )
+        if review.open:
+            return "indeterminate", "no-answer", (
+                f"{seen}. On {review.open:,} of them no answer stands: "
+                f"{review.unsure:,} could not be told, on {review.conflicts:,} readers disagree."
+            )
+        if found:
+            return "indeterminate", "one-confirmed", (
+                f"{seen} and confirmed a parasite in {found:,}. One cell that one person confirms "
+                "is not enough."
+            )
+        if n < rules.min_cells:
+            return "indeterminate", "few-cells", (
+                f"{seen} and found no parasite. But only {n:,} red cells were counted; "
+                f"{rules.min_cells} are the least."
+            )
+        if self.unfamiliar(count):
+            return "indeterminate", "unfamiliar", (
+                f"{seen} and found no parasite. But on {count.doubtful:,} cells the program could "
+                "not make up its mind: it may not have flagged the right cells."
+            )
+        return self._nothing_found(n, self.limit_reviewed(n), "none-confirmed", (
+            f"Not detected in {n:,} cells: {seen} and found no parasite."
+        ))  # fmt: skip
+
+    def _nothing_found(self, n: int, limit: float | None, cause: str, why: str) -> Finding:
+        if limit is not None and limit <= self.rules.max_lod:
+            return "not-detected", cause, why
+        least = "any parasites" if limit is None else f"less than {100 * limit:.2g} %"
+        return "indeterminate", "blind", (
+            f"No parasites stand out among {n:,} cells, but here and from so many cells this "
+            f"device cannot see {least}: a person with malaria may have fewer."
         )
 
-    def more_cells(self, count: SlideCount) -> int | None:
+    def finding(self, count: SlideCount, review: ReviewCount) -> Finding:
+        """The verdict that stands: the reader's once every flagged cell is judged."""
+        if count.cells and review.complete:
+            return self.reviewed_verdict(count, review)
+        found = self.verdict(count)
+        if found[1] == "blind" and review.flagged == 0 and self.balanced is not None:
+            # Nothing was flagged, so a person could not add anything: the reader's limit holds.
+            return self._nothing_found(count.cells, self.limit_reviewed(count.cells),
+                "within-errors", f"Not detected in {count.cells:,} cells: not one was flagged.",
+            )  # fmt: skip
+        return found
+
+    def more_cells(self, count: SlideCount, review: ReviewCount | None = None) -> int | None:
         """How many more cells would settle an indeterminate slide if its share stayed as it is.
 
-        0 where it is settled; None where no number would, as the spread of the classifier's own
-        errors is the floor.
+        0 where it is settled; None where no number would.
         """
-        if self.verdict(count)[0] != "indeterminate":
+        review = review or ReviewCount(flagged=count.likely)
+        verdict, cause, _ = self.finding(count, review)
+        if verdict != "indeterminate":
             return 0
-        if self.unfamiliar(count):
+        if cause in ("unfamiliar", "no-answer"):
             return None
         n = max(count.cells, 1)
-        share, doubtful = count.positive / n, count.doubtful / n
-        sizes = np.geomspace(max(n, 100) * 1.05, MOST_CELLS, 48)
-        for total in np.unique(
-            np.concatenate([[self.rules.min_cells], sizes]).astype(int)
-        ).tolist():
+        shares = [count.positive / n, count.doubtful / n, count.likely / n]
+        sizes = np.geomspace(max(n, 100) * 1.05, MOST_CELLS, 48).astype(int)
+        for total in np.unique([self.rules.min_cells, *sizes]).tolist():
             if total <= count.cells:
                 continue
-            guess = SlideCount(total, round(share * total), round(doubtful * total))
-            if self.verdict(guess)[0] != "indeterminate":
+            k, doubtful, likely = (round(share * total) for share in shares)
+            guess = SlideCount(total, k, doubtful, likely)
+            if self.finding(guess, _grown(review, total / n))[0] != "indeterminate":
                 return int(total - count.cells)
         return None
 
-    def result(self, count: SlideCount, rbc: float = DEFAULT_RBC_PER_UL) -> SlideResult:
+    def result(
+        self,
+        count: SlideCount,
+        rbc: float = DEFAULT_RBC_PER_UL,
+        review: ReviewCount | None = None,
+    ) -> SlideResult:
         """Everything that the report says of the slide.
 
         Args:
             count: what was counted.
             rbc: red cells per microlitre of blood.
+            review: what persons said of the flagged cells.
         """
-        verdict, why = self.verdict(count)
-        found = self.measured(count)
-        share, interval = (found.parasitemia, found.ci95) if found else (None, None)
+        review = review or ReviewCount(flagged=count.likely)
+        verdict, cause, why = self.finding(count, review)
+        more = self.more_cells(count, review)
+        by_reader = bool(count.cells) and review.complete
+        found = self._by_reader(count, review) if by_reader else self.measured(count)
+        unfamiliar = self.unfamiliar(count)
+        hopeless = verdict == "indeterminate" and more is None
+        known = found is not None and not (unfamiliar or found.disagree or hopeless)
+        share = found.parasitemia if found is not None and known else None
+        interval = found.ci95 if found is not None and known else None
         limit = self.limit_of_detection(count.cells)
-        per_ul = None if interval is None else (interval[0] * rbc, interval[1] * rbc)
+        reviewed = self.limit_reviewed(count.cells)
         return SlideResult(
             verdict=verdict,
+            basis="reader" if by_reader else "algorithm",
+            cause=cause,
             why=why,
             parasitemia=share,
             ci95=interval,
             parasites_per_ul=None if share is None else share * rbc,
-            parasites_per_ul_ci95=per_ul,
+            parasites_per_ul_ci95=interval and (interval[0] * rbc, interval[1] * rbc),
             rbc_per_ul=rbc,
             limit_of_detection=limit,
             limit_of_detection_per_ul=None if limit is None else limit * rbc,
-            p_value=self.p_value(count, inflated=False),
-            p_value_inflated=self.p_value(count, inflated=True),
+            limit_of_detection_reviewed=reviewed,
+            limit_of_detection_reviewed_per_ul=None if reviewed is None else reviewed * rbc,
+            max_lod=self.rules.max_lod,
+            p_value=self.p_value(count),
             count_needed=self.count_needed(count.cells) if count.cells else None,
-            more_cells=self.more_cells(count),
-            unfamiliar=self.unfamiliar(count),
+            more_cells=more,
+            unfamiliar=unfamiliar,
             measured_at=found.at if found else "screening",
             points_disagree=bool(found and found.disagree),
             false_positive_mean=self.screening.eps.mean,
             false_positive_p95=self.screening.eps.quantile(0.95),
             sensitivity_mean=self.screening.sensitivity.mean,
+            site=self.errors.site,
+            review=review,
         )
+
+    def _by_reader(self, count: SlideCount, review: ReviewCount) -> Measured:
+        share, interval = self.reader.measured(count.cells, review.confirmed, review.open)
+        return Measured(share, interval, "reader")
 
 
 def _at(point: PointModel, k: int, n: int) -> tuple[float | None, Interval]:
     return point.estimate(k, n), point.interval(k, n)
+
+
+def _grown(review: ReviewCount, factor: float) -> ReviewCount:
+    """The review of more cells of which as large a share is flagged and confirmed."""
+    flagged = round(review.flagged * factor)
+    if not review.complete:
+        return ReviewCount(flagged)
+    confirmed = min(round(review.confirmed * factor), flagged)
+    return ReviewCount(
+        flagged,
+        flagged,
+        confirmed,
+        flagged - confirmed,
+        confirmed_by=min(confirmed, 1),
+        readers=review.readers,
+    )
+
+
+def _and(names: tuple[str, ...]) -> str:
+    return " and ".join(names) if names else "A person"

@@ -1,0 +1,175 @@
+"""Scores of every cell of the given sources by one bundle -> RUN/<source>.npz, for the error model.
+
+    python -m benchmarks.slides.laboratory_scores --data DATA -o RUN [--bundle BUNDLE] [--only A,B]
+
+Each picture goes through finder and classifier with the quality gate's word kept beside it. The
+classifier that ships is taught on NIH patients; a source whose cells taught it must be scored by a
+network that has not seen it (--bundle), and its file put into RUN instead. A source that is there
+already is not scored again. iml's cells carry the label of the box that they match.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.evidence_file import shipped_sha256
+from benchmarks.fields.cell_truth import annotations, boxes_of, match
+from edge_malaria.bundle.format import Bundle, read_bundle
+from edge_malaria.bundle.shipped import shipped_bundle
+from edge_malaria.data.dataset import open_dataset
+from edge_malaria.files import read_image, write_bytes
+from edge_malaria.prepare.preprocess import cell_inputs, network_input
+from edge_malaria.records import Cell
+from edge_malaria.runtime.classify.classifier import Classifier
+from edge_malaria.runtime.detect.opening import default_finder
+from edge_malaria.runtime.quality.field_quality import assess
+
+# Sources without malaria, and the laboratory that each belongs to.
+MALARIA_FREE = {
+    "bccd": "bccd",
+    "chula": "chula",
+    "chula_more": "chula",
+    "chula_disease": "chula",
+    "cheap_rig": "cheap_rig",
+    "draaslan256": "draaslan256",
+    "pbc": "pbc",
+    "raabin": "raabin",
+    "phone_eyepiece": "phone_eyepiece",
+}
+# Only read for reports: a hidden malaria case is possible, terms are not stated.
+REPORT_ONLY = ("phone_eyepiece",)
+
+
+@dataclass(frozen=True, eq=False)
+class SourceScores:
+    """The counted cells of one source.
+
+    Attributes:
+        chances: float64 [N], probabilities.
+        picture: int64 [N], index into ``names``.
+        labels: str [N], the truth where the source has one, else "".
+        names: str [P], file names (or patients) in order; pictures without cells included.
+        reasons: str [P], why the quality gate would refuse the picture; "" where it would not.
+        sha256: of the classifier's file.
+    """
+
+    chances: NDArray[np.float64]
+    picture: NDArray[np.int64]
+    labels: NDArray[np.str_]
+    names: NDArray[np.str_]
+    reasons: NDArray[np.str_]
+    sha256: str
+
+    def select(self, pictures: NDArray[np.bool_]) -> SourceScores:
+        """The scores of some pictures (bool [P]); the others lose their cells."""
+        kept = pictures[self.picture]
+        return SourceScores(
+            self.chances[kept], self.picture[kept], self.labels[kept],
+            self.names, self.reasons, self.sha256,
+        )  # fmt: skip
+
+
+def read_scores(run: Path, source: str) -> SourceScores:
+    """The stored scores of one source."""
+    with np.load(run / f"{source}.npz", allow_pickle=False) as stored:
+        return SourceScores(
+            stored["chances"], stored["picture"], stored["labels"],
+            stored["names"], stored["reasons"], str(stored["sha256"]),
+        )  # fmt: skip
+
+
+def write_scores(run: Path, source: str, scores: SourceScores) -> None:
+    """Stores the scores of one source."""
+    import io
+
+    out = io.BytesIO()
+    np.savez_compressed(out, **vars(scores))
+    write_bytes(run / f"{source}.npz", out.getvalue())
+
+
+def _labels(cells: list[Cell], rows: list[dict[str, str]]) -> list[str]:
+    found = np.array([c.box for c in cells], np.float64).reshape(-1, 4)
+    labels = [""] * len(cells)
+    for a, b in match(boxes_of(rows), found):
+        labels[b] = rows[a]["label"]
+    return labels
+
+
+def score_fields(bundle: Bundle, folder: Path, *, labelled: bool) -> SourceScores:
+    """Every picture of a folder of fields."""
+    finder, classifier = default_finder(bundle), Classifier(bundle, operating_point="screening")
+    truth = annotations(folder) if labelled else {}
+    files = sorted((folder / "images").iterdir(), key=lambda path: path.name)
+    chances: list[float] = []
+    picture: list[int] = []
+    labels: list[str] = []
+    reasons: list[str] = []
+    for index, file in enumerate(files):
+        image = read_image(file)
+        reasons.append(assess(image).reason)
+        cells = [c for c in finder.find(image) if c.counted]
+        batch = cell_inputs(image, cells, classifier.input_size_px)
+        chances += [p.p_parasitized for p in classifier.predict_inputs(batch)]
+        picture += [index] * len(cells)
+        labels += _labels(cells, truth.get(file.name, [])) if labelled else [""] * len(cells)
+    return _packed(bundle, chances, picture, labels, [f.name for f in files], reasons)
+
+
+def score_patients(bundle: Bundle, data: Path, split: str) -> SourceScores:
+    """The NIH patients of one split; labels ``plain``, ``parasitized``, ``*-doubtful``."""
+    dataset = open_dataset(data / "nih" / "cell_images.zip")
+    classifier = Classifier(bundle, operating_point="screening")
+    rows = [row for row in dataset.rows if row.split == split and row.patient_id]
+    names = sorted({str(row.patient_id) for row in rows})
+    chances: list[float] = []
+    for start in range(0, len(rows), 512):
+        crops = [network_input(dataset.read(r), classifier.input_size_px) for r in rows[start:start + 512]]
+        chances += [p.p_parasitized for p in classifier.predict_inputs(np.stack(crops))]
+    labels = [
+        ("parasitized" if row.label else "plain") + ("-doubtful" if row.suspect else "")
+        for row in rows
+    ]
+    picture = [names.index(str(row.patient_id)) for row in rows]
+    return _packed(bundle, chances, picture, labels, names, [""] * len(names))
+
+
+def _packed(
+    bundle: Bundle, chances: Any, picture: Any, labels: Any, names: Any, reasons: Any
+) -> SourceScores:
+    return SourceScores(
+        np.asarray(chances, np.float64), np.asarray(picture, np.int64), np.asarray(labels, np.str_),
+        np.asarray(names, np.str_), np.asarray(reasons, np.str_), shipped_sha256(bundle.path),
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Scores what is not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--bundle", type=Path, default=shipped_bundle())
+    parser.add_argument("--only", default="", help="sources, with commas")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    bundle = read_bundle(options.bundle)
+    for source in options.only.split(",") if options.only else ["val", "test", "iml", *MALARIA_FREE]:
+        if (options.output / f"{source}.npz").is_file():
+            continue
+        if source in ("val", "test"):
+            scores = score_patients(bundle, options.data, source)
+        else:
+            folder = options.data / "fields" / source
+            scores = score_fields(bundle, folder, labelled=source == "iml")
+        write_scores(options.output, source, scores)
+        print(source, len(scores.names), "pictures,", len(scores.chances), "cells", flush=True)
+
+
+if __name__ == "__main__":
+    main()

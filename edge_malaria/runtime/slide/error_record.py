@@ -1,0 +1,300 @@
+"""What is known of a classifier's errors: scores of slides with known truth, by laboratory.
+
+A bundle carries one ``ErrorRecord`` (``decision.error_model``); a site profile adds a laboratory
+of its own. For each slide it holds how many of its cells reach each rung of a ladder of thresholds,
+so that the errors at any of them follow, also at thresholds that a site chooses for itself.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edge_malaria.records import expect
+from edge_malaria.runtime.slide.beta_binomial import Floats, RateSpread
+from edge_malaria.runtime.slide.error_rates import FalsePositiveFit
+from edge_malaria.runtime.slide.storeys import LaboratoryCounts, StoreyFit
+
+# Rungs that every ladder has beside the bundle's own operating points.
+RUNGS = (
+    0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.86, 0.9, 0.93, 0.95, 0.965, 0.975, 0.983, 0.988, 0.992,
+    0.995, 0.997, 0.998, 0.999, 0.9994, 0.9997, 0.9999,
+)  # fmt: skip
+# Grid points that stand for a spread: enough for 2.5 % tails (``RateSpread.thinned``).
+_EPS_NODES, _SENSITIVITY_NODES = 48, 20
+# Where no parasitized cell was measured: nine in ten called, as 20 cells would show it.
+_ASSUMED_SENSITIVITY = LaboratoryCounts("assumed", ((2, 20),))
+
+
+@dataclass(frozen=True)
+class SlideScores:
+    """The scores of one slide's cells of one class.
+
+    Attributes:
+        name: of the slide or patient.
+        cells: how many.
+        above: how many of them reach each rung of the record's ladder, falling.
+    """
+
+    name: str
+    cells: int
+    above: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        falling = all(a >= b for a, b in zip(self.above, self.above[1:], strict=False))
+        expect(falling and all(0 <= k <= self.cells for k in self.above), "falling counts", self)
+
+    @classmethod
+    def count(cls, name: str, chances: Floats, rungs: Sequence[float]) -> SlideScores:
+        """Counts probabilities, float64 [N]."""
+        return cls(name, len(chances), tuple(int((chances >= rung).sum()) for rung in rungs))
+
+
+@dataclass(frozen=True)
+class LaboratoryScores:
+    """Slides of one laboratory, all of cells of one class."""
+
+    name: str
+    slides: tuple[SlideScores, ...]
+
+    def counts(self, place: int, *, missed: bool = False) -> LaboratoryCounts:
+        """(called or missed, cells) of each slide at one rung."""
+        return LaboratoryCounts(
+            self.name,
+            tuple(
+                (s.cells - s.above[place] if missed else s.above[place], s.cells)
+                for s in self.slides
+            ),
+        )
+
+    @property
+    def cells(self) -> int:
+        """Cells of all slides."""
+        return sum(slide.cells for slide in self.slides)
+
+
+@dataclass(frozen=True, eq=False)
+class PointErrors:
+    """The errors to expect on the next slide at one threshold, thinned for computing.
+
+    Attributes:
+        eps: share of healthy cells called parasitized.
+        sensitivity: share of parasitized cells called so.
+    """
+
+    eps: RateSpread
+    sensitivity: RateSpread
+
+    @classmethod
+    def of(cls, eps: RateSpread, misses: RateSpread) -> PointErrors:
+        """From the spreads of false calls and of misses, thinned."""
+        return cls(eps.thinned(_EPS_NODES), misses.thinned(_SENSITIVITY_NODES).complement())
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-ready; ``from_json`` is the inverse."""
+        return {
+            key: {"rates": spread.rates.tolist(), "weights": spread.weights.tolist()}
+            for key, spread in (("eps", self.eps), ("sensitivity", self.sensitivity))
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> PointErrors:
+        """The inverse of ``as_json``."""
+        eps, sensitivity = (
+            RateSpread(np.array(value[k]["rates"], float), np.array(value[k]["weights"], float))
+            for k in ("eps", "sensitivity")
+        )
+        return cls(eps, sensitivity)
+
+
+@dataclass(frozen=True, eq=False)
+class SlideErrors:
+    """All that a slide's statistics need to know of the classifier.
+
+    Attributes:
+        screening, balanced: the errors at the two points; balanced is None where unknown.
+        laboratories, slides, cells: free of malaria, behind the false calls.
+        parasitized: parasitized cells behind the sensitivity.
+        site: the site profile's name; "" where none was used: the slide is then taken to come
+            from a laboratory of which nothing is known.
+        doubtful_base: the share of doubtful cells usual at the site; None without a profile.
+    """
+
+    screening: PointErrors
+    balanced: PointErrors | None
+    laboratories: int
+    slides: int
+    cells: int
+    parasitized: int = 0
+    site: str = ""
+    doubtful_base: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-ready; ``from_json`` is the inverse."""
+        return {
+            "screening": self.screening.as_json(),
+            "balanced": None if self.balanced is None else self.balanced.as_json(),
+            "laboratories": self.laboratories,
+            "slides": self.slides,
+            "cells": self.cells,
+            "parasitized": self.parasitized,
+            "site": self.site,
+            "doubtful_base": self.doubtful_base,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> SlideErrors:
+        """The inverse of ``as_json``."""
+        rest = {k: v for k, v in value.items() if k not in ("screening", "balanced")}
+        balanced = value["balanced"]
+        return cls(
+            PointErrors.from_json(value["screening"]),
+            None if balanced is None else PointErrors.from_json(balanced),
+            **rest,
+        )
+
+
+@dataclass(frozen=True)
+class ErrorRecord:
+    """Scores of slides with known truth.
+
+    Attributes:
+        rungs: the ladder of thresholds, rising.
+        healthy: laboratories' cells without parasites.
+        parasitized: laboratories' cells with parasites.
+        how: where they come from.
+    """
+
+    rungs: tuple[float, ...]
+    healthy: tuple[LaboratoryScores, ...]
+    parasitized: tuple[LaboratoryScores, ...] = ()
+    how: str = ""
+
+    def __post_init__(self) -> None:
+        expect(list(self.rungs) == sorted(set(self.rungs)), "rising rungs", self.rungs)
+        expect(bool(self.healthy), "at least one laboratory without malaria", 0)
+        lengths = {
+            len(s.above) for lab in (*self.healthy, *self.parasitized) for s in lab.slides
+        }
+        expect(lengths <= {len(self.rungs)}, f"{len(self.rungs)} counts a slide", lengths)
+
+    def place(self, threshold: float) -> int:
+        """The rung's index.
+
+        Raises:
+            ValueError: not a rung.
+        """
+        index = bisect_left(self.rungs, threshold - 1e-9)
+        found = index < len(self.rungs) and abs(self.rungs[index] - threshold) < 1e-9
+        expect(found, f"a threshold of the ladder {self.rungs}", threshold)
+        return index
+
+    def false_calls(self, threshold: float) -> StoreyFit:
+        """The fit of false calls at a rung."""
+        place = self.place(threshold)
+        return StoreyFit([lab.counts(place) for lab in self.healthy])
+
+    def misses(self, threshold: float) -> StoreyFit:
+        """The fit of missed parasitized cells at a rung."""
+        place = self.place(threshold)
+        known = [lab.counts(place, missed=True) for lab in self.parasitized if lab.cells]
+        return StoreyFit(known or [_ASSUMED_SENSITIVITY])
+
+    def point(self, threshold: float, without: str | None = None) -> PointErrors:
+        """The errors on a slide of a laboratory that the record does not know.
+
+        Args:
+            threshold: a rung.
+            without: leave out one laboratory (benchmarks judge it by the others).
+        """
+        return PointErrors.of(
+            self.false_calls(threshold).new_laboratory(without),
+            self.misses(threshold).new_laboratory(),
+        )
+
+    def errors(self, screening: float, balanced: float | None) -> SlideErrors:
+        """What a slide of an unknown laboratory is judged by."""
+        return SlideErrors(
+            self.point(screening),
+            None if balanced is None else self.point(balanced),
+            len(self.healthy),
+            sum(len(lab.slides) for lab in self.healthy),
+            sum(lab.cells for lab in self.healthy),
+            sum(lab.cells for lab in self.parasitized),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-ready; ``from_json`` is the inverse."""
+        return {
+            "rungs": list(self.rungs),
+            **{key: [_laboratory_json(lab) for lab in getattr(self, key)] for key in _CLASSES},
+            "how": self.how,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ErrorRecord:
+        """The inverse of ``as_json``."""
+        healthy, parasitized = (
+            tuple(_laboratory(lab) for lab in value.get(key, ())) for key in _CLASSES
+        )
+        return cls(
+            tuple(float(r) for r in value["rungs"]), healthy, parasitized, str(value.get("how", ""))
+        )
+
+    @classmethod
+    def of_fit(cls, fit: FalsePositiveFit, screening: float) -> ErrorRecord:
+        """The record of a bundle that knows one laboratory only, by its counts at its points."""
+        points = [(screening, fit)]
+        if fit.quantity is not None and fit.quantity_threshold is not None:
+            points = [(fit.quantity_threshold, fit.quantity), *points]
+        if len(points) == 2 and not (points[0][0] < points[1][0]):
+            points = points[1:]
+        healthy = [f.false_positives.counts or ((_pseudo(f)),) for _, f in points]
+        hits = [
+            tuple((n - k, n) for k, n in f.misses.counts) if f.misses else () for _, f in points
+        ]
+        return cls(
+            tuple(threshold for threshold, _ in points),
+            (_aligned("fit", healthy),),
+            (_aligned("fit", hits),) if any(hits) else (),
+            "one laboratory",
+        )
+
+
+_CLASSES = ("healthy", "parasitized")
+
+
+def _pseudo(fit: FalsePositiveFit) -> tuple[int, int]:
+    rates = fit.false_positives
+    cells = max(rates.cells, 1)
+    return round(rates.mean * cells), cells
+
+
+def _aligned(name: str, counts: Sequence[Sequence[tuple[int, int]]]) -> LaboratoryScores:
+    """Slides from their counts at each rung; a slide that a rung lacks leaves the laboratory."""
+    slides = []
+    for index, same in enumerate(zip(*counts, strict=False)):
+        if len({n for _, n in same}) == 1:
+            above = [k for k, _ in same]
+            # A higher threshold cannot call more: cross-fitted thresholds differ by slide.
+            falling = tuple(min(above[: place + 1]) for place in range(len(above)))
+            slides.append(SlideScores(f"{index}", same[0][1], falling))
+    return LaboratoryScores(name, tuple(slides))
+
+
+def _laboratory_json(lab: LaboratoryScores) -> dict[str, Any]:
+    # A slide's counts in one string: one line of the file instead of 25.
+    slides = [[s.name, s.cells, " ".join(str(k) for k in s.above)] for s in lab.slides]
+    return {"name": lab.name, "slides": slides}
+
+
+def _laboratory(value: Mapping[str, Any]) -> LaboratoryScores:
+    slides = tuple(
+        SlideScores(str(name), int(cells), tuple(int(k) for k in str(above).split()))
+        for name, cells, above in value["slides"]
+    )
+    return LaboratoryScores(str(value["name"]), slides)

@@ -1,0 +1,259 @@
+"""A site's own errors: fitted to slides of the place that another method found free of malaria.
+
+A laboratory that takes up a method verifies it on its own samples. Here its slides become one more
+laboratory of the error model: known false calls and their spread between the site's slides, instead
+of those of a laboratory of which nothing is known. Thresholds are chosen for the site, and the false
+calls of each slide are counted at thresholds that were chosen without it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_malaria.errors import DataError, UsageError
+from edge_malaria.records import expect
+from edge_malaria.runtime.slide.beta_binomial import RateSpread, binomial_sf
+from edge_malaria.runtime.slide.counts import VerdictRules
+from edge_malaria.runtime.slide.error_record import (
+    ErrorRecord,
+    LaboratoryScores,
+    PointErrors,
+    SlideErrors,
+    SlideScores,
+)
+from edge_malaria.runtime.slide.statistics import SlideStatistics
+from edge_malaria.runtime.slide.storeys import LaboratoryCounts, StoreyFit
+
+SCHEMA_VERSION = 1
+LEAST_NEGATIVES = 5
+RECOMMENDED_NEGATIVES, RECOMMENDED_CELLS = 20, 2000
+DEFAULT_MAX_LOD = 0.01
+# The site passes by its limit of detection from so many cells.
+PASS_CELLS = 5000
+LIMIT_CELLS = (500, 1000, 2000, 5000, 10_000, 20_000)
+# Of a negative slide's cells so many may be flagged: 25 of 5,000 are a minute's look.
+FLAGGED_SHARE = 0.005
+# A site's slides may have this much more doubtful cells than its worst negative.
+_DOUBTFUL_ROOM = 1.25
+_SITE = "this site"
+
+
+@dataclass(frozen=True, eq=False)
+class SiteProfile:
+    """What a site's verification found.
+
+    Attributes:
+        name: of the site.
+        model_sha256: of the classifier's file that scored its slides.
+        screening, balanced: the site's thresholds.
+        errors: what its next slide is judged by.
+        negatives, cells: slides free of malaria and their cells.
+        positives, parasitized: slides with malaria and their parasitized cells.
+        limits: (cells, limit without a reader, limit with one), None where nothing is ever called.
+        max_lod: what the site had to reach from ``PASS_CELLS`` cells.
+        passed: whether it did.
+    """
+
+    name: str
+    model_sha256: str
+    screening: float
+    balanced: float
+    errors: SlideErrors
+    negatives: int
+    cells: int
+    positives: int
+    parasitized: int
+    limits: tuple[tuple[int, float | None, float | None], ...]
+    max_lod: float
+    passed: bool
+
+    def __post_init__(self) -> None:
+        ordered = 0 < self.balanced <= self.screening < 1
+        expect(ordered, "0 < balanced <= screening < 1", (self.balanced, self.screening))
+        expect(len(self.model_sha256) == 64, "a SHA-256", self.model_sha256)
+        expect(0 < self.max_lod <= 1, "0 < max_lod <= 1", self.max_lod)
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-ready; ``from_json`` is the inverse."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            **vars(self),
+            "errors": self.errors.as_json(),
+            "limits": [list(row) for row in self.limits],
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> SiteProfile:
+        """The inverse of ``as_json``."""
+        rest = {k: v for k, v in value.items() if k != "schema_version"}
+        rest["errors"] = SlideErrors.from_json(rest["errors"])
+        rest["limits"] = tuple((int(n), low, high) for n, low, high in rest["limits"])
+        return cls(**rest)
+
+
+def read_site(path: Path) -> SiteProfile:
+    """Reads a site profile.
+
+    Raises:
+        DataError: missing, damaged or no site profile.
+        UsageError: written by a newer version.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        version = value["schema_version"]
+    except OSError as error:
+        raise DataError(f"cannot read the site profile {path}: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is no site profile. Make one with: site fit") from error
+    if version != SCHEMA_VERSION:
+        raise UsageError(
+            f"{path}: site profile of version {version}, this edge-malaria reads {SCHEMA_VERSION}."
+        )
+    try:
+        return SiteProfile.from_json(value)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is damaged: {error}. Fit the site again.") from error
+
+
+class SiteFit:
+    """Chooses a site's thresholds and fits its errors.
+
+    Args:
+        record: the bundle's error record.
+        negatives: the site's slides without malaria, counted at the record's rungs.
+        positives: its slides with malaria: their parasitized cells.
+
+    Raises:
+        UsageError: too few negatives.
+    """
+
+    def __init__(
+        self,
+        record: ErrorRecord,
+        negatives: Sequence[SlideScores],
+        positives: Sequence[SlideScores] = (),
+    ) -> None:
+        if len(negatives) < LEAST_NEGATIVES:
+            raise UsageError(
+                f"a site needs at least {LEAST_NEGATIVES} slides without malaria, "
+                f"recommended {RECOMMENDED_NEGATIVES} of {RECOMMENDED_CELLS:,} cells; "
+                f"got {len(negatives)}."
+            )
+        self.record = record
+        self.negatives, self.positives = tuple(negatives), tuple(positives)
+        self._false: dict[int, StoreyFit] = {}
+        self._misses: dict[int, RateSpread] = {}
+        self.balanced, self.screening = self.choose(self.negatives)
+        # Each slide at the thresholds that the others chose.
+        self._held_out = [
+            self.choose([s for s in self.negatives if s is not slide]) for slide in self.negatives
+        ]
+
+    def choose(self, slides: Sequence[SlideScores]) -> tuple[int, int]:
+        """The rungs (flagging, screening) that some slides choose."""
+        cells = sum(s.cells for s in slides)
+        flagged = [sum(s.above[i] for s in slides) / max(cells, 1) for i in self._rungs()]
+        low = next((i for i in self._rungs() if flagged[i] <= FLAGGED_SHARE), self._rungs()[-1])
+        limits = {i: self._rough_limit(i, slides) for i in self._rungs() if i >= low}
+        return low, min(limits, key=lambda i: limits[i])
+
+    def _rungs(self) -> range:
+        return range(len(self.record.rungs))
+
+    def _rough_limit(self, place: int, slides: Sequence[SlideScores]) -> float:
+        """About the limit of detection at a rung: one count and the mean sensitivity."""
+        counts = LaboratoryCounts(_SITE, tuple((s.above[place], s.cells) for s in slides))
+        eps = self._false_fit(place).extended(counts).of(_SITE).thinned(48)
+        low, high = 0, PASS_CELLS
+        while high - low > 1:
+            middle = (low + high) // 2
+            chance = float(eps.weights @ binomial_sf(middle, PASS_CELLS, eps.rates))
+            low, high = (low, middle) if chance <= VerdictRules().level else (middle, high)
+        found = 1 - self._missed(place).mean
+        return float((high + 1.64 * np.sqrt(high)) / PASS_CELLS / max(found, 1e-3))
+
+    def _false_fit(self, place: int) -> StoreyFit:
+        if place not in self._false:
+            self._false[place] = self.record.false_calls(self.record.rungs[place])
+        return self._false[place]
+
+    def _missed(self, place: int) -> RateSpread:
+        if place not in self._misses:
+            fit = self.record.misses(self.record.rungs[place])
+            own = LaboratoryScores(_SITE, self.positives).counts(place, missed=True)
+            known = fit.extended(own).of(_SITE) if own.cells else fit.new_laboratory()
+            self._misses[place] = known
+        return self._misses[place]
+
+    def _point(self, place: int, held_out: Sequence[int]) -> PointErrors:
+        counts = tuple(
+            (slide.above[own], slide.cells)
+            for slide, own in zip(self.negatives, held_out, strict=True)
+        )
+        eps = self._false_fit(place).extended(LaboratoryCounts(_SITE, counts)).of(_SITE)
+        return PointErrors.of(eps, self._missed(place))
+
+    def errors(self, name: str) -> SlideErrors:
+        """What the site's next slide is judged by."""
+        doubtful = self.record.place(VerdictRules().doubtful_from)
+        shares = [
+            (s.above[doubtful] - s.above[own[1]]) / max(s.cells, 1)
+            for s, own in zip(self.negatives, self._held_out, strict=True)
+        ]
+        return SlideErrors(
+            self._point(self.screening, [own[1] for own in self._held_out]),
+            self._point(self.balanced, [own[0] for own in self._held_out]),
+            len(self.record.healthy) + 1,
+            len(self.negatives),
+            sum(s.cells for s in self.negatives),
+            sum(s.cells for s in self.positives),
+            site=name,
+            doubtful_base=min(1.0, _DOUBTFUL_ROOM * max(shares)),
+        )
+
+    def profile(
+        self,
+        name: str,
+        model_sha256: str,
+        max_lod: float = DEFAULT_MAX_LOD,
+        rules: VerdictRules | None = None,
+    ) -> SiteProfile:
+        """The site's profile.
+
+        Args:
+            name: of the site, shown in reports.
+            model_sha256: of the classifier's file that scored the slides.
+            max_lod: the limit of detection that the site must reach from ``PASS_CELLS`` cells.
+            rules: of the verdict.
+        """
+        errors = self.errors(name)
+        statistics = SlideStatistics(errors, rules)
+        limits = limit_table(statistics)
+        reached = next(alone for n, alone, _ in limits if n == PASS_CELLS)
+        return SiteProfile(
+            name=name,
+            model_sha256=model_sha256,
+            screening=self.record.rungs[self.screening],
+            balanced=self.record.rungs[self.balanced],
+            errors=errors,
+            negatives=len(self.negatives),
+            cells=errors.cells,
+            positives=len(self.positives),
+            parasitized=errors.parasitized,
+            limits=limits,
+            max_lod=max_lod,
+            passed=reached is not None and reached <= max_lod,
+        )
+
+
+def limit_table(
+    statistics: SlideStatistics, cells: Sequence[int] = LIMIT_CELLS
+) -> tuple[tuple[int, float | None, float | None], ...]:
+    """(cells, limit of detection without, with a reader) for some numbers of cells."""
+    return tuple((n, statistics.limit_of_detection(n), statistics.limit_reviewed(n)) for n in cells)

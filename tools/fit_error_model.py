@@ -1,0 +1,190 @@
+"""Writes the error model of a shipped classifier into its JSON and its bundle.
+
+    python -m benchmarks.slides.laboratory_scores --data DATA -o RUN --bundle edge_malaria/models/NAME
+    python -m tools.fit_error_model RUN [--name default] [--crossfit CROSSVAL_RUN --data DATA]
+
+The record holds counts of scores by laboratory and slide (``runtime.slide.error_record``); fits are
+computed from it on the device. Every laboratory's cells must have been scored by a network that had
+not seen them. Of each source two thirds enter (every third picture, of cheap_rig every third slide,
+is for reports only). Of the NIH patients: the validation patients by the network itself, or with
+--crossfit train and validation patients by cross-fitted networks; plain cells of infected patients
+without those of doubtful label; test patients never. Where slides are unknown, successive pictures
+of at least 800 cells stand for one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.slides.laboratory_scores import (
+    MALARIA_FREE,
+    REPORT_ONLY,
+    SourceScores,
+    read_scores,
+)
+from edge_malaria.bundle.format import INDEX, read_bundle
+from edge_malaria.bundle.shipped import shipped_bundle
+from edge_malaria.errors import DataError
+from edge_malaria.files import write_json
+from edge_malaria.runtime.slide.beta_binomial import Floats
+from edge_malaria.runtime.slide.error_record import (
+    RUNGS,
+    ErrorRecord,
+    LaboratoryScores,
+    SlideScores,
+)
+
+SLIDE_CELLS = 800
+ASEXUAL = ("ring", "trophozoite", "schizont")
+
+
+def slide_names(source: str, names: Sequence[str]) -> list[str]:
+    """The slide of each picture where names tell it (cheap_rig), else the picture itself."""
+    return [n.split("_")[0] if source == "cheap_rig" else n for n in names]
+
+
+def part_of(source: str, scores: SourceScores, part: str) -> SourceScores:
+    """The cells of a part: ``report`` is every third picture or slide by name, ``fit`` the rest."""
+    slides = slide_names(source, scores.names.tolist())
+    order = sorted(set(slides))
+    report = {name for index, name in enumerate(order) if index % 3 == 2}
+    chosen = np.array([(slide in report) == (part == "report") for slide in slides], bool)
+    return scores if part == "all" else scores.select(chosen)
+
+
+def slides_of(source: str, scores: SourceScores, least: int = SLIDE_CELLS) -> dict[str, Floats]:
+    """Probabilities by slide: successive pictures until ``least`` cells; cheap_rig by its names."""
+    names = slide_names(source, scores.names.tolist())
+    found: dict[str, list[Floats]] = {}
+    current, count = "", least
+    for index, name in enumerate(names):
+        chances = scores.chances[scores.picture == index]
+        if source == "cheap_rig":
+            current = name
+        elif count >= least:
+            current, count = name, 0
+        if len(chances):
+            found.setdefault(current, []).append(chances)
+            count += len(chances)
+    whole = {name: np.concatenate(parts) for name, parts in found.items()}
+    names = list(whole)
+    if len(names) > 1 and source != "cheap_rig" and len(whole[names[-1]]) < least:
+        last = whole.pop(names[-1])
+        whole[names[-2]] = np.concatenate([whole[names[-2]], last])
+    return whole
+
+
+def _laboratory(name: str, slides: dict[str, Floats], rungs: Sequence[float]) -> LaboratoryScores:
+    counted = (SlideScores.count(slide, p, rungs) for slide, p in slides.items())
+    return LaboratoryScores(name, tuple(counted))
+
+
+def malaria_free(run: Path, rungs: Sequence[float], part: str = "fit") -> list[LaboratoryScores]:
+    """Each laboratory without malaria of which RUN holds scores."""
+    labs: dict[str, list[SlideScores]] = {}
+    for source, laboratory in MALARIA_FREE.items():
+        if source in REPORT_ONLY or not (run / f"{source}.npz").is_file():
+            continue
+        slides = slides_of(source, part_of(source, read_scores(run, source), part))
+        labs.setdefault(laboratory, []).extend(_laboratory(source, slides, rungs).slides)
+    return [LaboratoryScores(name, tuple(slides)) for name, slides in labs.items()]
+
+
+def patients_of(scores: SourceScores) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """(plain, parasitized) probabilities by NIH patient; doubtful plain labels left out."""
+    plain: dict[str, Floats] = {}
+    parasitized: dict[str, Floats] = {}
+    for index, name in enumerate(scores.names.tolist()):
+        own = scores.picture == index
+        healthy = own & (scores.labels == "plain")
+        if name.startswith("H"):
+            healthy = own
+        sick = own & np.char.startswith(scores.labels, "parasitized")
+        if healthy.any():
+            plain[name] = scores.chances[healthy]
+        if sick.any() and not name.startswith("H"):
+            parasitized[name] = scores.chances[sick]
+    return plain, parasitized
+
+
+def error_record(
+    run: Path, rungs: Sequence[float], patients: tuple[dict[str, Floats], dict[str, Floats]]
+) -> ErrorRecord:
+    """The record from RUN's scores and the NIH patients'."""
+    healthy = malaria_free(run, rungs)
+    parasitized = [_laboratory("nih", patients[1], rungs)]
+    healthy.append(_laboratory("nih", patients[0], rungs))
+    if (run / "iml.npz").is_file():
+        iml = part_of("iml", read_scores(run, "iml"), "fit")
+        plain = np.where(iml.labels == "red blood cell", iml.chances, np.nan)
+        shown = SourceScores(
+            plain[np.isfinite(plain)], iml.picture[np.isfinite(plain)],
+            iml.labels[np.isfinite(plain)], iml.names, iml.reasons, iml.sha256,
+        )  # fmt: skip
+        healthy.append(_laboratory("iml", slides_of("iml", shown), rungs))
+        sick = iml.chances[np.isin(iml.labels, ASEXUAL)]
+        parasitized.append(_laboratory("iml", {"iml": sick}, rungs))
+    names = ", ".join(lab.name for lab in healthy)
+    how = (
+        f"laboratories {names}: two thirds of each source, scored by networks that had not seen "
+        "them; cells cut by the bundle's finder, the quality gate off"
+    )
+    return ErrorRecord(tuple(rungs), tuple(healthy), tuple(parasitized), how)
+
+
+def rungs_of(decision: dict[str, Any]) -> tuple[float, ...]:
+    """The ladder: the usual rungs and the bundle's own operating points."""
+    own = {float(point["threshold"]) for point in decision["operating_points"].values()}
+    return tuple(sorted({*RUNGS, *own}))
+
+
+def crossfitted(
+    crossfit: Path, data: Path, scores: SourceScores
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Patients' cells from cross-fitted networks; infected patients' plain cells from RUN's val."""
+    from benchmarks.slides.slide_coverage import crossval_scores
+
+    healthy, infected = crossval_scores(crossfit, data, {"train", "val"})
+    plain, _ = patients_of(scores)
+    return {**plain, **healthy}, infected
+
+
+def main() -> None:
+    """Fits and writes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, help="where laboratory_scores wrote")
+    parser.add_argument("--name", default="default", help="shipped model")
+    parser.add_argument("--crossfit", type=Path, help="run directory of a cross-validation")
+    parser.add_argument("--data", type=Path, help="needed with --crossfit")
+    options = parser.parse_args()
+    directory = shipped_bundle(options.name)
+    bundle = read_bundle(directory)
+    scores = read_scores(options.run, "val")
+    sha = bundle.classifier.file("int8", "litert").sha256
+    if scores.sha256 != sha:
+        raise DataError(f"{options.run}: scores of file {scores.sha256[:12]}, expected {sha[:12]}.")
+    patients = patients_of(scores)
+    if options.crossfit:
+        patients = crossfitted(options.crossfit, options.data, scores)
+    record = error_record(options.run, rungs_of(dict(bundle.classifier.decision)), patients)
+    beside = directory.parent / f"{options.name}.json"
+    source = json.loads(beside.read_text())
+    source["decision"]["error_model"] = record.as_json()
+    write_json(beside, source)
+    index = json.loads((directory / INDEX).read_text())
+    index["models"]["classifier"]["decision"]["error_model"] = record.as_json()
+    write_json(directory / INDEX, index)
+    for lab in record.healthy:
+        print(f"{lab.name}: {len(lab.slides)} slides, {lab.cells} cells without malaria")
+    for lab in record.parasitized:
+        print(f"{lab.name}: {len(lab.slides)} slides, {lab.cells} parasitized cells")
+
+
+if __name__ == "__main__":
+    main()
