@@ -127,19 +127,26 @@ class SlideReport:
     """The report of one slide; ``as_json`` gives the contract's keys.
 
     Rates are fractions; ``*_per_ul`` are parasites (or red cells) per microlitre of blood.
-    ``parasitemia`` and ``ci95`` are None where no cell was counted.
+    ``parasitemia``, ``ci95`` and ``parasites_per_ul`` are None where no number is known.
+    ``review`` holds flagged, reviewed, confirmed, overturned and the readers' names; ``site`` is
+    the site profile's name, None without one.
     """
 
     verdict: Verdict
+    basis: Basis
     fields_seen: int
     fields_rejected: Mapping[str, int]
     cells_counted: int
     cells_positive: int
+    cells_flagged: int
+    review: Mapping[str, Any]
     parasitemia: float | None
     ci95: Interval | None
     parasites_per_ul: float | None
     rbc_per_ul: float
     limit_of_detection_per_ul: float | None
+    limit_of_detection_reviewed_per_ul: float | None
+    site: str | None
     model: str
     variant: str
     engine: str
@@ -149,6 +156,12 @@ class SlideReport:
 
     def __post_init__(self) -> None:
         expect(self.verdict in VERDICTS, f"verdict in {VERDICTS}", self.verdict)
+        expect(self.basis in BASES, f"basis in {BASES}", self.basis)
+        expect(
+            (self.parasitemia is None) == (self.parasites_per_ul is None),
+            "parasites per microlitre exactly where there is a parasitemia",
+            self.parasites_per_ul,
+        )
         expect(
             0 <= self.cells_positive <= self.cells_counted,
             "0 <= cells_positive <= cells_counted",
@@ -162,15 +175,20 @@ class SlideReport:
         """The keys of ``screen --json``, JSON-ready."""
         return {
             "verdict": self.verdict,
+            "basis": self.basis,
             "fields_seen": self.fields_seen,
             "fields_rejected": dict(self.fields_rejected),
             "cells_counted": self.cells_counted,
             "cells_positive": self.cells_positive,
+            "cells_flagged": self.cells_flagged,
+            "review": dict(self.review),
             "parasitemia": self.parasitemia,
             "ci95": None if self.ci95 is None else list(self.ci95),
             "parasites_per_ul": self.parasites_per_ul,
             "rbc_per_ul": self.rbc_per_ul,
             "limit_of_detection_per_ul": self.limit_of_detection_per_ul,
+            "limit_of_detection_reviewed_per_ul": self.limit_of_detection_reviewed_per_ul,
+            "site": self.site,
             "model": self.model,
             "variant": self.variant,
             "engine": self.engine,

@@ -1,6 +1,6 @@
 """Writes the error model of a shipped classifier into its JSON and its bundle.
 
-    python -m benchmarks.slides.laboratory_scores --data DATA -o RUN --bundle edge_malaria/models/NAME
+    python -m benchmarks.slides.laboratory_scores --data DATA -o RUN [--bundle BUNDLE]
     python -m tools.fit_error_model RUN [--name default] [--crossfit CROSSVAL_RUN --data DATA]
 
 The record holds counts of scores by laboratory and slide (``runtime.slide.error_record``); fits are
@@ -28,7 +28,8 @@ from benchmarks.slides.laboratory_scores import (
     SourceScores,
     read_scores,
 )
-from edge_malaria.bundle.format import INDEX, read_bundle
+from edge_malaria.bundle.contents import INDEX
+from edge_malaria.bundle.format import read_bundle, write_index
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.errors import DataError
 from edge_malaria.files import write_json
@@ -179,7 +180,7 @@ def main() -> None:
     write_json(beside, source)
     index = json.loads((directory / INDEX).read_text())
     index["models"]["classifier"]["decision"]["error_model"] = record.as_json()
-    write_json(directory / INDEX, index)
+    write_index(directory, index)
     for lab in record.healthy:
         print(f"{lab.name}: {len(lab.slides)} slides, {lab.cells} cells without malaria")
     for lab in record.parasitized:

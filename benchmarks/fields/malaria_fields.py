@@ -35,7 +35,7 @@ from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.detect.cells import CellFinder
 from edge_malaria.runtime.detect.opening import default_finder
 from edge_malaria.runtime.quality.field_quality import assess, assess_cells
-from edge_malaria.runtime.screen.screening import bundle_fit
+from edge_malaria.runtime.screen.screening import slide_errors
 from edge_malaria.runtime.slide.statistics import SlideCount, SlideStatistics
 
 ASEXUAL = {"ring", "trophozoite", "schizont"}
@@ -50,7 +50,7 @@ class WholePath:
         self.finder: CellFinder = default_finder(bundle)
         self.classifier = Classifier(bundle, operating_point="screening")
         self.balanced = bundle.classifier.threshold("balanced")
-        self.statistics = SlideStatistics(bundle_fit(bundle, "screening"))
+        self.statistics = SlideStatistics(slide_errors(bundle))
 
     def look(self, image: Image) -> tuple[list[Cell], list[Prediction], str]:
         """Red cells, their predictions, and the reason for which the field would be refused."""

@@ -2,11 +2,12 @@
 
     python -m benchmarks.slides.error_storeys [--bundle BUNDLE]
 
-The false calls of each laboratory of the bundle's error record are predicted from the others. Score:
-mean ln P(calls on a slide), averaged over the left-out laboratory's slides, then over laboratories;
-higher is better. Families: logistic-normal and beta, both in three storeys, and a non-parametric
-one: a mixture of the other laboratories' own maximum-likelihood mixtures (EM on a grid), with one
-part in L + 1 of ignorance. The same within laboratories: each slide from the others of its own.
+The false calls of each laboratory of the bundle's error record are predicted from the others.
+Score: mean ln P(calls on a slide), averaged over the left-out laboratory's slides, then over
+laboratories; higher is better. Families: logistic-normal and beta, both in three storeys, and a
+non-parametric one: a mixture of the other laboratories' own maximum-likelihood mixtures (EM on a
+grid), with one part in L + 1 of ignorance. The same within laboratories: each slide from the others
+of its own.
 """
 
 from __future__ import annotations

@@ -130,7 +130,8 @@ def score_patients(bundle: Bundle, data: Path, split: str) -> SourceScores:
     names = sorted({str(row.patient_id) for row in rows})
     chances: list[float] = []
     for start in range(0, len(rows), 512):
-        crops = [network_input(dataset.read(r), classifier.input_size_px) for r in rows[start:start + 512]]
+        part = rows[start : start + 512]
+        crops = [network_input(dataset.read(row), classifier.input_size_px) for row in part]
         chances += [p.p_parasitized for p in classifier.predict_inputs(np.stack(crops))]
     labels = [
         ("parasitized" if row.label else "plain") + ("-doubtful" if row.suspect else "")
@@ -159,7 +160,9 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     bundle = read_bundle(options.bundle)
-    for source in options.only.split(",") if options.only else ["val", "test", "iml", *MALARIA_FREE]:
+    for source in (
+        options.only.split(",") if options.only else ["val", "test", "iml", *MALARIA_FREE]
+    ):
         if (options.output / f"{source}.npz").is_file():
             continue
         if source in ("val", "test"):

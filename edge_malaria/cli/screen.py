@@ -167,13 +167,14 @@ def _red_cells(rbc_per_ul: float | None, haematocrit: float | None) -> float:
 def _print(done: Screened) -> None:
     from edge_malaria.cli.output import print_table
     from edge_malaria.records import RESEARCH_USE
+    from edge_malaria.runtime.report.advice import basis_text, next_step, verdict_title
     from edge_malaria.runtime.report.html import headline_numbers
-    from edge_malaria.runtime.report.write import next_step, verdict_title
 
     report = done.report
     print_table(verdict_title(report), ("", "", ""), headline_numbers(report))
+    print(basis_text(report))
     print(report.details["statistics"]["why"])
-    print(next_step(report))
+    print(next_step(report, str(done.page.parent)))
     for reason, n in report.fields_rejected.items():
         print(f"refused: {n} x {reason}")
     print(f"report: {done.page}")

@@ -11,7 +11,9 @@ from pathlib import Path
 from edge_malaria.files import encode_image, read_image
 from edge_malaria.records import SlideReport
 from edge_malaria.runtime.detect.light import shrink
+from edge_malaria.runtime.report.views import STATUS_WORDS, view_link
 from edge_malaria.runtime.slide.journal import Journal
+from edge_malaria.runtime.slide.review import Review
 from edge_malaria.runtime.slide.totals import GalleryEntry
 
 # Background of the verdict: dark enough for white text, told apart without red and green.
@@ -20,11 +22,7 @@ TONES = {
     "not-detected": ("#0b4f78", "#1478ad"),
     "indeterminate": ("#54470b", "#84701a"),
 }
-SCALE_LEAD = (
-    "Share of red cells that hold parasites, on a logarithmic scale. The bar is the 95 % interval, "
-    "the dot the corrected share, the dashed line the limit of detection for this many cells. "
-    "0.1 % is 5,000 parasites per \u00b5L at 5,000,000 red cells."
-)
+DECISION_WORDS = {"parasite": "parasite", "no-parasite": "no parasite", "unsure": "cannot say"}
 _VIEWS = 4
 _VIEW_SIDE_PX = 640
 
@@ -52,37 +50,66 @@ def per_ul(value: float | None) -> str:
 
 def headline_numbers(report: SlideReport) -> list[tuple[str, str, str]]:
     """(name, value, note) of the page's tiles."""
-    low, high = report.ci95 if report.ci95 is not None else (None, None)
     numbers = report.details["statistics"]
-    ul = numbers["parasites_per_ul_ci95"] or (None, None)
-    share = report.cells_positive / report.cells_counted if report.cells_counted else None
+    review = report.review
+    looked = f"{review['reviewed']:,} looked at: {review['confirmed']:,} confirmed, "
+    looked += f"{review['overturned']:,} overturned"
     return [
         ("Red cells counted", f"{report.cells_counted:,}", f"in {_accepted(report)} fields"),
+        ("Cells flagged", f"{report.cells_flagged:,}", looked),
+        *_how_many(report),
         (
-            "Called parasitized",
-            f"{report.cells_positive:,}",
-            f"{percent(share)} of the cells, errors included",
+            "Limit of detection, program alone",
+            *_limit(report.limit_of_detection_per_ul, numbers["limit_of_detection"]),
         ),
         (
-            "Parasitemia, corrected",
-            percent(report.parasitemia),
-            f"95 % interval {percent(low)} to {percent(high)}",
+            "Limit of detection, person looks",
+            *_limit(
+                report.limit_of_detection_reviewed_per_ul, numbers["limit_of_detection_reviewed"]
+            ),
         ),
+    ]
+
+
+def _how_many(report: SlideReport) -> list[tuple[str, str, str]]:
+    if report.parasitemia is None or report.ci95 is None:
+        why = no_number(report)
+        return [("Parasitemia", "not known", why), ("Parasites per \u00b5L", "not known", "")]
+    low, high = report.ci95
+    rbc = report.rbc_per_ul
+    return [
+        ("Parasitemia", percent(report.parasitemia), f"between {percent(low)} and {percent(high)}"),
         (
             "Parasites per \u00b5L",
             per_ul(report.parasites_per_ul),
-            f"{per_ul(ul[0])} to {per_ul(ul[1])}, at {report.rbc_per_ul:,.0f} red cells",
-        ),
-        (
-            "Limit of detection",
-            per_ul(report.limit_of_detection_per_ul),
-            f"parasites per \u00b5L from this slide ({percent(numbers['limit_of_detection'])})",
+            f"between {per_ul(low * rbc)} and {per_ul(high * rbc)}, at {rbc:,.0f} red cells",
         ),
     ]
 
 
 def _accepted(report: SlideReport) -> str:
     return f"{report.details['fields_accepted']} of {report.fields_seen}"
+
+
+def no_number(report: SlideReport) -> str:
+    """Why no parasitemia is given."""
+    numbers = report.details["statistics"]
+    if report.cells_counted == 0:
+        return "No red cell was counted."
+    if numbers["unfamiliar"]:
+        return "This slide is unlike those that the program was tested on: its count is no measure."
+    if numbers["points_disagree"]:
+        return "Two ways of counting contradict each other on this slide."
+    return "Nothing here settles whether there are parasites, so nothing is multiplied."
+
+
+def _limit(value: float | None, share: float | None) -> tuple[str, str]:
+    if value is None or share is None:
+        return "none", "From so few cells, or at a place it does not know, it cannot tell."
+    return (
+        f"about {per_ul(value)}",
+        f"parasites per \u00b5L ({percent(share)}): a slide with fewer may be missed",
+    )
 
 
 def tiles(report: SlideReport) -> str:
@@ -97,7 +124,7 @@ def tiles(report: SlideReport) -> str:
 def scale(report: SlideReport) -> str:
     """The interval as an inline SVG on a logarithmic axis from 0.001 % to 100 %."""
     if report.ci95 is None:
-        return "<p>No cell was counted, so there is nothing to show.</p>"
+        return ""
     left, width, lowest = 70, 880, -5.0
 
     def x(share: float) -> float:
@@ -120,7 +147,9 @@ def scale(report: SlideReport) -> str:
         f'fill="{tone}" fill-opacity=".45"/>'
         f'<circle cx="{x(report.parasitemia or 0.0):.1f}" cy="50" r="8" fill="{tone}"/>'
     )
-    limit = report.details["statistics"]["limit_of_detection"]
+    numbers = report.details["statistics"]
+    by_reader = report.basis == "reader"
+    limit = numbers["limit_of_detection_reviewed" if by_reader else "limit_of_detection"]
     if limit:
         at = x(limit)
         parts.append(
@@ -128,7 +157,15 @@ def scale(report: SlideReport) -> str:
             f'stroke-width="2" stroke-dasharray="5 4"/><text x="{at:.1f}" y="13" '
             f'text-anchor="middle" fill="currentColor">limit of detection</text>'
         )
-    return "".join([*parts, "</svg>"])
+    lead = (
+        "Share of red cells that hold parasites: the dot is the best guess, the bar holds it in 95 "
+        "of 100 slides, the dashed line is the limit of detection. 0.1 % is 5,000 parasites per "
+        "\u00b5L at 5,000,000 red cells."
+    )
+    return (
+        '<section class="card"><h2>How many parasites, and how sure</h2>'
+        f'<p class="lead">{lead}</p>{"".join([*parts, "</svg>"])}</section>'
+    )
 
 
 def warnings(texts: Sequence[str]) -> str:
@@ -139,29 +176,66 @@ def warnings(texts: Sequence[str]) -> str:
     return f'<section class="card"><h2>Please note</h2><ul class="warn">{items}</ul></section>'
 
 
-def gallery_lead(cells: int, threshold: float) -> str:
-    """The sentence above the gallery."""
-    if cells == 0:
-        return "No cell was counted."
+def cells_lead(report: SlideReport, name: str) -> str:
+    """The sentence above the cells to look at."""
+    review = report.review
+    waiting = review["flagged"] - review["reviewed"]
+    if not review["flagged"]:
+        return "No cell looks enough like a parasitized one to be flagged."
+    text = (
+        f"{review['flagged']:,} of {report.cells_counted:,} cells are flagged, those that look "
+        "most like parasitized ones first. Tap a cell to see it in its whole field. "
+        "A platelet or a stain spot on a cell is the usual false alarm."
+    )
+    if waiting:
+        text += f" {waiting:,} wait for a person: <code>edge-malaria review {escape(name)}</code>"
+    return text
+
+
+def flagged(review: Review) -> str:
+    """All flagged cells, each a link to its field in full resolution."""
+    out = []
+    for cell in review.cells:
+        status = review.status(cell.key)
+        name = escape(f"{cell.field} / {cell.index}")
+        picture = f'<img alt="cell {name}" src="data:image/jpeg;base64,{cell.jpeg}">'
+        link = view_link(cell)
+        if link:
+            picture = f'<a href="{escape(link)}">{picture}</a>'
+        who = ", ".join(
+            f"{escape(reader)}: {DECISION_WORDS[line.decision]}"
+            for reader, line in sorted(review.decisions(cell.key).items())
+        )
+        out.append(
+            f'<figure class="cell {status}" title="{name}">{picture}'
+            f'<div class="bar" style="--p:{100 * cell.p_parasitized:.0f}%"></div>'
+            f"<figcaption>{STATUS_WORDS[status]}<span>{who or name}</span></figcaption></figure>"
+        )
+    return f'<div class="gallery">{"".join(out)}</div>' if out else ""
+
+
+def others(entries: Sequence[GalleryEntry], review: Review) -> str:
+    """The best cells that are not flagged, folded away."""
+    rest = [e for e in entries if not review.knows((e.field, e.cell.index))]
+    if not rest:
+        return ""
     return (
-        f"The {cells} counted cells that look most like parasitized ones, highest first. "
-        f"Framed in orange: called parasitized (p from {threshold:.3f} on). Look at them: "
-        "a platelet or a stain spot on a cell is the usual false alarm."
+        f"<details><summary>The {len(rest)} cells next in line, not flagged</summary>"
+        f'<div class="gallery">{gallery(rest)}</div></details>'
     )
 
 
 def gallery(entries: Sequence[GalleryEntry]) -> str:
-    """The cells' crops with score and origin."""
+    """Cells' crops with score and origin."""
     out = []
     for entry in entries:
-        cell = entry.cell
-        p, name = cell.p_parasitized, escape(f"{entry.field} / {cell.index}")
-        unsure = " unsure" if cell.label == "unsure" else ""
+        cell, p = entry.cell, entry.p_parasitized
+        name = escape(f"{entry.field} / {cell.index}")
         out.append(
-            f'<figure class="cell{" pos" if cell.positive else ""}" title="{name}">'
-            f'<img alt="cell {name}, p {p:.3f}" src="data:image/jpeg;base64,{escape(cell.jpeg)}">'
+            f'<figure class="cell" title="{name}">'
+            f'<img alt="cell {name}" src="data:image/jpeg;base64,{cell.jpeg}">'
             f'<div class="bar" style="--p:{100 * p:.0f}%"></div>'
-            f"<figcaption>{p:.3f}{unsure}<span>{name}</span></figcaption></figure>"
+            f"<figcaption>{p:.3f}<span>{name}</span></figcaption></figure>"
         )
     return "".join(out)
 
@@ -182,13 +256,13 @@ def views(directory: Path, journal: Journal) -> str:
         jpeg = base64.b64encode(encode_image(small, ".jpg", 78)).decode()
         figures.append(
             f'<figure><img alt="annotated field" src="data:image/jpeg;base64,{jpeg}">'
-            f"<figcaption>{escape(name)}: {counted} counted, {positive} called parasitized"
+            f"<figcaption>{escape(name)}: {counted} counted, {positive} look parasitized"
             f" &middot; larger: {escape(picture)}</figcaption></figure>"
         )
     legend = "".join(
         f'<i style="background:{colour}"></i>{text}'
         for colour, text in (
-            ("#d55e00", "called parasitized"),
+            ("#d55e00", "looks parasitized"),
             ("#0072b2", "counted"),
             ("#969696", "left out (border, overlap, debris)"),
             ("#e6be00", "white cell"),

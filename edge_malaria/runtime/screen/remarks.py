@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from edge_malaria.runtime.slide.counts import SlideResult
 from edge_malaria.runtime.slide.field_line import UNREADABLE
 from edge_malaria.runtime.slide.journal import Journal
 from edge_malaria.runtime.slide.totals import SlideTotals
 
-# Below this many healthy patients the fit says little about the next slide.
-_FEW_PATIENTS = 20
 # So many lines of the journal are told one by one.
 _TOLD = 5
 
@@ -45,25 +42,8 @@ def of_the_files(totals: SlideTotals) -> list[str]:
     return [f"{unreadable} files could not be read: {', '.join(totals.unreadable)}{more}."]
 
 
-def of_the_result(patients: int, quality_gate: bool, result: SlideResult) -> list[str]:
-    """What limits the numbers.
-
-    Args:
-        patients: healthy ones behind the false-positive rate.
-        quality_gate: whether fields could be refused.
-        result: the slide's.
-    """
-    texts = []
-    if result.points_disagree:
-        texts.append(
-            "The counts at the screening and at the balanced threshold contradict each other: "
-            "this slide's stain or camera is unlike those that the errors were measured on. "
-            "The interval spans both."
-        )
-    if not quality_gate:
-        texts.append("The quality gate was off: fields were counted however they looked.")
-    if patients < _FEW_PATIENTS:
-        texts.append(
-            f"The false-positive rate rests on {patients} healthy patients only: wide limits."
-        )
-    return texts
+def of_the_gate(quality_gate: bool) -> list[str]:
+    """That fields were counted however they looked."""
+    if quality_gate:
+        return []
+    return ["The quality gate was off: fields were counted however they looked."]

@@ -15,15 +15,17 @@ from edge_malaria.files import storage_notes
 from edge_malaria.records import Field, SlideReport
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.detect.opening import default_finder, finder_variant
-from edge_malaria.runtime.report.write import ReportFacts, slide_report, write_report
+from edge_malaria.runtime.report.basis import ReportBasis, ReportFacts, keep_basis
+from edge_malaria.runtime.report.write import report_of
 from edge_malaria.runtime.screen import remarks
 from edge_malaria.runtime.screen.config import ScreenConfig
 from edge_malaria.runtime.screen.directory import check_directory, clear_directory
 from edge_malaria.runtime.screen.slide_pipeline import ScreenOptions, SlidePipeline
+from edge_malaria.runtime.slide.error_record import ErrorRecord, SlideErrors
 from edge_malaria.runtime.slide.journal import NAME as JOURNAL_NAME
 from edge_malaria.runtime.slide.journal import Journal, read_header
 from edge_malaria.runtime.slide.lines import HeaderLine
-from edge_malaria.runtime.slide.statistics import FalsePositiveFit, SlideStatistics
+from edge_malaria.runtime.slide.statistics import FalsePositiveFit
 from edge_malaria.runtime.sources.base import Source, Unreadable
 
 
@@ -45,24 +47,46 @@ class Screened:
     notes: tuple[str, ...] = ()
 
 
-def bundle_fit(bundle: Bundle, operating_point: str) -> FalsePositiveFit:
-    """The classifier's measured errors at ``operating_point``, as the bundle records them.
+def bundle_errors(bundle: Bundle) -> ErrorRecord:
+    """What the bundle records of its classifier's errors.
+
+    A bundle without an error model (exported with a data set of the user's own) knows one
+    laboratory by its counts at its two points.
 
     Raises:
-        UsageError: the bundle has none for that point; no verdict is possible.
+        UsageError: the bundle has neither; no verdict is possible.
     """
-    found: Any = bundle.classifier.decision.get("false_positives")
-    if isinstance(found, dict) and "alpha" in found:
-        fit = FalsePositiveFit.from_json(found)
-        if found.get("operating_point", "screening") == operating_point:
-            return fit
-        threshold = bundle.classifier.threshold(operating_point)
-        if fit.quantity is not None and fit.quantity_threshold == threshold:
-            return fit.quantity
-    raise UsageError(
-        f"{bundle.path} records no false-positive rate at {operating_point}: no verdict is "
-        "possible. Use --operating-point screening, or a bundle exported with --data."
-    )
+    decision = bundle.classifier.decision
+    if decision.get("error_model"):
+        return ErrorRecord.from_json(decision["error_model"])
+    found: Any = decision.get("false_positives")
+    if not isinstance(found, dict) or "alpha" not in found:
+        raise UsageError(
+            f"{bundle.path} records no false-positive rate: no verdict is possible. "
+            "Use a bundle exported with --data."
+        )
+    screening = bundle.classifier.threshold("screening")
+    return ErrorRecord.of_fit(FalsePositiveFit.from_json(found), screening)
+
+
+def slide_errors(bundle: Bundle, operating_point: str = "screening") -> SlideErrors:
+    """What a slide of a laboratory of which nothing is known is judged by.
+
+    Raises:
+        UsageError: the bundle records no errors at ``operating_point``.
+    """
+    record = bundle_errors(bundle)
+    threshold = bundle.classifier.threshold(operating_point)
+    balanced = bundle.classifier.threshold("balanced")
+    try:
+        record.place(threshold)
+    except ValueError as error:
+        raise UsageError(
+            f"{bundle.path} records no false-positive rate at {operating_point}: no verdict is "
+            "possible. Use --operating-point screening."
+        ) from error
+    known = balanced if balanced in record.rungs else None
+    return record.errors(threshold, known)
 
 
 def _header(
@@ -166,8 +190,9 @@ def screen(
     engine = classifier.engine.name
     variant = finder_variant(bundle, classifier.variant, engine)
     finder = default_finder(bundle, variant, engine, call.threads)
-    statistics = SlideStatistics(bundle_fit(bundle, classifier.operating_point), config.verdict)
-    options = replace(options, likely_from=statistics.fit.quantity_threshold or 2.0)
+    errors = slide_errors(bundle, classifier.operating_point)
+    flagged = 2.0 if errors.balanced is None else bundle.classifier.threshold("balanced")
+    options = replace(options, likely_from=flagged)
     if call.report_only and not call.spec:
         call = replace(call, spec=read_header(call.directory / JOURNAL_NAME).source)
     header = _header(bundle, classifier, (finder.name, variant), call.spec, config, options)
@@ -185,8 +210,6 @@ def screen(
         live = source is not None and source.live
         cut = isinstance(ended, KeyboardInterrupt) and not live
         error = ended if isinstance(ended, Exception) else None
-        result = statistics.result(pipeline.totals.count, call.rbc_per_ul)
-        fit = statistics.fit.false_positives
         facts = ReportFacts(
             source=" ".join(call.spec),
             model=bundle.name,
@@ -196,20 +219,20 @@ def screen(
             finder=finder.name,
             model_sha256=_model_sha(bundle, classifier),
             threshold=classifier.threshold,
-            healthy_patients=fit.patients,
-            healthy_cells=fit.cells,
+            flagged_from=options.likely_from,
             warnings=(
                 *remarks.of_the_end(cut, error),
                 *(source.warnings if source is not None else ()),
-                *remarks.of_the_result(fit.patients, options.quality_gate, result),
+                *remarks.of_the_gate(options.quality_gate),
                 *remarks.of_the_files(pipeline.totals),
                 *remarks.of_the_finder(variant, classifier.variant),
                 *remarks.of_the_journal(journal),
             ),
         )
-        report = slide_report(pipeline.totals, result, facts, config.as_json())
+        basis = ReportBasis(facts, errors, config.verdict, call.rbc_per_ul, config.as_json())
         try:
-            page = write_report(call.directory, journal, pipeline.totals, report, facts)
+            keep_basis(journal, basis)
+            report, page = report_of(call.directory, journal, pipeline.totals, basis)
         except StorageError as second:
             raise (error or second) from second
     except EdgeMalariaError:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edge_malaria.errors import ImageError
-from edge_malaria.files import write_bytes
+from edge_malaria.files import encode_image, write_bytes
 from edge_malaria.prepare.contract import Target
 from edge_malaria.prepare.preprocess import cell_inputs
 from edge_malaria.records import Cell, Field, Image, Prediction
@@ -39,6 +39,8 @@ from edge_malaria.runtime.sources.base import Source, Unreadable
 FIELDS_FOLDER = "fields"
 # Cells of a field that enter the gallery behind those called parasitized.
 _RUNNERS_UP_SHOWN = 6
+# Fields kept for a person's look: rings stay what they are, at a third of a lossless file.
+_VIEW_QUALITY = 92
 
 
 class CellClassifier(Protocol):
@@ -221,7 +223,8 @@ class SlidePipeline:
         pairs = list(zip(cells, predictions, strict=True))
         counted = [(i, c, p) for i, (c, p) in enumerate(pairs) if c.counted and p is not None]
         positive = sum(p.positive for _, _, p in counted)
-        low, likely = self.config.verdict.doubtful_from, self.options.likely_from
+        low = self.config.verdict.doubtful_from
+        likely = sum(p.p_parasitized >= self.options.likely_from for _, _, p in counted)
         return FieldLine(
             item.name,
             item.index,
@@ -231,10 +234,11 @@ class SlidePipeline:
             cells=tuple(CellRow.of(cell, prediction) for cell, prediction in pairs),
             positive=positive,
             doubtful=sum(not p.positive and p.p_parasitized >= low for _, _, p in counted),
-            likely=sum(p.p_parasitized >= likely for _, _, p in counted),
+            likely=likely,
             unsure=sum(p.label == "unsure" for _, _, p in counted),
             gallery=tuple(self._gallery(item.image, counted)),
             picture=self._picture(item, small, cells, predictions, positive),
+            view=self._view(item.image) if likely else "",
         )
 
     def _picture(
@@ -258,14 +262,16 @@ class SlidePipeline:
     def _gallery(
         self, image: Image, counted: list[tuple[int, Cell, Prediction]]
     ) -> list[GalleryCell]:
-        """The crops that enter the gallery as it stands."""
+        """The crops of all flagged cells, and of those that enter the gallery as it stands."""
         kept = self.config.report.gallery_cells
         full = len(self.totals.gallery) >= kept
         least = self.totals.gallery[0].p_parasitized if full else -1.0
         # One field fills at most half of the gallery, so that a slide is not judged by one place,
         # and shows few of the cells that were not called: every picture costs time.
-        best = sorted(counted, key=lambda c: -c[2].p_parasitized)[: max(1, kept // 2)]
-        best = best[: sum(p.positive for _, _, p in best) + _RUNNERS_UP_SHOWN]
+        best = sorted(counted, key=lambda c: -c[2].p_parasitized)
+        flagged = sum(p.p_parasitized >= self.options.likely_from for _, _, p in counted)
+        called = sum(p.positive for _, _, p in best[: max(1, kept // 2)])
+        best = best[: max(flagged, min(called + _RUNNERS_UP_SHOWN, max(1, kept // 2)))]
         return [
             GalleryCell(
                 index,
@@ -275,8 +281,14 @@ class SlidePipeline:
                 base64.b64encode(cell_crop(image, cell.box)).decode(),
             )
             for index, cell, p in best
-            if p.p_parasitized > least
+            if p.p_parasitized > least or p.p_parasitized >= self.options.likely_from
         ]
+
+    def _view(self, image: Image) -> str:
+        """Writes the field as it is: a person looks at its flagged cells in their surroundings."""
+        name = f"{FIELDS_FOLDER}/{self.journal.line_count:05d}-view.jpg"
+        write_bytes(self.directory / name, encode_image(image, ".jpg", _VIEW_QUALITY))
+        return name
 
     def _write(self, line: FieldLine) -> None:
         elapsed_s = round(time.monotonic() - self._started, 3)

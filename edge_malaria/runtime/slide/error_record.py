@@ -177,9 +177,7 @@ class ErrorRecord:
     def __post_init__(self) -> None:
         expect(list(self.rungs) == sorted(set(self.rungs)), "rising rungs", self.rungs)
         expect(bool(self.healthy), "at least one laboratory without malaria", 0)
-        lengths = {
-            len(s.above) for lab in (*self.healthy, *self.parasitized) for s in lab.slides
-        }
+        lengths = {len(s.above) for lab in (*self.healthy, *self.parasitized) for s in lab.slides}
         expect(lengths <= {len(self.rungs)}, f"{len(self.rungs)} counts a slide", lengths)
 
     def place(self, threshold: float) -> int:

@@ -137,6 +137,7 @@ class FieldLine:
         unsure: counted cells for which the classifier abstains.
         gallery: crops of the cells with the highest scores.
         picture: the annotated field's file below the report directory; empty for none.
+        view: the field itself in full resolution there, where a cell is likely; empty for none.
         skipped: frames since the line before that showed nothing new.
         elapsed_s: of work on this slide so far.
     """
@@ -156,6 +157,7 @@ class FieldLine:
     unsure: int = 0
     gallery: tuple[GalleryCell, ...] = ()
     picture: str = ""
+    view: str = ""
     skipped: int = 0
     elapsed_s: float = 0.0
 
@@ -171,9 +173,9 @@ class FieldLine:
         expect(self.skipped >= 0, "skipped >= 0", self.skipped)
         expect(self.elapsed_s >= 0 and math.isfinite(self.elapsed_s), "seconds", self.elapsed_s)
         expect(all(g.index < len(self.cells) for g in self.gallery), "cells of this field", "more")
-        name = self.picture
-        plain = not name.startswith("/") and ".." not in name and "\\" not in name
-        expect(plain, "a picture below the report", name)
+        for name in (self.picture, self.view):
+            plain = not name.startswith("/") and ".." not in name and "\\" not in name
+            expect(plain, "a picture below the report", name)
         if self.size_px is not None:
             width, height = self.size_px
             expect(width > 0 and height > 0, "a size in px", self.size_px)
@@ -231,13 +233,14 @@ class FieldLine:
             reason=text(value.get("reason", "")),
             why=text(value.get("why", "")),
             picture=text(value.get("picture", "")),
+            view=text(value.get("view", "")),
             elapsed_s=number(value.get("elapsed_s", 0.0)),
             **{name: whole(value.get(name, 0)) for name in _FIELD_COUNTS},
         )
 
 
 _FIELD_COUNTS = ("positive", "doubtful", "likely", "unsure", "skipped")
-_FIELD_SCALARS = ("reason", "why", "picture", "elapsed_s", *_FIELD_COUNTS)
+_FIELD_SCALARS = ("reason", "why", "picture", "view", "elapsed_s", *_FIELD_COUNTS)
 
 
 def cells_diameter(boxes: Sequence[Box]) -> float | None:

@@ -2,8 +2,8 @@
 
 A laboratory that takes up a method verifies it on its own samples. Here its slides become one more
 laboratory of the error model: known false calls and their spread between the site's slides, instead
-of those of a laboratory of which nothing is known. Thresholds are chosen for the site, and the false
-calls of each slide are counted at thresholds that were chosen without it.
+of those of a laboratory of which nothing is known. Thresholds are chosen for the site, and the
+false calls of each slide are counted at thresholds that were chosen without it.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_malaria.records import Interval, Verdict
+from edge_malaria.records import Interval
 from edge_malaria.runtime.slide.counts import (
     DEFAULT_RBC_PER_UL,
     Measured,
@@ -32,6 +32,13 @@ from edge_malaria.runtime.slide.error_rates import (
     fit_false_positives,
 )
 from edge_malaria.runtime.slide.error_record import SlideErrors
+from edge_malaria.runtime.slide.findings import (
+    Finding,
+    Seen,
+    found_alone,
+    found_by_reader,
+    nothing_found,
+)
 from edge_malaria.runtime.slide.operating_point import PointModel
 from edge_malaria.runtime.slide.readers import ReaderModel
 
@@ -50,7 +57,6 @@ __all__ = [
 
 # A count that could ever settle a slide; beyond it more cells are no advice.
 MOST_CELLS = 200_000
-Finding = tuple[Verdict, str, str]
 
 
 class SlideStatistics:
@@ -145,89 +151,27 @@ class SlideStatistics:
         allowed = base * count.cells + self.rules.max_doubtful * count.positive
         return not (count.doubtful <= allowed)
 
+    def _seen(self, count: SlideCount) -> Seen:
+        needed = self.count_needed(count.cells) if count.cells else None
+        return Seen(self.p_value(count), needed, self.unfamiliar(count))
+
     def verdict(self, count: SlideCount) -> Finding:
-        """Without a reader: the verdict, its cause, and why in plain words."""
-        rules, n, k = self.rules, count.cells, count.positive
-        if n == 0:
-            return "indeterminate", "no-cells", "No red cell could be counted."
-        if self.unfamiliar(count):
-            return "indeterminate", "unfamiliar", (
-                f"On {count.doubtful:,} of {n:,} cells the program cannot make up its mind. This "
-                "stain, camera or light is unlike those that it was tested on, so its count means "
-                "nothing here."
-            )
-        detected = self.p_value(count) <= rules.level
-        if detected and n >= rules.min_cells_detected:
-            return "parasites-detected", "above-errors", (
-                f"{k:,} of {n:,} cells look parasitized. On a slide without parasites the "
-                f"program's own mistakes explain at most {(self.count_needed(n) or 1) - 1:,}."
-            )
-        if n < rules.min_cells:
-            return "indeterminate", "few-cells", (
-                f"Only {n:,} red cells were counted; {rules.min_cells} are the least."
-            )
-        if self.p_value(count) <= rules.grey_level:
-            return "indeterminate", "grey", (
-                f"{k:,} of {n:,} cells look parasitized: more than usual without parasites, too "
-                "few to tell them from the program's own mistakes."
-            )
-        return self._nothing_found(n, self.limit_of_detection(n), "within-errors", (
-            f"Not detected in {n:,} cells: {k:,} look parasitized, no more than the program's own "
-            "mistakes explain."
-        ))  # fmt: skip
-
-    def reviewed_verdict(self, count: SlideCount, review: ReviewCount) -> Finding:
-        """The verdict where every flagged cell has been looked at."""
-        rules, n, found = self.rules, count.cells, review.confirmed
-        who = _and(review.readers)
-        seen = f"{who} looked at all {review.flagged:,} flagged cells of {n:,}"
-        if found >= rules.confirm_cells or review.confirmed_by >= rules.confirm_readers:
-            return "parasites-detected", "confirmed", (
-                f"{seen} and confirmed parasites in {found:,}."
-            )
-        if review.open:
-            return "indeterminate", "no-answer", (
-                f"{seen}. On {review.open:,} of them no answer stands: "
-                f"{review.unsure:,} could not be told, on {review.conflicts:,} readers disagree."
-            )
-        if found:
-            return "indeterminate", "one-confirmed", (
-                f"{seen} and confirmed a parasite in {found:,}. One cell that one person confirms "
-                "is not enough."
-            )
-        if n < rules.min_cells:
-            return "indeterminate", "few-cells", (
-                f"{seen} and found no parasite. But only {n:,} red cells were counted; "
-                f"{rules.min_cells} are the least."
-            )
-        if self.unfamiliar(count):
-            return "indeterminate", "unfamiliar", (
-                f"{seen} and found no parasite. But on {count.doubtful:,} cells the program could "
-                "not make up its mind: it may not have flagged the right cells."
-            )
-        return self._nothing_found(n, self.limit_reviewed(n), "none-confirmed", (
-            f"Not detected in {n:,} cells: {seen} and found no parasite."
-        ))  # fmt: skip
-
-    def _nothing_found(self, n: int, limit: float | None, cause: str, why: str) -> Finding:
-        if limit is not None and limit <= self.rules.max_lod:
-            return "not-detected", cause, why
-        least = "any parasites" if limit is None else f"less than {100 * limit:.2g} %"
-        return "indeterminate", "blind", (
-            f"No parasites stand out among {n:,} cells, but here and from so many cells this "
-            f"device cannot see {least}: a person with malaria may have fewer."
+        """The program's own verdict."""
+        return found_alone(
+            self.rules, count, self._seen(count), lambda: self.limit_of_detection(count.cells)
         )
 
     def finding(self, count: SlideCount, review: ReviewCount) -> Finding:
         """The verdict that stands: the reader's once every flagged cell is judged."""
-        if count.cells and review.complete:
-            return self.reviewed_verdict(count, review)
+        n = count.cells
+        if n and review.complete:
+            seen = self._seen(count)
+            return found_by_reader(self.rules, count, review, seen, lambda: self.limit_reviewed(n))
         found = self.verdict(count)
-        if found[1] == "blind" and review.flagged == 0 and self.balanced is not None:
+        if found.cause == "blind" and review.flagged == 0 and self.balanced is not None:
             # Nothing was flagged, so a person could not add anything: the reader's limit holds.
-            return self._nothing_found(count.cells, self.limit_reviewed(count.cells),
-                "within-errors", f"Not detected in {count.cells:,} cells: not one was flagged.",
-            )  # fmt: skip
+            limit = self.limit_reviewed(n)
+            return nothing_found(self.rules, n, limit, "within-errors", "Not one was flagged.")
         return found
 
     def more_cells(self, count: SlideCount, review: ReviewCount | None = None) -> int | None:
@@ -236,10 +180,10 @@ class SlideStatistics:
         0 where it is settled; None where no number would.
         """
         review = review or ReviewCount(flagged=count.likely)
-        verdict, cause, _ = self.finding(count, review)
-        if verdict != "indeterminate":
+        finding = self.finding(count, review)
+        if finding.verdict != "indeterminate":
             return 0
-        if cause in ("unfamiliar", "no-answer"):
+        if finding.cause in ("unfamiliar", "no-answer"):
             return None
         n = max(count.cells, 1)
         shares = [count.positive / n, count.doubtful / n, count.likely / n]
@@ -249,7 +193,7 @@ class SlideStatistics:
                 continue
             k, doubtful, likely = (round(share * total) for share in shares)
             guess = SlideCount(total, k, doubtful, likely)
-            if self.finding(guess, _grown(review, total / n))[0] != "indeterminate":
+            if self.finding(guess, _grown(review, total / n)).verdict != "indeterminate":
                 return int(total - count.cells)
         return None
 
@@ -267,22 +211,22 @@ class SlideStatistics:
             review: what persons said of the flagged cells.
         """
         review = review or ReviewCount(flagged=count.likely)
-        verdict, cause, why = self.finding(count, review)
+        finding = self.finding(count, review)
         more = self.more_cells(count, review)
         by_reader = bool(count.cells) and review.complete
         found = self._by_reader(count, review) if by_reader else self.measured(count)
         unfamiliar = self.unfamiliar(count)
-        hopeless = verdict == "indeterminate" and more is None
+        hopeless = finding.verdict == "indeterminate" and more is None
         known = found is not None and not (unfamiliar or found.disagree or hopeless)
         share = found.parasitemia if found is not None and known else None
         interval = found.ci95 if found is not None and known else None
         limit = self.limit_of_detection(count.cells)
         reviewed = self.limit_reviewed(count.cells)
         return SlideResult(
-            verdict=verdict,
+            verdict=finding.verdict,
             basis="reader" if by_reader else "algorithm",
-            cause=cause,
-            why=why,
+            cause=finding.cause,
+            why=finding.why,
             parasitemia=share,
             ci95=interval,
             parasites_per_ul=None if share is None else share * rbc,
@@ -329,7 +273,3 @@ def _grown(review: ReviewCount, factor: float) -> ReviewCount:
         confirmed_by=min(confirmed, 1),
         readers=review.readers,
     )
-
-
-def _and(names: tuple[str, ...]) -> str:
-    return " and ".join(names) if names else "A person"

@@ -75,9 +75,7 @@ class StoreyFit:
         ValueError: nothing to fit.
     """
 
-    def __init__(
-        self, laboratories: Sequence[LaboratoryCounts], family: Family = "beta"
-    ) -> None:
+    def __init__(self, laboratories: Sequence[LaboratoryCounts], family: Family = "beta") -> None:
         self.laboratories = tuple(lab for lab in laboratories if lab.cells > 0)
         expect(len(self.laboratories) > 0, "at least one laboratory with cells", laboratories)
         self.family = family
@@ -108,7 +106,9 @@ class StoreyFit:
         Args:
             without: a laboratory whose counts are left out of the fit.
         """
-        weights = self._weights([i for i, lab in enumerate(self.laboratories) if lab.name != without])
+        weights = self._weights(
+            [i for i, lab in enumerate(self.laboratories) if lab.name != without]
+        )
         means = np.einsum("utc,tcm->um", weights, self._labs)
         joint = means[:, None, :] * self._own[:, :, None]
         return self._spread(joint.sum(0))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,26 +16,24 @@ import numpy as np
 import pytest
 
 from edge_malaria.errors import ImageError
-from edge_malaria.files import write_image
+from edge_malaria.files import read_image, write_image
 from edge_malaria.records import RESEARCH_USE, Image, Prediction
 from edge_malaria.runtime.detect.classical import ClassicalFinder
+from edge_malaria.runtime.report.basis import ReportBasis, ReportFacts, keep_basis
 from edge_malaria.runtime.report.html import per_ul, percent
-from edge_malaria.runtime.report.write import (
-    CELL_COLUMNS,
-    ReportFacts,
-    slide_report,
-    write_report,
-)
+from edge_malaria.runtime.report.write import CELL_COLUMNS, report_again, report_of
 from edge_malaria.runtime.screen.config import ScreenConfig
 from edge_malaria.runtime.screen.slide_pipeline import ScreenOptions, SlidePipeline
+from edge_malaria.runtime.slide.error_record import ErrorRecord
 from edge_malaria.runtime.slide.field_line import FieldLine
 from edge_malaria.runtime.slide.journal import Journal
 from edge_malaria.runtime.slide.lines import HeaderLine
-from edge_malaria.runtime.slide.statistics import SlideStatistics, fit_false_positives
+from edge_malaria.runtime.slide.statistics import VerdictRules, fit_false_positives
 from edge_malaria.runtime.sources.base import Source
 from edge_malaria.runtime.sources.opening import open_source
 from tests.cli import validate
 
+LIKELY_FROM = 0.4
 SIM = "sim:parasitemia=0.2,fields=4,seed=5,width=640,height=480,cell_diameter_px=55"
 
 
@@ -59,24 +59,34 @@ def pipeline(
     """A pipeline into ``directory``."""
     journal = Journal(directory, HeaderLine((SIM,), ""), resume=resume)
     made = SlidePipeline(
-        directory, journal, ClassicalFinder(), DarkSpots(), ScreenConfig(), options
+        directory,
+        journal,
+        ClassicalFinder(),
+        DarkSpots(),
+        ScreenConfig(),
+        options or ScreenOptions(likely_from=LIKELY_FROM),
     )
     if resume:
         made.resume()
     return made
 
 
-def written(directory: Path, made: SlidePipeline) -> dict[str, Any]:
-    """Writes the report and returns report.json."""
+def basis() -> ReportBasis:
+    """What a report of the drawn slide rests on: a site of which much is known."""
     fit = fit_false_positives([(0, 300)] * 40, [(90, 100)] * 20)
-    result = SlideStatistics(fit).result(made.totals.count)
+    record = ErrorRecord.of_fit(replace(fit, quantity=fit, quantity_threshold=0.4), 0.5)
     facts = ReportFacts(
-        "sim <b>& co</b>", "m", "1", "int8", "litert", "classical", "0" * 64, 0.5, 40, 12000,
+        "sim <b>& co</b>", "m", "1", "int8", "litert", "classical", "0" * 64, 0.5, LIKELY_FROM,
         ("mind <this> & that",),
     )  # fmt: skip
-    report = slide_report(made.totals, result, facts, {})
+    return ReportBasis(facts, record.errors(0.5, 0.4), VerdictRules(), 5e6, {})
+
+
+def written(directory: Path, made: SlidePipeline) -> dict[str, Any]:
+    """Writes the report and returns report.json."""
+    keep_basis(made.journal, basis())
+    report, _ = report_of(directory, made.journal, made.totals, basis())
     validate({"schema_version": 1, **report.as_json()}, "screen")
-    write_report(directory, made.journal, made.totals, report, facts)
     made.journal.close()
     document: dict[str, Any] = json.loads((directory / "report.json").read_text())
     return document
@@ -117,11 +127,13 @@ class _Links(HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.loads: list[str] = []
+        self.links: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in ("meta", "img"):
             self.open.append(tag)
-        self.loads += [v or "" for k, v in attrs if k in ("src", "href", "srcset", "data")]
+        self.loads += [v or "" for k, v in attrs if k in ("src", "srcset", "data")]
+        self.links += [v or "" for k, v in attrs if k == "href"]
         assert tag not in ("script", "link", "iframe", "object")
 
     def handle_endtag(self, tag: str) -> None:
@@ -144,11 +156,49 @@ def test_the_page_is_self_contained_and_says_everything(
     assert "sim &lt;b&gt;&amp; co&lt;/b&gt;" in page
     assert "mind &lt;this&gt; &amp; that" in page
     assert f"{document['cells_counted']:,}" in page
-    assert "negative" not in re.sub(r"false-positive|negative rate", "", page).lower()
-    scores = [float(s) for s in re.findall(r"<figcaption>(\d\.\d{3})", page)]
-    assert scores == sorted(scores, reverse=True)
-    assert 30 < len(scores) <= min(60, document["cells_counted"])
+    assert "negative" not in page.lower()
     assert RESEARCH_USE in (directory / "report.md").read_text()
+
+
+def test_all_flagged_cells_are_shown_with_their_field_one_tap_away(
+    whole: tuple[Path, dict[str, Any]],
+) -> None:
+    directory, document = whole
+    page = (directory / "report.html").read_text()
+    links = _Links()
+    links.feed(page)
+    with (directory / "cells.csv").open(newline="") as handle:
+        rows = [row for row in csv.DictReader(handle) if row["counted"] == "true"]
+    likely = [row for row in rows if float(row["p_parasitized"]) >= LIKELY_FROM]
+    assert len(likely) == document["cells_flagged"] == document["review"]["flagged"] > 3
+    assert len(links.links) == len(likely)
+    for link in links.links:
+        file, _, anchor = link.partition("#")
+        view = (directory / file).read_text()
+        assert f'id="{anchor}"' in view
+        picture = re.search(r'<img alt="whole field" src="([^"]+)"', view)
+        assert picture is not None
+        field = read_image((directory / file).with_name(picture[1]))
+        assert field.shape == (480, 640, 3)
+    # The best cells come first.
+    assert page.index("Cells to look at") < page.index("Red cells counted")
+    assert [r["field"] for r in likely if f"{r['field']} / {r['index']}" not in page] == []
+
+
+def test_a_report_written_anew_says_the_same(
+    whole: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(whole[0], again)
+    for name in ("report.json", "report.html", "cells.csv", "report.md"):
+        (again / name).unlink()
+    journal = Journal(again, resume=True)
+    report_again(again, journal)
+    journal.close()
+    document = json.loads((again / "report.json").read_text())
+    assert without_time(document) == without_time(whole[1])
+    text = (again / "report.md").read_text().replace("review again", "review whole")
+    assert text == (whole[0] / "report.md").read_text()
 
 
 class _Stops:

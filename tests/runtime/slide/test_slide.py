@@ -223,7 +223,7 @@ def test_not_detected_is_never_said_where_the_limit_lies_above_the_rule(
 
 
 def test_verdict_moves_from_not_detected_over_grey_to_detected(slides: SlideStatistics) -> None:
-    verdicts = [slides.verdict(SlideCount(5000, k))[0] for k in range(100)]
+    verdicts = [slides.verdict(SlideCount(5000, k)).verdict for k in range(100)]
     order = {"not-detected": 0, "indeterminate": 1, "parasites-detected": 2}
     steps = [order[v] for v in verdicts]
     assert steps == sorted(steps)
