@@ -86,10 +86,25 @@ class ReportBasis:
         )
 
 
-def keep_basis(journal: Journal, basis: ReportBasis) -> None:
-    """Writes the basis into the journal unless its latest one says the same."""
-    if journal.facts().get(LINE) != basis.as_json():
-        journal.append(SlideLine(LINE, basis.as_json()))
+def keep_basis(journal: Journal, basis: ReportBasis, *, grown: bool = True) -> None:
+    """Writes the basis into the journal unless its latest one says the same.
+
+    Args:
+        journal: of the slide.
+        basis: of its report.
+        grown: whether fields came to it; if none did, other warnings alone are no reason to touch
+            it (a camera that did not open again).
+    """
+    found, wanted = journal.facts().get(LINE), basis.as_json()
+    if not grown and isinstance(found, dict) and _but_warnings(found) == _but_warnings(wanted):
+        return
+    if found != wanted:
+        journal.append(SlideLine(LINE, wanted))
+
+
+def _but_warnings(value: Mapping[str, Any]) -> dict[str, Any]:
+    facts = {k: v for k, v in value.get("facts", {}).items() if k != "warnings"}
+    return {**value, "facts": facts}
 
 
 def kept_basis(journal: Journal) -> ReportBasis:

@@ -206,6 +206,7 @@ def screen(
         pipeline = SlidePipeline(call.directory, journal, finder, classifier, config, options)
         if call.resume:
             pipeline.resume()
+        lines = journal.line_count
         ended = None if source is None else _run(pipeline, source, step)
         live = source is not None and source.live
         cut = isinstance(ended, KeyboardInterrupt) and not live
@@ -231,7 +232,7 @@ def screen(
         )
         basis = ReportBasis(facts, errors, config.verdict, call.rbc_per_ul, config.as_json())
         try:
-            keep_basis(journal, basis)
+            keep_basis(journal, basis, grown=journal.line_count != lines)
             report, page = report_of(call.directory, journal, pipeline.totals, basis)
         except StorageError as second:
             raise (error or second) from second

@@ -174,10 +174,10 @@ def test_balanced_screens_at_its_own_measured_rate(
     balanced = Classifier(bundle, operating_point="balanced")
     done = run(tmp_path / "b", classifier=balanced)
     numbers = done.report.details["statistics"]
-    assert numbers["false_positive_mean"] > 0.01
     assert done.report.details["threshold"] == balanced.threshold
     screening = run(tmp_path / "s")
-    assert screening.report.details["statistics"]["false_positive_mean"] < 0.005
+    strict = screening.report.details["statistics"]
+    assert 0 < 3 * strict["false_positive_mean"] < numbers["false_positive_mean"]
 
 
 @pytest.mark.parametrize(("variant", "finder"), [("float32", "float32"), ("dynamic", "int8")])
