@@ -14,6 +14,7 @@ from edge_malaria.cli.output import log, print_json, print_table, progress, warn
 
 if TYPE_CHECKING:
     from edge_malaria.benchmark.contestants import Contestant, NotRun
+    from edge_malaria.benchmark.field_path import FieldCost, Growth
     from edge_malaria.benchmark.machine import Machine
     from edge_malaria.benchmark.networks import Networks
     from edge_malaria.bundle.format import Bundle
@@ -49,6 +50,14 @@ def benchmark(
     memory: Annotated[
         bool, typer.Option(help="Also start each file in a process of its own: memory, start.")
     ] = True,
+    fields: Annotated[
+        str | None,
+        typer.Option(help="Also times the field path on this source (a folder, a file, sim:...)."),
+    ] = None,
+    growth: Annotated[
+        int,
+        typer.Option(min=0, help="Also fits how time grows: up to so many fields (100, 10000)."),
+    ] = 0,
     table: Annotated[Path | None, typer.Option("--csv", help="Also write the rows here.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -75,13 +84,50 @@ def benchmark(
         warn(f"during the run the board reported: {words}.")
     for words in found.warnings:
         warn(words)
+    path, fits = _fields(opened, fields, growth, plan.threads[0])
     chosen = remember(opened, found.rows, machine)
     if table is not None:
         _write_csv(table, found)
     if as_json:
-        print_json(_document(opened, machine, after, plan, found, chosen))
+        print_json(
+            {
+                **_document(opened, machine, after, plan, found, chosen),
+                "fields": path and path.as_json(),
+                "growth": [fit.as_json() for fit in fits],
+            }
+        )
     else:
         _show(opened, machine, found, chosen)
+        _show_fields(path, fits)
+
+
+def _fields(
+    bundle: Bundle, source: str | None, most: int, threads: int
+) -> tuple[FieldCost | None, list[Growth]]:
+    from edge_malaria.benchmark import field_path
+
+    cost = None
+    if source is not None:
+        pictures = field_path.jpegs_of(source)
+        count = max(16, 2 * len(pictures)) + 1
+        cost, _ = field_path.measure_fields(bundle, pictures, count, threads)
+    return cost, field_path.growth(bundle, max(most, 20), threads) if most else []
+
+
+def _show_fields(cost: FieldCost | None, fits: list[Growth]) -> None:
+    from edge_malaria.benchmark.field_path import REST
+
+    if cost is not None:
+        title = f"a field of {cost.megapixels:.1f} megapixels and {cost.cells:.0f} cells, in ms"
+        names = {"rest": f"rest ({REST})"}
+        rows = [(names.get(name, name), f"{ms:.1f}") for name, ms in cost.stage_ms.items()]
+        print_table(title, ("stage", "ms"), [*rows, ("whole path", f"{cost.whole_ms:.1f}")])
+        print(
+            f"the whole path takes {cost.times_decoding:.1f} times the JPEG's decoding: "
+            f"{1e3 / cost.whole_ms:.1f} fields a second"
+        )
+    for fit in fits:
+        print(f"time grows with {fit.what} to the power {fit.exponent:.2f} (1 is linear)")
 
 
 def _contestants(bundle: Bundle, against: list[str]) -> tuple[list[Contestant], list[NotRun]]:

@@ -52,6 +52,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "benchmark": (
         "benchmark default-bundle",
         "benchmark default-bundle --against other.tflite --threads 1,4 --csv times.csv",
+        "benchmark default-bundle --fields fields/ --growth 100",
         "benchmark default-bundle --against sequential3 --threads 1 --batch 1,64",
     ),
     "batch": (
