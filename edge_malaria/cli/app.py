@@ -25,6 +25,7 @@ COMMAND_MODULES = (
     "evaluate",
     "screen",
     "batch",
+    "report",
     "train",
     "crossval",
     "baseline",

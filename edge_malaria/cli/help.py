@@ -14,8 +14,8 @@ from typer.core import TyperCommand, TyperGroup
 
 GROUPS: Mapping[str, Sequence[str]] = {
     "On the device": (
-        "screen", "review", "classify", "selftest", "doctor", "bundle", "serve", "site", "batch",
-        "backup", "restore",
+        "screen", "review", "report", "classify", "selftest", "doctor", "bundle", "serve", "site",
+        "batch", "backup", "restore",
     ),
     "Proof": ("export", "parity", "evaluate", "benchmark", "explain", "firmware"),
     "On the workstation": (
@@ -54,6 +54,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "benchmark default-bundle --against other.tflite --threads 1,4 --csv times.csv",
         "benchmark default-bundle --fields fields/ --growth 100",
         "benchmark default-bundle --against sequential3 --threads 1 --batch 1,64",
+    ),
+    "report": (
+        "report slide",
+        "report slide --fhir slide.fhir.json --sample A-17 --signed-by 'A. Reader'",
     ),
     "batch": (
         "batch slides.csv -o out --workers 4",
