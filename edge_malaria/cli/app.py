@@ -24,6 +24,7 @@ COMMAND_MODULES = (
     "classify",
     "evaluate",
     "screen",
+    "review",
     "batch",
     "report",
     "train",

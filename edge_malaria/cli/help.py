@@ -30,6 +30,11 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "screen sim:parasitemia=0.01,fields=10,seed=3 -o drawn",
         "screen fields/ -o slide --resume",
     ),
+    "review": (
+        "review slide --reader Amina",
+        "review slide --export cells.csv",
+        "review slide --import cells.csv --reader Amina",
+    ),
     "classify": ("classify cell.png", "classify crops/ --json", "classify crops/ --mask auto"),
     "selftest": ("selftest", "selftest default-bundle --json"),
     "doctor": ("doctor",),

@@ -21,7 +21,7 @@ from edge_malaria.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from edge_malaria.runtime.screen.screening import Screened
+    from edge_malaria.records import SlideReport
 
 
 def register(app: typer.Typer) -> None:
@@ -103,7 +103,7 @@ def screen(
     )
     call = ScreenCall(out, tuple(source or ()), rbc, resume, threads, force, report_only)
     options = ScreenOptions(not no_quality_gate, fields, cells)
-    _end_like_ctrl_c()
+    end_like_ctrl_c()
     with progress("fields", opened.total if opened else 0) as bar:
         done = run_screen(opened, read, classifier, call, settings, options, bar.step)
     for text in (*done.report.warnings, *done.notes):
@@ -111,7 +111,7 @@ def screen(
     if as_json:
         print_json(done.report.as_json())
     else:
-        _print(done)
+        print_report(done.report, done.page)
     if done.error is not None:
         log(f"report of what was counted: {done.page}")
         raise done.error
@@ -129,7 +129,7 @@ def _check_how(source: list[str] | None, *, resume: bool, force: bool, report_on
         raise typer.BadParameter("SOURCE is missing: files, a folder, a video, camera:0 or sim:")
 
 
-def _end_like_ctrl_c() -> None:
+def end_like_ctrl_c() -> None:
     """Lets SIGTERM and a closed terminal end the slide as Ctrl-C does: with a report.
 
     Only the first one: a closing terminal may send several while the report is written. What was
@@ -164,18 +164,18 @@ def _red_cells(rbc_per_ul: float | None, haematocrit: float | None) -> float:
     return red_cells(rbc_per_ul, haematocrit)
 
 
-def _print(done: Screened) -> None:
+def print_report(report: SlideReport, page: Path) -> None:
+    """The slide's verdict and numbers on the terminal."""
     from edge_malaria.cli.output import print_table
     from edge_malaria.records import RESEARCH_USE
     from edge_malaria.runtime.report.advice import basis_text, next_step, verdict_title
     from edge_malaria.runtime.report.html import headline_numbers
 
-    report = done.report
     print_table(verdict_title(report), ("", "", ""), headline_numbers(report))
     print(basis_text(report))
     print(report.details["statistics"]["why"])
-    print(next_step(report, str(done.page.parent)))
+    print(next_step(report, str(page.parent)))
     for reason, n in report.fields_rejected.items():
         print(f"refused: {n} x {reason}")
-    print(f"report: {done.page}")
+    print(f"report: {page}")
     print(RESEARCH_USE)

@@ -1,0 +1,1 @@
+"""A person's look at the flagged cells: sessions, a local page, tables for people without one."""
