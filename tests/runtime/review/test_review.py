@@ -23,7 +23,7 @@ from edge_malaria.errors import DataError, UsageError
 from edge_malaria.runtime.review.server import ReviewServer
 from edge_malaria.runtime.review.session import ReviewSession
 from edge_malaria.runtime.review.table import COLUMNS, export_table, import_table
-from tests.cli import run_cli, validate
+from tests.cli import run_cli, run_process, validate
 from tests.runtime.review.slides import screened
 
 
@@ -331,7 +331,7 @@ def test_the_command_serves_takes_and_gives(slide: Path, tmp_path: Path) -> None
     ran = run_cli("review", slide, "--export", path)
     assert ran.code == 0, ran.err
     path.write_text(re.sub(r",,,$", ",parasite,,", path.read_text(), flags=re.M))
-    ran = run_cli("review", slide, "--import", path, "--reader", "Ana", "--json")
+    ran = run_process("review", slide, "--import", path, "--reader", "Ana", "--json")
     assert ran.code == 0, ran.err
     validate(ran.json, "review")
     assert (ran.json["verdict"], ran.json["basis"]) == ("parasites-detected", "reader")
