@@ -237,6 +237,7 @@ def test_pruning_reaches_a_latency_that_a_clock_measures() -> None:
         prune(model, _examples(), (BATCH, labels), schedule, recipe)
 
 
+@pytest.mark.timed
 def test_the_clock_tells_small_networks_from_large_ones() -> None:
     pytest.importorskip("ai_edge_litert")
     from edge_malaria.cli.prune import int8_milliseconds
