@@ -1,30 +1,41 @@
-"""What is installed here, what would be used, and the fix for each finding."""
+"""What is installed here, what would be used, and the fix for each finding.
+
+The one command that must run on a broken machine: this module needs the standard library alone.
+Everything that may be missing, compiled for another numpy or for another processor is imported in
+a child process, so that a crash there is a finding here.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
 import edge_malaria
-from edge_malaria.bundle.format import read_bundle
-from edge_malaria.bundle.shipped import SHIPPED_MODELS, shipped_bundle
-from edge_malaria.errors import EdgeMalariaError
+from edge_malaria.extras import pip_command, too_old
 
 State = Literal["ok", "missing", "problem"]
-_IMPORT_TIMEOUT_S = 120
-# An engine is imported and asked to load a model in a child process: an illegal instruction
-# kills the child and becomes a finding here.
-_PROBE = """
+_TIMEOUT_S = 120
+_MODELS = Path(edge_malaria.__file__).resolve().parent / "models"
+_NUMPY_PROBE = "import numpy; numpy.zeros(3).sum(); print(numpy.__version__, numpy.__file__)"
+_OPENCV_PROBE = """
+import cv2, numpy
+ok, data = cv2.imencode(".png", numpy.zeros((4, 4, 3), numpy.uint8))
+assert ok and cv2.imdecode(data, 1).shape == (4, 4, 3)
+print(cv2.__version__)
+"""
+_ENGINE_PROBE = """
 import sys
+import numpy as np
 from edge_malaria.bundle import read_bundle
 from edge_malaria.runtime.engines import open_engine
-import numpy as np
 bundle = read_bundle(sys.argv[2])
 for variant, files in bundle.classifier.variants.items():
     if sys.argv[1] in files:
@@ -32,6 +43,18 @@ for variant, files in bundle.classifier.variants.items():
         engine.run(np.zeros((1, *engine.input.shape), np.uint8))
         break
 """
+_BUNDLE_PROBE = """
+import sys
+from edge_malaria.bundle import read_bundle
+bundle = read_bundle(sys.argv[1])
+print(bundle.name, bundle.version + ", int8,", len(bundle.contents), "files whole")
+"""
+_PICAMERA_PROBE = "import numpy; from picamera2 import Picamera2; print('numpy', numpy.__version__)"
+_KEEP_NUMPY = (
+    "in the environment: pip install --force-reinstall 'numpy==SYSTEM', SYSTEM being what "
+    "/usr/bin/python3 -c 'import numpy; print(numpy.__version__)' prints; or install anew as "
+    "README says, with the system's numpy kept"
+)
 
 
 @dataclass(frozen=True)
@@ -56,27 +79,76 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Looks at Python, packages, engines, bundle and ``converters``."""
+    """Looks at Python, packages, engines, camera, bundle and ``converters``."""
     return [
         _python(),
-        _version("opencv-python-headless", "opencv", ("cv2",), ""),
+        _numpy(),
+        _opencv(),
+        _typer(),
         _engine("litert", ("ai-edge-litert", "tflite-runtime"), "litert"),
         _engine("onnx", ("onnxruntime",), "onnx"),
         _used_engine(),
         _bundle(),
-        _version("tensorflow-cpu", "TensorFlow", ("tensorflow",), "export"),
-        _version("tf2onnx", "tf2onnx", ("tf2onnx",), "export"),
-        _version("scikit-learn", "training extras", ("sklearn",), "train"),
+        _camera(),
+        _package("TensorFlow", "tensorflow", ("tensorflow-cpu", "tensorflow"), "export"),
+        _package("tf2onnx", "tf2onnx", ("tf2onnx",), "export"),
+        _package("training extras", "sklearn", ("scikit-learn",), "train"),
+        _versions(),
         _converters(),
     ]
 
 
-def _python() -> Finding:
-    detail = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
-    return Finding("python", "ok", detail)
+def text(findings: Sequence[Finding]) -> str:
+    """The report for a terminal, in ASCII."""
+    marks = {"ok": "ok", "missing": "-", "problem": "PROBLEM"}
+    wide = max(len(finding.what) for finding in findings)
+    lines = []
+    for found in findings:
+        lines.append(f"{found.what:<{wide}}  {marks[found.state]:<7}  {found.detail}")
+        if found.fix:
+            lines.append(f"{'':<{wide}}  {'':<7}  fix: {found.fix}")
+    return "\n".join(lines).encode("ascii", "replace").decode("ascii")
 
 
-def _installed_version(names: tuple[str, ...]) -> str | None:
+def main(words: Sequence[str]) -> int:
+    """``edge-malaria doctor [--json]`` without any package but the standard library's."""
+    findings = examine()
+    if "--json" in words:
+        document = {"schema_version": 1, "findings": [found.as_json() for found in findings]}
+        print(json.dumps(document, indent=2))
+    else:
+        print(text(findings))
+    return 0
+
+
+def _child(program: str, *arguments: str) -> tuple[bool, str]:
+    """(whether it ended well, its output or the reason why not, one line)."""
+    command = [sys.executable, "-c", program, *arguments]
+    try:
+        child = subprocess.run(
+            command, capture_output=True, timeout=_TIMEOUT_S, check=False, text=True,
+            errors="replace",
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return False, f"no answer in {_TIMEOUT_S} s"
+    except OSError as error:
+        return False, f"a child process cannot be started: {error}"
+    if child.returncode == 0:
+        return True, child.stdout.strip()
+    if child.returncode < 0:
+        return False, f"killed by signal {-child.returncode} (4 is an illegal instruction)"
+    lines = [line for line in child.stderr.strip().splitlines() if line.strip()]
+    return False, (lines or ["unknown error"])[-1].strip()[:200]
+
+
+def _present(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _installed(names: Sequence[str]) -> str | None:
     for name in names:
         try:
             return f"{name} {metadata.version(name)}"
@@ -85,75 +157,130 @@ def _installed_version(names: tuple[str, ...]) -> str | None:
     return None
 
 
-def _version(package: str, what: str, modules: tuple[str, ...], extra: str) -> Finding:
-    found = _installed_version((package, modules[0], modules[0].replace("_", "-")))
-    present = all(importlib.util.find_spec(module) is not None for module in modules)
-    if present:
-        return Finding(what, "ok", found or "installed")
-    if extra:
+def _python() -> Finding:
+    detail = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    if sys.version_info < (3, 11):  # noqa: UP036 - pip refuses an older one, a copied tree does not
+        return Finding("python", "problem", detail, "install Python 3.11 or newer")
+    return Finding("python", "ok", f"{detail}, {sys.executable}")
+
+
+def _numpy() -> Finding:
+    ok, said = _child(_NUMPY_PROBE)
+    if ok:
+        number, _, where = said.partition(" ")
+        return Finding("numpy", "ok", f"numpy {number}, from {Path(where).parent.parent}")
+    fix = "pip install --force-reinstall numpy" if _present("numpy") else "pip install numpy"
+    return Finding("numpy", "problem", said, fix)
+
+
+def _opencv() -> Finding:
+    several = [name for name in ("opencv-python", "opencv-python-headless",
+                                 "opencv-contrib-python", "opencv-contrib-python-headless")
+               if _installed((name,))]  # fmt: skip
+    ok, said = _child(_OPENCV_PROBE)
+    if ok:
         return Finding(
-            what,
-            "missing",
-            "not installed",
-            f"for training and export: pip install 'edge-malaria[{extra}]'",
+            "opencv", "ok", f"OpenCV {said}" + (f", {', '.join(several)}" * bool(several))
         )
-    return Finding(what, "problem", "not installed", f"pip install {package}")
+    if not _present("cv2"):
+        return Finding("opencv", "problem", "not installed", "pip install opencv-python-headless")
+    if "libGL" in said:
+        fix = "pip uninstall -y opencv-python; pip install --force-reinstall opencv-python-headless"
+    elif "numpy" in said.lower() or "_ARRAY_API" in said:
+        said = f"it was built for another numpy: {said}"
+        fix = (
+            "pip install --force-reinstall opencv-python-headless; where numpy must stay below 2: "
+            "pip install --force-reinstall 'opencv-python-headless<4.12' 'numpy<2'"
+        )
+    else:
+        fix = "pip install --force-reinstall opencv-python-headless"
+    return Finding("opencv", "problem", said, fix)
+
+
+def _typer() -> Finding:
+    ok, said = _child("import typer, click; print('typer', typer.__version__)")
+    if ok:
+        return Finding("command line", "ok", said)
+    return Finding("command line", "problem", said, "pip install --force-reinstall typer click")
 
 
 def _engine(name: str, packages: tuple[str, ...], extra: str) -> Finding:
     what = f"engine {name}"
-    found = _installed_version(packages)
+    found = _installed(packages)
     if found is None:
-        return Finding(what, "missing", "not installed", f"pip install 'edge-malaria[{extra}]'")
-    command = [sys.executable, "-c", _PROBE, name, str(shipped_bundle())]
-    try:
-        child = subprocess.run(
-            command, capture_output=True, timeout=_IMPORT_TIMEOUT_S, check=False, text=True
-        )
-    except subprocess.TimeoutExpired:
-        return Finding(what, "problem", f"{found}: no answer in {_IMPORT_TIMEOUT_S} s", "reinstall")
-    if child.returncode == 0:
+        return Finding(what, "missing", "not installed", pip_command(extra))
+    ok, said = _child(_ENGINE_PROBE, name, str(_MODELS / "default"))
+    if ok:
         return Finding(what, "ok", f"{found}, runs the shipped model")
-    if child.returncode < 0:
-        return Finding(
-            what,
-            "problem",
-            f"{found}: killed by signal {-child.returncode} (4 is an illegal instruction)",
-            "this build does not fit this processor: install another version or engine",
-        )
-    reason = (child.stderr.strip().splitlines() or ["unknown error"])[-1][:160]
-    return Finding(what, "problem", f"{found}: {reason}", f"pip install -U 'edge-malaria[{extra}]'")
+    if said.startswith("killed"):
+        fix = "this build does not fit this processor: install another version or engine"
+    elif "cv2" in said or "opencv" in said.lower():
+        fix = "mend OpenCV first (above)"
+    else:
+        fix = pip_command(extra).replace("pip install", "pip install --force-reinstall", 1)
+    return Finding(what, "problem", f"{found}: {said}", fix)
 
 
 def _used_engine() -> Finding:
-    from edge_malaria.runtime.engines.opening import installed_engines
-
-    found = installed_engines()
-    if not found:
-        return Finding("engine used", "problem", "none", "pip install 'edge-malaria[litert]'")
-    return Finding("engine used", "ok", f"{found[0]} (change with --engine)")
+    if _present("ai_edge_litert") or _present("tflite_runtime"):
+        return Finding("engine used", "ok", "litert (change with --engine)")
+    if _present("onnxruntime"):
+        return Finding("engine used", "ok", "onnx (change with --engine)")
+    return Finding("engine used", "problem", "none", pip_command("litert"))
 
 
 def _bundle() -> Finding:
-    path = shipped_bundle()
-    try:
-        bundle = read_bundle(path)
-    except EdgeMalariaError as error:
-        return Finding("bundle used", "problem", str(error), "reinstall edge-malaria")
-    names = ", ".join(
-        sorted(p.name for p in SHIPPED_MODELS.iterdir() if (p / "bundle.json").is_file())
+    ok, said = _child(_BUNDLE_PROBE, str(_MODELS / "default"))
+    if not ok:
+        broken = "Import" in said or "ModuleNotFound" in said
+        fix = "mend numpy and OpenCV first (above)" if broken else "install edge-malaria again"
+        return Finding("bundle used", "problem", said, fix)
+    names = ", ".join(sorted(p.name for p in _MODELS.iterdir() if (p / "bundle.json").is_file()))
+    return Finding("bundle used", "ok", f"{said}; ships {names}")
+
+
+def _camera() -> Finding:
+    what = "picamera2"
+    if not _present("picamera2"):
+        fix = (
+            "for a Raspberry Pi camera: sudo apt install python3-picamera2, and an environment "
+            "made with --system-site-packages"
+        )
+        return Finding(what, "missing", "not installed (camera:0 and video need none)", fix)
+    ok, said = _child(_PICAMERA_PROBE)
+    if ok:
+        return Finding(what, "ok", f"imports with {said}")
+    another = any(word in said for word in ("numpy", "_ARRAY_API", "dtype size"))
+    fix = _KEEP_NUMPY if another else "sudo apt install --reinstall python3-picamera2"
+    cause = "its compiled parts were built for another numpy: " if another else ""
+    return Finding(what, "problem", cause + said, fix)
+
+
+def _package(what: str, module: str, packages: tuple[str, ...], extra: str) -> Finding:
+    if _present(module):
+        return Finding(what, "ok", _installed(packages) or "installed")
+    return Finding(
+        what, "missing", "not installed", f"for training and export: {pip_command(extra)}"
     )
-    detail = (
-        f"{bundle.name} {bundle.version}, int8, {len(bundle.contents)} files whole; ships {names}"
-    )
-    return Finding("bundle used", "ok", detail)
+
+
+def _versions() -> Finding:
+    old = too_old()
+    if not old:
+        return Finding("versions", "ok", "nothing installed is older than was tested")
+    detail = ", ".join(f"{name} {have} is below {lowest}" for name, have, lowest in old)
+    newer = " ".join(f"'{name}>={lowest}'" for name, _, lowest in old)
+    return Finding("versions", "problem", detail, f"pip install {newer}")
 
 
 def _converters() -> Finding:
-    spec = importlib.util.find_spec("converters")
+    try:
+        spec = importlib.util.find_spec("converters")
+    except (ImportError, ValueError):
+        spec = None
     ours = Path(edge_malaria.__file__).resolve().parent.parent / "converters"
     if spec is None or spec.origin is None:
-        return Finding("converters", "problem", "not found", "reinstall edge-malaria")
+        return Finding("converters", "problem", "not found", "install edge-malaria again")
     where = Path(spec.origin).resolve().parent
     if where != ours:
         return Finding(

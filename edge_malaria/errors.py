@@ -23,6 +23,8 @@ A message is one or two lines: what, got and expected, which file, what to do.
 
 from __future__ import annotations
 
+from edge_malaria.extras import pip_command
+
 
 class EdgeMalariaError(Exception):
     """Base of every error that the package raises on purpose."""
@@ -65,7 +67,8 @@ class MissingExtra(EnvironmentProblem):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(
-            f"{what} is not installed. Install it with: pip install 'edge-malaria[{extra}]'"
+            f"{what} is not installed. Install it with: {pip_command(extra)}\n"
+            f"(once edge-malaria is on an index, the same as: pip install 'edge-malaria[{extra}]')"
         )
         self.extra = extra
 

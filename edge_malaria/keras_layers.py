@@ -24,6 +24,7 @@ from typing import Any
 # TensorFlow writes its start-up notes to stderr, where a user reads our errors.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from edge_malaria import keras_settings
 from edge_malaria.errors import MissingExtra, ModelFileError
 
 try:
@@ -33,6 +34,8 @@ except ImportError as error:  # pragma: no cover - depends on the installation
 
 # Registers the layers of the studies' preprocessing, so that a file that holds them can be loaded.
 from edge_malaria import keras_inputs as keras_inputs
+
+keras_settings.settle(keras)
 
 __all__ = [
     "PIXEL_RANGE",

@@ -14,6 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_malaria.notice import RESEARCH_USE as RESEARCH_USE
+
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Box = tuple[int, int, int, int]
@@ -28,8 +30,6 @@ CELL_KINDS: tuple[CellKind, ...] = ("red-cell", "white-cell", "platelet", "debri
 LABELS: tuple[Label, ...] = ("parasitized", "uninfected", "unsure")
 VERDICTS: tuple[Verdict, ...] = ("parasites-detected", "not-detected", "indeterminate")
 BASES: tuple[Basis, ...] = ("algorithm", "reader")
-
-RESEARCH_USE = "For research use only. Not for use in diagnostic procedures."
 
 
 def expect(condition: bool, expected: str, got: object) -> None:

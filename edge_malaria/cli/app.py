@@ -15,7 +15,7 @@ from edge_malaria import __version__
 from edge_malaria.cli.help import HelpGroup, dress
 from edge_malaria.cli.streams import steady_streams
 from edge_malaria.errors import EdgeMalariaError
-from edge_malaria.records import RESEARCH_USE
+from edge_malaria.notice import RESEARCH_USE
 
 # Each module defines ``register(app)`` and imports nothing heavy at module level.
 COMMAND_MODULES = (
@@ -98,6 +98,15 @@ def run(action: Callable[[], Any], *, debug: bool) -> int:
         # The reader (head, less) went away: not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except ImportError as error:
+        if debug:
+            raise
+        reason = (str(error).strip().splitlines() or ["?"])[-1]
+        print(
+            f"error: a package cannot be imported: {reason}. Run: edge-malaria doctor",
+            file=sys.stderr,
+        )
+        return 3
     except OSError as error:
         if debug:
             raise

@@ -18,16 +18,9 @@ def register(app: typer.Typer) -> None:
 
 def doctor(as_json: JsonOption = False) -> None:
     """Say what is installed, what would be used, and how to fix what is not right."""
-    from edge_malaria.cli.output import print_json, print_table
-    from edge_malaria.doctor import examine
+    from edge_malaria.doctor import main
 
-    findings = examine()
-    if as_json:
-        print_json({"findings": [finding.as_json() for finding in findings]})
-        return
-    marks = {"ok": "ok", "missing": "-", "problem": "PROBLEM"}
-    rows = [(f.what, marks[f.state], f.detail, f.fix) for f in findings]
-    print_table("", ("what", "state", "detail", "fix"), rows)
+    main(["--json"] if as_json else [])
 
 
 def selftest(
