@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_malaria.data.dataset import Dataset, Row, assert_patient_disjoint
+from edge_malaria.data.stains import SlideTables
 from edge_malaria.errors import DatasetError
 from edge_malaria.prepare.contract import Target
-from edge_malaria.prepare.preprocess import network_inputs
 from edge_malaria.records import Image
 
 # Ranges of a 30 k-parameter network are stable from about 200 cells on; 512 costs a second.
@@ -46,8 +46,9 @@ def choose_calibration(
     if not dataset.has_splits:
         raise DatasetError(f"{dataset.path} has no splits: run edge-malaria data split DATASET.")
     assert_patient_disjoint(dataset.rows)
-    rows = _in_turn(dataset.select("train").rows, count, seed)
-    inputs = network_inputs([dataset.read(row) for row in rows], size_px)
+    train = dataset.select("train")
+    rows, tables = _in_turn(train.rows, count, seed), SlideTables(train, size_px)
+    inputs = np.stack([tables.input(row) for row in rows])
     return Calibration(inputs, tuple(row.file for row in rows))
 
 

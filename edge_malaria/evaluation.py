@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_malaria.data.dataset import Dataset, Row
+from edge_malaria.data.stains import SlideTables, as_it_is
 from edge_malaria.metrics import (
     auc,
     bootstrap_auc,
@@ -58,21 +59,36 @@ class Evaluated:
         return np.array([p.p_parasitized for p in self.predictions])
 
 
-def prepared(crop: Image, size_px: Target, mask: str = "none") -> Image:
-    """One crop -> network input uint8 [S, S, 3], isolated first where ``mask`` is auto."""
-    found: Mask | None = None
-    if mask == "auto":
-        crop, found = isolate_central_cell(crop)
-    return network_input(crop, size_px, found)
+def isolated(crop: Image, mask: str = "none") -> tuple[Image, Mask | None]:
+    """A crop and its mask: the central cell where ``mask`` is auto, else as it is."""
+    return isolate_central_cell(crop) if mask == "auto" else (crop, None)
+
+
+def prepared(crop: Image, size_px: Target, mask: str = "none", table: Image | None = None) -> Image:
+    """One crop -> network input uint8 [S, S, 3], isolated first where ``mask`` is auto.
+
+    ``table``: the slide's colour scaling, uint8 [256, 3]; None for none.
+    """
+    crop, found = isolated(crop, mask)
+    return network_input(crop, size_px, found, table)
 
 
 def input_batches(
     dataset: Dataset, size_px: Target, mask: str = "none"
 ) -> Iterator[tuple[tuple[Row, ...], Image]]:
-    """Yields (rows, uint8 [n, S, S, 3]) over the data set; memory stays flat."""
+    """Yields (rows, uint8 [n, S, S, 3]) over the data set; memory stays flat.
+
+    Where the model scales colours, each slide that the rows name is scaled by itself.
+    """
+    tables = slide_tables(dataset, size_px, mask)
     for start in range(0, len(dataset.rows), _READ_AT_ONCE):
         rows = dataset.rows[start : start + _READ_AT_ONCE]
-        yield rows, np.stack([prepared(dataset.read(row), size_px, mask) for row in rows])
+        yield rows, np.stack([tables.input(row) for row in rows])
+
+
+def slide_tables(dataset: Dataset, target: Target, mask: str = "none") -> SlideTables:
+    """How the rows of ``dataset`` become inputs: isolated where ``mask`` is auto, then scaled."""
+    return SlideTables(dataset, target, isolate_central_cell if mask == "auto" else as_it_is)
 
 
 def run(
@@ -92,6 +108,8 @@ def run(
         predictions += classifier.predict_inputs(batch)
         step(len(rows))
     warnings = list(dataset.warnings)
+    if unknown := slide_tables(dataset, classifier.target, mask).warning:
+        warnings.append(unknown)
     if not dataset.has_patients:
         warnings.append("patients are unknown: intervals treat cells as independent, too narrow.")
     return Evaluated(dataset.rows, tuple(predictions), tuple(warnings))

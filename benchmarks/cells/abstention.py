@@ -20,13 +20,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.cells.foreign_cells import field_inputs
+from benchmarks.cells.foreign_cells import all_field_inputs
 from benchmarks.evidence_file import ROOT, write_evidence
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.data.dataset import open_dataset
 from edge_malaria.evaluation import input_batches
 from edge_malaria.metrics import clopper_pearson_interval
+from edge_malaria.prepare.contract import Target, preparation
 from edge_malaria.prepare.preprocess import network_input
 from edge_malaria.records import Image
 from edge_malaria.runtime.classify.abstain import not_a_red_cell
@@ -53,7 +54,8 @@ def drawn(kinds: tuple[str, ...], count: int, seed: int) -> dict[str, Image]:
 def nih(data: Path, split: str) -> dict[str, Image]:
     """Cells of one split by label."""
     dataset = open_dataset(data / "nih" / "cell_images.zip").select(split)
-    cells = load_renderings(dataset, SIZE_PX, RENDERINGS, cache=default_cache())["full"]
+    stored, stain = default_cache(), preparation(shipped_target()).stain
+    cells = load_renderings(dataset, SIZE_PX, RENDERINGS, cache=stored, stain=stain)["full"]
     return {
         f"{word} cells, nih {split}": cells.inputs[cells.labels == label]
         for label, word in ((0, "healthy"), (1, "parasitized"))
@@ -101,11 +103,16 @@ def shipped_limits() -> dict[str, Any]:
     return found
 
 
+def shipped_target() -> Target:
+    """The default bundle's way from a crop to the input."""
+    return read_bundle(shipped_bundle()).classifier.target
+
+
 def westlake(data: Path) -> dict[str, Image]:
     """Every third cell of the other laboratory's slide, isolated."""
     dataset = open_dataset(data / "westlake" / "cells.zip")
     some = dataclasses.replace(dataset, rows=dataset.rows[::3])
-    batches = list(input_batches(some, SIZE_PX, "auto"))
+    batches = list(input_batches(some, shipped_target(), "auto"))
     labels = np.array([row.label for rows, _ in batches for row in rows])
     inputs = np.concatenate([batch for _, batch in batches])
     words = ((0, "healthy"), (1, "parasitized"))
@@ -120,7 +127,7 @@ def measure(data: Path) -> dict[str, Any]:
     assert look is not None, "the default bundle has a finder"
     test = nih(data, "test")
     groups = {**nih(data, "val"), **test, **westlake(data)}
-    groups |= field_inputs(data, "report", SIZE_PX)
+    groups |= all_field_inputs(data, "report", SIZE_PX)
     groups |= drawn((*DRAWN_RED, *DRAWN_FOREIGN, "debris"), 100, SEED + 1)
     groups |= spoilt(np.concatenate(list(test.values())))
     return {

@@ -16,7 +16,8 @@ from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.files import read_image
 from edge_malaria.prepare.isolate import isolate_central_cell
-from edge_malaria.prepare.preprocess import cell_inputs, network_input
+from edge_malaria.prepare.preprocess import field_inputs, network_input
+from edge_malaria.prepare.stain import SlideColour
 from edge_malaria.records import Image
 from edge_malaria.runtime.detect.cells import box_iou
 from edge_malaria.runtime.detect.opening import default_finder
@@ -54,7 +55,8 @@ def found_inputs(data: Path, name: str, part: str, size_px: int) -> dict[str, Im
     """
     folder = data / "fields" / name
     rows = annotations(folder)
-    finder = default_finder(read_bundle(shipped_bundle()))
+    bundle = read_bundle(shipped_bundle())
+    finder, target, slide = default_finder(bundle), bundle.classifier.target, SlideColour()
     found: dict[str, list[Image]] = {}
     for path in files_of(folder, part):
         image = read_image(path)
@@ -64,7 +66,7 @@ def found_inputs(data: Path, name: str, part: str, size_px: int) -> dict[str, Im
         cut = np.array([cell.box for cell in cells], np.float64).reshape(-1, 4)
         overlap = box_iou(cut, boxes) if len(boxes) and len(cut) else np.zeros((len(cut), 1))
         for cell, given, inputs in zip(
-            cells, overlap, cell_inputs(image, cells, size_px), strict=True
+            cells, overlap, field_inputs(image, cells, target, slide), strict=True
         ):
             label = own[int(given.argmax())]["label"] if given.max() >= 0.4 else ""
             kind = _kind(name, label, cell.counted)
@@ -85,7 +87,7 @@ def _kind(name: str, label: str, counted: bool) -> str:
     return "red cells" if label == "red blood cell" else ""
 
 
-def field_inputs(data: Path, part: str, size_px: int) -> dict[str, Image]:
+def all_field_inputs(data: Path, part: str, size_px: int) -> dict[str, Image]:
     """All groups of one part."""
     groups: dict[str, Image] = {}
     for name in BOXED:

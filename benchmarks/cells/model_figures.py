@@ -44,8 +44,8 @@ def measured(bundle: Any, dataset: Any, mask: str, variant: str = "int8") -> dic
 
 def pairs(bundle: Any, dataset: Any) -> dict[str, Any]:
     """The files against each other on the same cells, bit for bit where integer."""
-    size = bundle.classifier.size_px
-    batch = np.concatenate([b for _, b in evaluation.input_batches(dataset, size)])
+    target = bundle.classifier.target
+    batch = np.concatenate([b for _, b in evaluation.input_batches(dataset, target)])
     outputs = {
         f"{engine}.{variant}": open_engine(bundle.read(spec.file), engine, 2)
         for variant, files in bundle.classifier.variants.items()

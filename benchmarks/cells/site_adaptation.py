@@ -12,9 +12,7 @@ Threshold and calibration are the shipped ones, carried over.
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,13 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.cells.westlake import westlake_inputs, westlake_rows
 from benchmarks.evidence_file import ROOT, shipped_sha256, write_evidence
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import SHIPPED_MODELS, shipped_bundle
 from edge_malaria.crossval.task import int8_on_litert
 from edge_malaria.data.dataset import open_dataset
-from edge_malaria.evaluation import prepared
-from edge_malaria.files import decode_image
 from edge_malaria.metrics import auc, confusion, sensitivity_at_specificity
 from edge_malaria.records import Image
 from edge_malaria.runtime.classify.classifier import Decision
@@ -51,12 +48,8 @@ Network = Callable[[Image], NDArray[np.float32]]
 def westlake(data: Path, size_px: int) -> tuple[Image, NDArray[np.int64]]:
     """All cells of the slide, isolated, and their labels."""
     folder = data / "westlake"
-    with (folder / "cells.csv").open(newline="", encoding="utf-8") as table:
-        rows = list(csv.DictReader(table))
-    labels = np.array([row["class"] == "Parasitized" for row in rows], np.int64)
-    with zipfile.ZipFile(folder / "cells.zip") as archive:
-        crops = (decode_image(archive.read(row["file"])) for row in rows)
-        return np.stack([prepared(crop, size_px, "auto") for crop in crops]), labels
+    labels = np.array([row["class"] == "Parasitized" for row in westlake_rows(folder)], np.int64)
+    return westlake_inputs(folder, read_bundle(shipped_bundle()).classifier.target), labels
 
 
 def drawn_cells(labels: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:

@@ -16,7 +16,6 @@ import io
 import json
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,11 +24,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.cells.westlake import westlake_inputs, westlake_rows
 from edge_malaria.bundle.format import Bundle, read_bundle
 from edge_malaria.bundle.shipped import SHIPPED_MODELS
 from edge_malaria.data.dataset import open_dataset
-from edge_malaria.evaluation import prepared
-from edge_malaria.files import decode_image, read_image, write_bytes, write_json
+from edge_malaria.files import read_image, write_bytes, write_json
 from edge_malaria.metrics import (
     auc,
     clopper_pearson_interval,
@@ -37,7 +36,8 @@ from edge_malaria.metrics import (
     expected_calibration_error,
     sensitivity_at_specificity,
 )
-from edge_malaria.prepare.preprocess import cell_inputs, network_input
+from edge_malaria.prepare.preprocess import field_inputs, network_input
+from edge_malaria.prepare.stain import SlideColour
 from edge_malaria.records import Image
 from edge_malaria.runtime.classify.abstain import not_a_red_cell
 from edge_malaria.runtime.classify.classifier import Classifier
@@ -132,15 +132,11 @@ def resize(data: Path, measured: Measured) -> dict[str, Any]:
 def westlake(data: Path, measured: Measured) -> dict[str, Any]:
     """Another laboratory's slide, never seen: crops isolated, and as they are."""
     folder = data / "westlake"
-    with (folder / "cells.csv").open(newline="") as table:
-        rows = list(csv.DictReader(table))
-    labels = np.array([row["class"] == "Parasitized" for row in rows])
+    labels = np.array([row["class"] == "Parasitized" for row in westlake_rows(folder)])
     result = {}
-    with zipfile.ZipFile(folder / "cells.zip") as archive:
-        for mask in ("auto", "none"):
-            crops = (decode_image(archive.read(row["file"])) for row in rows)
-            inputs = np.stack([prepared(crop, measured.size_px, mask) for crop in crops])
-            result[f"mask_{mask}"] = measured.rates(labels, measured.chances(inputs))
+    for mask in ("auto", "none"):
+        inputs = westlake_inputs(folder, measured.bundle.classifier.target, mask)
+        result[f"mask_{mask}"] = measured.rates(labels, measured.chances(inputs))
     return result
 
 
@@ -156,7 +152,7 @@ def iml(data: Path, measured: Measured) -> dict[str, Any]:
     finder = default_finder(measured.bundle)
     labels: list[str] = []
     chances: list[float] = []
-    missed = 0
+    missed, slide = 0, SlideColour()
     for name in names[2::3]:
         image = read_image(folder / "images" / name)
         cells = [cell for cell in finder.find(image) if cell.kind == "red-cell"]
@@ -166,7 +162,8 @@ def iml(data: Path, measured: Measured) -> dict[str, Any]:
         overlap = box_iou(boxes, found) if len(found) else np.zeros((len(boxes), 1))
         best, matched = overlap.argmax(axis=1), overlap.max(axis=1) >= 0.5
         missed += int((~matched).sum())
-        values = measured.chances(cell_inputs(image, cells, measured.size_px))
+        target = measured.bundle.classifier.target
+        values = measured.chances(field_inputs(image, cells, target, slide))
         for index in np.flatnonzero(matched):
             labels.append(truth[index]["label"])
             chances.append(float(values[best[index]]))

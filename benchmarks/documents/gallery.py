@@ -167,7 +167,7 @@ def drawn_fields(given: argparse.Namespace) -> str:
     del given
     from edge_malaria.bundle.format import read_bundle
     from edge_malaria.bundle.shipped import shipped_bundle
-    from edge_malaria.prepare.preprocess import cell_inputs
+    from edge_malaria.prepare.preprocess import field_inputs
     from edge_malaria.runtime.classify.classifier import Classifier
     from edge_malaria.runtime.detect.opening import default_finder
     from edge_malaria.runtime.report.pictures import annotated
@@ -186,7 +186,7 @@ def drawn_fields(given: argparse.Namespace) -> str:
         )
         cells = finder.find(image)
         counted = [cell for cell in cells if cell.counted]
-        inputs = cell_inputs(image, counted, classifier.input_size_px)
+        inputs = field_inputs(image, counted, classifier.target)
         answers = iter(classifier.predict_inputs(inputs))
         predictions = [next(answers) if cell.counted else None for cell in cells]
         write_bytes(PICTURES / f"field-{seed}.jpg", annotated(image, 1.0, cells, predictions))

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,15 @@ from typing import Any
 import cv2
 import numpy as np
 
+from benchmarks.cells.westlake import westlake_inputs
 from benchmarks.evidence_file import EVIDENCE, shipped_sha256, write_evidence
 from benchmarks.fields.cell_truth import annotations, boxes_of, files_of, inside_field, match
 from edge_malaria.bundle.format import Bundle, read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
-from edge_malaria.evaluation import prepared
-from edge_malaria.files import decode_image, read_image
+from edge_malaria.files import read_image
 from edge_malaria.metrics import auc
-from edge_malaria.prepare.preprocess import cell_inputs
+from edge_malaria.prepare.preprocess import field_inputs
+from edge_malaria.prepare.stain import SlideColour
 from edge_malaria.records import Cell, Image, Prediction
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.detect.cells import CellFinder
@@ -51,6 +51,11 @@ class WholePath:
         self.classifier = Classifier(bundle, operating_point="screening")
         self.balanced = bundle.classifier.threshold("balanced")
         self.statistics = SlideStatistics(slide_errors(bundle))
+        self.colour = SlideColour()
+
+    def next_slide(self) -> None:
+        """What comes now is another slide."""
+        self.colour = SlideColour()
 
     def look(self, image: Image) -> tuple[list[Cell], list[Prediction], str]:
         """Red cells, their predictions, and the reason for which the field would be refused."""
@@ -58,7 +63,7 @@ class WholePath:
         cells = [c for c in self.finder.find(image) if c.kind == "red-cell"]
         if quality.accepted:
             quality = assess_cells(cells, quality, max(image.shape[:2]))
-        batch = cell_inputs(image, cells, self.classifier.input_size_px)
+        batch = field_inputs(image, cells, self.classifier.target, self.colour)
         return cells, self.classifier.predict_inputs(batch), quality.reason
 
     def count(self, predictions: Sequence[Prediction]) -> SlideCount:
@@ -88,6 +93,7 @@ def slide_record(path: WholePath, count: SlideCount) -> dict[str, Any]:
 
 def malaria_set(path: WholePath, folder: Path, part: str) -> dict[str, Any]:
     """One set with malaria."""
+    path.next_slide()
     rows = annotations(folder)
     scores: list[float] = []
     labels: list[str] = []
@@ -152,6 +158,7 @@ def malaria_set(path: WholePath, folder: Path, part: str) -> dict[str, Any]:
 
 def healthy_set(path: WholePath, folder: Path, part: str) -> dict[str, Any]:
     """One set without malaria, taken as one slide."""
+    path.next_slide()
     gated: list[Prediction] = []
     everything: list[Prediction] = []
     refused = 0
@@ -174,16 +181,10 @@ def westlake(path: WholePath, folder: Path) -> dict[str, Any]:
     """The other laboratory's slide, its unmasked crops isolated by the field segmenter."""
     with (folder / "cells.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
+    inputs = westlake_inputs(folder, path.classifier.target)
     predictions: list[Prediction] = []
-    with zipfile.ZipFile(folder / "cells.zip") as archive:
-        for start in range(0, len(rows), 512):
-            batch = [
-                prepared(
-                    decode_image(archive.read(r["file"])), path.classifier.input_size_px, "auto"
-                )
-                for r in rows[start : start + 512]
-            ]
-            predictions += path.classifier.predict_inputs(np.stack(batch))
+    for start in range(0, len(rows), 512):
+        predictions += path.classifier.predict_inputs(inputs[start : start + 512])
     truth = np.array([r["class"] == "Parasitized" for r in rows])
     p = np.array([q.p_parasitized for q in predictions])
     record = slide_record(path, path.count(predictions))

@@ -25,7 +25,7 @@ from benchmarks.evidence_file import write_evidence
 from benchmarks.firmware import sweep
 from edge_malaria.bundle.format import OPERATING_POINTS, Bundle, read_bundle
 from edge_malaria.data.dataset import open_dataset
-from edge_malaria.prepare.preprocess import network_input
+from edge_malaria.data.stains import SlideTables
 from edge_malaria.records import Image
 from edge_malaria.runtime.classify.classifier import probability
 from edge_malaria.runtime.engines.base import dequantize
@@ -61,8 +61,8 @@ def cell_inputs_of(bundle: Bundle, data: Path | None, most: int) -> Image:
     rows = list(cells.select("test").rows)
     rows += list(cells.select("val").rows)[: max(0, most - len(rows))]
     rows += list(cells.select("train").rows)[: max(0, most - len(rows))]
-    size = bundle.classifier.size_px
-    return np.stack([network_input(cells.read(row), size) for row in rows])
+    tables = SlideTables(cells, bundle.classifier.target)
+    return np.stack([tables.input(row) for row in rows])
 
 
 def count_cells(bundle: Bundle, inputs: Image, tflm: str | None) -> dict[str, Any]:

@@ -29,9 +29,11 @@ from benchmarks.fields.cell_truth import files_of
 from edge_malaria.bundle.format import Bundle, read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.data.dataset import open_dataset
+from edge_malaria.data.stains import SlideTables
 from edge_malaria.files import read_image
 from edge_malaria.metrics import clopper_pearson_interval
-from edge_malaria.prepare.preprocess import cell_inputs, network_input
+from edge_malaria.prepare.preprocess import field_inputs
+from edge_malaria.prepare.stain import SlideColour
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.detect.opening import default_finder
 from edge_malaria.runtime.slide.statistics import (
@@ -61,6 +63,7 @@ def bundle_scores(
     """(healthy, infected): probabilities of the cells of each patient of ``splits``."""
     dataset = open_dataset(data / "nih" / "cell_images.zip")
     classifier = Classifier(bundle, operating_point="screening")
+    tables = SlideTables(dataset, classifier.target)
     grouped: dict[tuple[str, int], list[Any]] = defaultdict(list)
     for row in dataset.rows:
         if row.split in splits and row.patient_id:
@@ -68,7 +71,7 @@ def bundle_scores(
     healthy: Scores = {}
     infected: Scores = {}
     for (patient, label), rows in grouped.items():
-        batch = np.stack([network_input(dataset.read(r), classifier.input_size_px) for r in rows])
+        batch = np.stack([tables.input(row) for row in rows])
         p = np.array([q.p_parasitized for q in classifier.predict_inputs(batch)])
         if patient.startswith("H"):
             healthy[patient] = p
@@ -231,10 +234,11 @@ def bccd_slides(bundle: Bundle, data: Path) -> dict[str, Any]:
     rng = np.random.default_rng(SEED)
     finder, classifier = default_finder(bundle), Classifier(bundle, operating_point="screening")
     scores: list[float] = []
+    slide = SlideColour()
     for file in files_of(data / "fields" / "bccd", "report"):
         image = read_image(file)
         cells = [c for c in finder.find(image) if c.counted]
-        found = classifier.predict_inputs(cell_inputs(image, cells, classifier.input_size_px))
+        found = classifier.predict_inputs(field_inputs(image, cells, classifier.target, slide))
         scores += [p.p_parasitized for p in found]
     stats = SlideStatistics(bundle_fit(bundle, "screening"))
     balanced = bundle.classifier.threshold("balanced")

@@ -24,7 +24,7 @@ from benchmarks.evidence_file import shipped_sha256, write_evidence
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.files import decode_image
-from edge_malaria.prepare.preprocess import cell_inputs
+from edge_malaria.prepare.preprocess import field_inputs
 from edge_malaria.records import Field
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.detect.opening import default_finder
@@ -93,7 +93,8 @@ def main() -> None:
         watch("quality_of_cells", lambda q=quality, c=cells: assess_cells(c, q, 2592))
         red = [c for c in cells if c.kind == "red-cell"]
         batch = watch(
-            "cut_and_shrink", lambda f=rgb, r=red: cell_inputs(f, r, classifier.input_size_px)
+            "cut_and_shrink",
+            lambda f=rgb, r=red: field_inputs(f, r, classifier.target),
         )
         watch("classify", lambda b=batch: classifier.predict_inputs(b))
         with tempfile.TemporaryDirectory() as folder:

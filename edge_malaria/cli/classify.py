@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -45,10 +45,12 @@ def classify(
     """Say of each red-cell crop how probably it is parasitized.
 
     A crop is one cell, tight, its background black; with --mask auto its neighbours may show.
+    All crops of one call are taken as one slide's: where the bundle scales the slide's colour, it
+    is read from them together.
     What looks like a white cell or platelet to the bundle's finder gets "unsure".
     For research use only. Not for use in diagnostic procedures.
     """
-    from edge_malaria.cli.output import SCHEMA_VERSION, print_table
+    from edge_malaria.cli.output import SCHEMA_VERSION, log, print_table
     from edge_malaria.evaluation import prepared
     from edge_malaria.files import read_image
     from edge_malaria.runtime.classify.classifier import crop_classifier
@@ -62,9 +64,12 @@ def classify(
         operating_point=operating_point.value,
         threads=threads,
     )
+    table = _table(files, classifier.target, mask.value)
+    if table is not None:
+        log(f"colour scaled from the median of {len(files)} crops, taken as one slide.")
     rows = []
     for file in files:
-        crop = prepared(read_image(file), classifier.target, mask.value)
+        crop = prepared(read_image(file), classifier.target, mask.value, table)
         [prediction] = classifier.predict_inputs(crop[None])
         rows.append((str(file), prediction))
     if as_json:
@@ -98,6 +103,22 @@ def classify(
         ("file", "label", "p parasitized"),
         [(f, p.label, f"{p.p_parasitized:.4f}") for f, p in rows],
     )
+
+
+def _table(files: list[Path], target: Any, mask: str) -> Any:
+    """The colour table of the crops as one slide; None where the bundle scales none."""
+    from edge_malaria.evaluation import isolated
+    from edge_malaria.files import read_image
+    from edge_malaria.prepare.contract import preparation
+    from edge_malaria.prepare.stain import cell_colour, evenly, median_colour
+
+    stain = preparation(target).stain
+    if stain is None:
+        return None
+    chosen = [isolated(read_image(files[index]), mask) for index in evenly(len(files))]
+    read = [cell_colour(*looked) for looked in chosen]
+    colour = median_colour([one for one in read if one is not None])
+    return None if colour is None else stain.table(colour)
 
 
 def _expand(images: list[Path]) -> list[Path]:

@@ -104,6 +104,15 @@ def _scaled(place: Any, per_px: tuple[float, float]) -> list[float]:
     return [round(float(at) * step, 2) for at, step in zip(place, per_px, strict=True)]
 
 
+def _table(crop: Image, target: Any) -> Image | None:
+    """The colour scaling of a crop that is its own slide; None where the model has none."""
+    from edge_malaria.prepare.contract import preparation
+    from edge_malaria.prepare.stain import cell_colour
+
+    stain, colour = preparation(target).stain, cell_colour(crop)
+    return None if stain is None or colour is None else stain.table(colour)
+
+
 def _bundle(path: Path, crop: Image, variant: Variant, engine: EngineName | None) -> _Looked:
     from edge_malaria.cli.options import engine_for, open_named
     from edge_malaria.prepare.preprocess import network_input
@@ -111,7 +120,7 @@ def _bundle(path: Path, crop: Image, variant: Variant, engine: EngineName | None
 
     read = open_named(path)
     classifier = Classifier(read, variant.value, engine_for(read, variant, engine))
-    cell = network_input(crop, classifier.target)
+    cell = network_input(crop, classifier.target, table=_table(crop, classifier.target))
     [prediction] = classifier.predict_inputs(cell[None])
     runner = classifier.engine
     return _Looked(
@@ -125,7 +134,7 @@ def _keras(path: Path, crop: Image) -> _Looked:
     from edge_malaria.runtime.classify.classifier import probability
 
     source = load_source(str(path))
-    cell = network_input(crop, source.size_px)
+    cell = network_input(crop, source.target, table=_table(crop, source.target))
     calibration = (float(source.decision["temperature"]), float(source.decision["bias"]))
     chance = float(probability(source.logits(cell[None]), *calibration)[0])
     return _Looked(cell, "keras", source.logits, chance, source.plain)

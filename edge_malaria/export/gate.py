@@ -99,7 +99,7 @@ def _calibration(
             f"{source.name} carries no int8 ranges: give real cells with --data DATASET (its train "
             "split calibrates), or leave out --int8."
         )
-    chosen = choose_calibration(dataset, source.size_px)
+    chosen = choose_calibration(dataset, source.target)
     log(f"calibrate {len(chosen.files)} cells of train patients")
     return chosen
 

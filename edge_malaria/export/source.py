@@ -1,8 +1,9 @@
 """What an export starts from: a .keras file, and beside it a JSON with its decision.
 
 ``<name>.json`` beside ``<name>.keras`` holds ``decision`` (temperature, bias, operating points,
-abstention, false positives) and ``provenance``; training writes it. A .keras file that comes alone
-gets the plain decision: probability 0.5.
+abstention, false positives), ``provenance`` and, where the network was trained behind the slide's
+colour scaling, ``preprocessing`` (``steps`` and ``stain``); training writes it. A .keras file that
+comes alone gets the plain decision: probability 0.5.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 from edge_malaria.bundle.shipped import SHIPPED_MODELS
 from edge_malaria.errors import ModelFileError, ModelShapeError
 from edge_malaria.files import sha256_of
-from edge_malaria.prepare.preprocess import contract
+from edge_malaria.prepare.contract import Preparation
+from edge_malaria.prepare.stain import StainScaling
 
 PLAIN_DECISION: dict[str, Any] = {
     "temperature": 1.0,
@@ -43,6 +45,7 @@ class Source:
         has_ranges: whether int8 ranges travel in the model.
         decision, provenance, measured: of the JSON beside the file.
         finder: the cell finder's .keras file, where the model ships with one.
+        stain: the slide's colour scaling that the network was trained behind; None for none.
     """
 
     name: str
@@ -55,13 +58,19 @@ class Source:
     provenance: dict[str, Any]
     measured: dict[str, Any]
     finder: Path | None
+    stain: StainScaling | None = None
+
+    @property
+    def target(self) -> Preparation:
+        """The way from a crop to the network's input."""
+        return Preparation(self.size_px, stain=self.stain)
 
     @property
     def preprocessing(self) -> dict[str, object]:
         """The bundle's preprocessing contract, with the steps that lie inside the network."""
         from edge_malaria.keras_inputs import in_graph_steps
 
-        return {**contract(self.size_px), "in_graph": list(in_graph_steps(self.plain))}
+        return {**self.target.as_json(), "in_graph": list(in_graph_steps(self.plain))}
 
     @property
     def ranges(self) -> str:
@@ -135,6 +144,7 @@ def load_source(model: str) -> Source:
         provenance=provenance,
         measured=beside.get("measured", {}),
         finder=finder if finder.is_file() and path.parent == SHIPPED_MODELS else None,
+        stain=StainScaling.from_contract(beside.get("preprocessing", {})),
     )
 
 

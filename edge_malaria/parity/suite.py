@@ -19,6 +19,7 @@ import numpy as np
 from edge_malaria.bundle.format import Bundle, read_bundle
 from edge_malaria.bundle.golden import Goldens, read_goldens
 from edge_malaria.data.dataset import Dataset
+from edge_malaria.data.stains import SlideTables
 from edge_malaria.errors import BundleIntegrityError
 from edge_malaria.parity import exact, signature, stored
 from edge_malaria.parity.candidates import chosen_engines, run_outputs
@@ -30,7 +31,6 @@ from edge_malaria.parity.findings import REFERENCE, Failure, Pair, ParityReport,
 from edge_malaria.parity.numeric import Cells, Outputs, compare_outputs
 from edge_malaria.parity.points import other_points, with_points
 from edge_malaria.parity.signature import OpenedFile
-from edge_malaria.prepare.preprocess import network_input
 from edge_malaria.records import Image
 from edge_malaria.runtime.classify.classifier import Decision
 from edge_malaria.runtime.engines.base import Engine
@@ -245,8 +245,8 @@ class _Run:
     def compare_dataset(self, dataset: Dataset, split: str) -> None:
         """Stage five: labelled cells, read from their files, at the deployed threshold."""
         chosen = dataset.select(split)
-        target = self.spec.target
-        inputs = np.stack([network_input(chosen.read(row), target) for row in chosen.rows])
+        tables = SlideTables(chosen, self.spec.target)
+        inputs = np.stack([tables.input(row) for row in chosen.rows])
         known = chosen.has_patients
         if not known:
             self.not_run.append(

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from edge_malaria.prepare.stain import STEP, StainScaling
 from edge_malaria.records import expect
 
 # area: mean of the pixels covered. linear: two neighbours along each axis, half-pixel centres, no
@@ -37,11 +38,13 @@ class Preparation:
         size_px: S of the S x S input.
         resize: one of ``RESIZES``.
         mask: one of ``MASKS``.
+        stain: how the slide's colour is scaled first; None where it is not.
     """
 
     size_px: int
     resize: str = "area"
     mask: str = "black"
+    stain: StainScaling | None = None
 
     def __post_init__(self) -> None:
         expect(self.size_px > 0, "a side above 0 px", self.size_px)
@@ -51,9 +54,10 @@ class Preparation:
     @property
     def steps(self) -> tuple[str, ...]:
         """What is done, in order: ``steps`` in bundle.json."""
+        stained = () if self.stain is None else (STEP,)
         masked = ("mask-background-to-black",) if self.mask == "black" else ()
         resized = "crop-or-pad" if self.resize == "pad" else f"resize-inter-{self.resize}"
-        return (*masked, resized, "rgb-uint8")
+        return (*stained, *masked, resized, "rgb-uint8")
 
     def as_json(self) -> dict[str, object]:
         """``preprocessing`` in bundle.json; ``resize`` and ``mask`` only where not the default."""
@@ -67,6 +71,8 @@ class Preparation:
         }
         if (self.resize, self.mask) != ("area", "black"):
             value |= {"resize": self.resize, "mask": self.mask}
+        if self.stain is not None:
+            value["stain"] = self.stain.as_json()
         return value
 
     @classmethod
@@ -77,7 +83,10 @@ class Preparation:
             ValueError: an unknown way of preparing, or ``steps`` that do not belong to it.
         """
         made = cls(
-            int(value["size_px"]), str(value.get("resize", "area")), str(value.get("mask", "black"))
+            int(value["size_px"]),
+            str(value.get("resize", "area")),
+            str(value.get("mask", "black")),
+            StainScaling.from_contract(value),
         )
         expect(tuple(value["steps"]) == made.steps, f"steps {list(made.steps)}", value["steps"])
         return made

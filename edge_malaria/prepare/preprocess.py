@@ -1,9 +1,10 @@
 """THE way from a cell crop to the network's input.
 
 Training, calibration, parity and the device all call ``network_input``; nothing else resizes or
-masks a cell. The contract in words: crop (uint8 RGB) -> background to black where a mask is given
--> resize to S x S with INTER_AREA -> RGB uint8. Scaling by 1/255 lies inside the network. A bundle
-whose network was taught with another resize, or without the mask, names it (``Preparation``).
+masks a cell. The contract in words: crop (uint8 RGB) -> the slide's colour scaling where the
+contract names it (``stain``) -> background to black where a mask is given -> resize to S x S with
+INTER_AREA -> RGB uint8. Scaling by 1/255 lies inside the network. A bundle whose network was taught
+with another resize, or without the mask, names it (``Preparation``).
 
 INTER_AREA is computed in whole numbers (``area_resize``), so its bits are the same on every
 processor and in the firmware; OpenCV's own rounds exact halves as its float32 sums fall, and
@@ -19,6 +20,7 @@ import numpy as np
 
 from edge_malaria.prepare.contract import Preparation, Target, preparation
 from edge_malaria.prepare.resize import resized
+from edge_malaria.prepare.stain import RGB, SlideColour, cell_colour, evenly, scaled
 from edge_malaria.records import Box, Cell, Image, Mask, expect, expect_image
 
 # The steps of the default way of preparing, which this project's own networks are taught with.
@@ -45,36 +47,72 @@ def cut(image: Image, box: Box) -> Image:
     return image[y0:y1, x0:x1]
 
 
-def network_input(crop: Image, size_px: Target, mask: Mask | None = None) -> Image:
+def network_input(
+    crop: Image, size_px: Target, mask: Mask | None = None, table: Image | None = None
+) -> Image:
     """One crop as the network sees it.
 
     Args:
         crop: uint8 [H, W, 3] RGB, tight around the cell.
         size_px: S, the network's input side; or the whole way of preparing.
         mask: bool [H, W], True on the cell; None where the background is black already.
+        table: uint8 [256, 3], the slide's colour scaling (``StainScaling.table``); None for none.
 
     Returns:
         uint8 [S, S, 3] RGB.
     """
     expect_image(crop, "crop")
     how = preparation(size_px)
-    masked = apply_mask(crop, mask if how.mask == "black" else None)
+    masked = apply_mask(scaled(crop, table), mask if how.mask == "black" else None)
     return resized(masked, how.size_px, how.resize)
 
 
 def network_inputs(
-    crops: Sequence[Image], size_px: Target, masks: Sequence[Mask | None] | None = None
+    crops: Sequence[Image],
+    size_px: Target,
+    masks: Sequence[Mask | None] | None = None,
+    table: Image | None = None,
 ) -> Image:
-    """A batch of crops -> uint8 [N, S, S, 3]; N may be 0."""
+    """A batch of crops of one slide -> uint8 [N, S, S, 3]; N may be 0."""
     side = preparation(size_px).size_px
     batch = np.zeros((len(crops), side, side, 3), np.uint8)
     for index, crop in enumerate(crops):
-        batch[index] = network_input(crop, size_px, None if masks is None else masks[index])
+        mask = None if masks is None else masks[index]
+        batch[index] = network_input(crop, size_px, mask, table)
     return batch
 
 
-def cell_inputs(image: Image, cells: Sequence[Cell], size_px: Target) -> Image:
+def cell_inputs(
+    image: Image, cells: Sequence[Cell], size_px: Target, table: Image | None = None
+) -> Image:
     """The cells of a field -> uint8 [N, S, S, 3], each cut by its box and masked by its mask."""
-    return network_inputs(
-        [cut(image, cell.box) for cell in cells], size_px, [cell.mask for cell in cells]
-    )
+    crops, masks = [cut(image, cell.box) for cell in cells], [cell.mask for cell in cells]
+    return network_inputs(crops, size_px, masks, table)
+
+
+def cell_colours(image: Image, cells: Sequence[Cell]) -> list[RGB | None]:
+    """The median colour of counted red cells of a field, of ``MOST_CELLS`` at most, spread."""
+    counted = [cell for cell in cells if cell.counted]
+    chosen = [counted[index] for index in evenly(len(counted))]
+    return [cell_colour(cut(image, cell.box), cell.mask) for cell in chosen]
+
+
+def field_inputs(
+    image: Image, cells: Sequence[Cell], target: Target, slide: SlideColour | None = None
+) -> Image:
+    """The cells of a field as the device shows them to a network.
+
+    Args:
+        image: uint8 [H, W, 3] RGB.
+        cells: of the field; those counted tell its colour.
+        target: the way from a crop to the input.
+        slide: the slide's colour so far; None where the field is its own slide.
+
+    Returns:
+        uint8 [N, S, S, 3].
+    """
+    table, stain = None, preparation(target).stain
+    if stain is not None:
+        colour = (slide or SlideColour()).look(cell_colours(image, cells))
+        table = None if colour is None else stain.table(colour)
+    return cell_inputs(image, cells, target, table)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from edge_malaria.bundle.format import Bundle, ModelSpec, read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.errors import BundleIntegrityError, BundleSchemaError
-from edge_malaria.prepare.contract import Target
+from edge_malaria.prepare.contract import Target, preparation
 from edge_malaria.prepare.preprocess import network_inputs
+from edge_malaria.prepare.stain import crops_colour
 from edge_malaria.records import Image, Label, Mask, Prediction
 from edge_malaria.runtime.classify.abstain import MARGINS, not_a_red_cell
 from edge_malaria.runtime.classify.second_look import SecondLook, second_look
@@ -82,8 +83,14 @@ class Classifier:
     def classify(
         self, crops: Sequence[Image], masks: Sequence[Mask | None] | None = None
     ) -> list[Prediction]:
-        """Crops (uint8 [H, W, 3] RGB, tight around the cell) -> predictions, in order."""
-        return self.predict_inputs(network_inputs(crops, self.target, masks))
+        """Crops (uint8 [H, W, 3] RGB, tight around the cell) -> predictions, in order.
+
+        Where the bundle scales the slide's colour, the crops of one call are taken as one slide.
+        """
+        table, stain = None, preparation(self.target).stain
+        if stain is not None and (colour := crops_colour(crops, masks)) is not None:
+            table = stain.table(colour)
+        return self.predict_inputs(network_inputs(crops, self.target, masks, table))
 
     def predict_inputs(self, batch: Image) -> list[Prediction]:
         """Network inputs uint8 [N, S, S, 3] -> predictions; N may be 0."""

@@ -15,8 +15,9 @@ from typing import Protocol
 
 from edge_malaria.errors import ImageError
 from edge_malaria.files import encode_image, write_bytes
-from edge_malaria.prepare.contract import Target
-from edge_malaria.prepare.preprocess import cell_inputs
+from edge_malaria.prepare.contract import Target, preparation
+from edge_malaria.prepare.preprocess import cell_colours, cell_inputs
+from edge_malaria.prepare.stain import RGB, SlideColour
 from edge_malaria.records import Cell, Field, Image, Prediction
 from edge_malaria.runtime.detect.cells import CellFinder
 from edge_malaria.runtime.quality.field_quality import FieldQuality, assess, assess_cells, describe
@@ -28,6 +29,7 @@ from edge_malaria.runtime.slide.field_line import (
     CellRow,
     FieldLine,
     GalleryCell,
+    StainSeen,
     cells_diameter,
     left_out,
 )
@@ -101,6 +103,8 @@ class SlidePipeline:
         self._replay: dict[str, PlacedFrame] = {}
         # Red cells' diameter in the latest counted field, px: the next one is looked at alike.
         self._diameter_px: float | None = None
+        self._stain = preparation(classifier.target).stain
+        self._colour = SlideColour()
         self._started = time.monotonic()
 
     def resume(self) -> None:
@@ -111,6 +115,8 @@ class SlidePipeline:
                 self._registrar.restore(line.place)
                 self._counted.restore(line.counted_boxes, line.place)
                 self._diameter_px = cells_diameter(line.counted_boxes) or self._diameter_px
+                if line.stain is not None:
+                    self._colour.restore(line.stain.window)
         self._replay = {frame.field: frame for frame in self.totals.recent if frame.place}
         self._started = time.monotonic() - self.totals.elapsed_s
 
@@ -194,18 +200,31 @@ class SlidePipeline:
             if not quality.accepted:
                 self._refuse(item, placement, quality)
                 return
+        colour = self._seen_colour(item.image, cells)
         seen = self._counted.seen(cells, placement, self._registrar.earlier(placement))
         cells = [left_out(cell) if old else cell for cell, old in zip(cells, seen, strict=True)]
-        predictions = self._classify(item.image, cells)
+        predictions = self._classify(item.image, cells, colour)
         self._registrar.commit(placement)
         self._counted.add(cells, placement)
         line = self._line(item, small, placement, quality, cells, predictions)
+        if colour is not None:
+            line = replace(line, stain=StainSeen(colour, tuple(self._colour.window)))
         self._diameter_px = cells_diameter(line.counted_boxes) or self._diameter_px
         self._write(line)
 
-    def _classify(self, image: Image, cells: list[Cell]) -> list[Prediction | None]:
+    def _seen_colour(self, image: Image, cells: list[Cell]) -> RGB | None:
+        """The colour that this field is scaled from; None where the bundle scales none."""
+        if self._stain is None:
+            return None
+        return self._colour.look(cell_colours(image, cells))
+
+    def _classify(
+        self, image: Image, cells: list[Cell], colour: RGB | None
+    ) -> list[Prediction | None]:
         red = [i for i, cell in enumerate(cells) if cell.kind == "red-cell"]
-        batch = cell_inputs(image, [cells[i] for i in red], self.classifier.target)
+        scaling = self._stain
+        table = None if scaling is None or colour is None else scaling.table(colour)
+        batch = cell_inputs(image, [cells[i] for i in red], self.classifier.target, table)
         found: list[Prediction | None] = [None] * len(cells)
         for i, prediction in zip(red, self.classifier.predict_inputs(batch), strict=True):
             found[i] = prediction

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_malaria.prepare.stain import RGB, WINDOW_CELLS
 from edge_malaria.records import (
     CELL_KINDS,
     LABELS,
@@ -120,6 +121,41 @@ class GalleryCell:
 
 
 @dataclass(frozen=True)
+class StainSeen:
+    """The colour that a field's cells were scaled from; see ``prepare.stain``.
+
+    Attributes:
+        rgb: the median red cell.
+        window: colours of the latest cells, which a following field of few cells takes along.
+    """
+
+    rgb: RGB
+    window: tuple[RGB, ...]
+
+    def __post_init__(self) -> None:
+        expect(len(self.window) <= WINDOW_CELLS, f"at most {WINDOW_CELLS} cells", len(self.window))
+        levels = [level for colour in (self.rgb, *self.window) for level in colour]
+        expect(all(0 <= level <= 255 for level in levels), "levels 0-255", levels)
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {"rgb": list(self.rgb), "window": [list(colour) for colour in self.window]}
+
+    @classmethod
+    def from_json(cls, value: Any) -> StainSeen:
+        """The inverse of ``as_json``."""
+        expect(isinstance(value, dict), "a stain", value)
+        keys(value, ("rgb", "window"))
+        window = rows(value["window"], WINDOW_CELLS)
+        return cls(_colour(value["rgb"]), tuple(_colour(colour) for colour in window))
+
+
+def _colour(value: Any) -> RGB:
+    red, green, blue = (whole(level) for level in rows(value, 3))
+    return red, green, blue
+
+
+@dataclass(frozen=True)
 class FieldLine:
     """One field that was looked at.
 
@@ -130,6 +166,7 @@ class FieldLine:
         size_px: (width, height) of the decoded image; None where there was none.
         place: where it lies; None where it was not placed.
         quality: measure -> value.
+        stain: what its cells were scaled from; None where the bundle scales no colour.
         cells: everything found.
         positive, likely: counted cells at or above the operating point's and the balanced
             threshold.
@@ -160,6 +197,7 @@ class FieldLine:
     view: str = ""
     skipped: int = 0
     elapsed_s: float = 0.0
+    stain: StainSeen | None = None
 
     def __post_init__(self) -> None:
         expect(self.field != "" and self.index >= 0, "a field's name and index", self.field)
@@ -208,14 +246,16 @@ class FieldLine:
                 record[name] = getattr(self, name)
         if self.quality:
             record["quality"] = dict(self.quality)
+        if self.stain is not None:
+            record["stain"] = self.stain.as_json()
         return record
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> FieldLine:
         """The inverse of ``as_json``."""
-        known = ("field", "index", "size_px", "place", "cells", "gallery", "quality")
+        known = ("field", "index", "size_px", "place", "cells", "gallery", "quality", "stain")
         keys(value, ("field", "index"), (*known, *_FIELD_SCALARS))
-        size, place = value.get("size_px"), value.get("place")
+        size, place, stain = value.get("size_px"), value.get("place"), value.get("stain")
         quality = value.get("quality", {})
         expect(isinstance(quality, dict), "measures", quality)
         cells = rows(value.get("cells", []), MAX_CELLS_PER_FIELD)
@@ -230,6 +270,7 @@ class FieldLine:
                 GalleryCell.from_json(row)
                 for row in rows(value.get("gallery", []), MAX_CELLS_PER_FIELD)
             ),
+            stain=None if stain is None else StainSeen.from_json(stain),
             reason=text(value.get("reason", "")),
             why=text(value.get("why", "")),
             picture=text(value.get("picture", "")),

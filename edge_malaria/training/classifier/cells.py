@@ -19,9 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_malaria.data.dataset import Dataset, Row, assert_patient_disjoint
+from edge_malaria.data.stains import SlideTables
 from edge_malaria.errors import DatasetError
 from edge_malaria.files import storage_errors
+from edge_malaria.prepare.contract import Preparation
 from edge_malaria.prepare.preprocess import CONTRACT_STEPS, network_input
+from edge_malaria.prepare.stain import STEP, StainScaling
 from edge_malaria.records import Image, expect
 
 Rendering = Literal["full", "half", "small"]
@@ -65,13 +68,14 @@ class CellSet:
         return CellSet(self.inputs[chosen], self.labels[chosen], rows)
 
 
-def render(crop: Image, size_px: int, rendering: Rendering) -> Image:
+def render(crop: Image, size_px: int, rendering: Rendering, table: Image | None = None) -> Image:
     """One crop as the network sees it after the detour that ``rendering`` names.
 
     Args:
         crop: uint8 [H, W, 3] RGB, background black.
         size_px: the network's input side.
         rendering: full, half (both sides halved first) or small (50 x 50 first).
+        table: the slide's colour scaling; None for none.
     """
     if rendering == "half":
         height, width = (max(1, side // 2) for side in crop.shape[:2])
@@ -79,7 +83,7 @@ def render(crop: Image, size_px: int, rendering: Rendering) -> Image:
     elif rendering == "small":
         shape = (SMALL_SIDE_PX, SMALL_SIDE_PX)
         crop = np.asarray(cv2.resize(crop, shape, interpolation=cv2.INTER_AREA), np.uint8)
-    return network_input(crop, size_px)
+    return network_input(crop, size_px, table=table)
 
 
 def default_cache() -> Path:
@@ -88,11 +92,15 @@ def default_cache() -> Path:
     return Path(root) / "edge-malaria"
 
 
-def _cache_key(dataset: Dataset, size_px: int, renderings: Sequence[Rendering]) -> str:
+def _cache_key(
+    dataset: Dataset, size_px: int, renderings: Sequence[Rendering], stain: StainScaling | None
+) -> str:
     status = dataset.path.stat()
     stamp = [str(dataset.path.resolve()), status.st_size, status.st_mtime_ns]
     # The rounding is named because inputs rendered with OpenCV's own INTER_AREA may be stored.
     steps = [*CONTRACT_STEPS, "halves-to-even"]
+    if stain is not None:
+        steps.append(f"{STEP} {stain.home_rgb}")
     recipe = [size_px, list(renderings), steps, [row.file for row in dataset.rows]]
     return hashlib.sha256(json.dumps([stamp, recipe]).encode()).hexdigest()[:24]
 
@@ -103,6 +111,7 @@ def load_renderings(
     renderings: Sequence[Rendering] = ("full",),
     *,
     cache: Path | None = None,
+    stain: StainScaling | None = None,
     step: Callable[[int], None] = lambda done: None,
 ) -> dict[Rendering, CellSet]:
     """Reads every row of ``dataset`` once and renders it.
@@ -112,6 +121,7 @@ def load_renderings(
         size_px: the network's input side.
         renderings: which detours.
         cache: a directory for the result; None reads the pictures again each time.
+        stain: each slide of ``dataset`` is scaled by itself; None for no scaling.
         step: called with the number of cells just done.
 
     Raises:
@@ -120,15 +130,16 @@ def load_renderings(
     shape = (len(renderings), len(dataset.rows), size_px, size_px, 3)
     stored = None
     if cache is not None:
-        stored = cache / f"inputs-{_cache_key(dataset, size_px, renderings)}.npy"
+        stored = cache / f"inputs-{_cache_key(dataset, size_px, renderings, stain)}.npy"
     if stored is not None and stored.is_file():
         stack = np.load(stored)
     else:
         stack = np.zeros(shape, np.uint8)
+        tables = SlideTables(dataset, Preparation(size_px, stain=stain))
         for index, row in enumerate(dataset.rows):
-            crop = dataset.read(row)
+            crop, table = dataset.read(row), tables.of(row)
             for place, rendering in enumerate(renderings):
-                stack[place, index] = render(crop, size_px, rendering)
+                stack[place, index] = render(crop, size_px, rendering, table)
             step(1)
         if stored is not None:
             _store(stored, stack)
