@@ -61,6 +61,7 @@ model: $(HOST)   ## retrain and rebuild everything that ships (hours; resumable)
 	$(BIN)/python -m tools.build_finder --data "$(EDGE_MALARIA_DATA)" \
 	    -o edge_malaria/models/finder.keras
 	$(BIN)/python -m tools.build_models --data "$(EDGE_MALARIA_DATA)"
+	$(BIN)/python -m tools.teach_laboratories --data "$(EDGE_MALARIA_DATA)"
 
 evidence: $(HOST) ## everything that takes hours, into docs/evidence (resumable)
 	$(BIN)/python -m benchmarks.evidence --data "$(EDGE_MALARIA_DATA)"

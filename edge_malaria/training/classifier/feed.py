@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 
@@ -12,7 +13,21 @@ from edge_malaria.training.classifier.augment import augment
 from edge_malaria.training.classifier.recipe import Examples, Floats, Recipe
 
 
-def batches(examples: Examples, recipe: Recipe, epoch: int) -> Iterator[tuple[Floats, Floats]]:
+class OwnBatches(Protocol):
+    """Examples that say themselves what a batch is (``pool.PooledExamples``)."""
+
+    def __len__(self) -> int:
+        """Cells of an epoch."""
+        ...
+
+    def batches(self, recipe: Recipe, epoch: int) -> Iterator[tuple[Floats, Floats]]:
+        """See ``feed.batches``."""
+        ...
+
+
+def batches(
+    examples: Examples | OwnBatches, recipe: Recipe, epoch: int
+) -> Iterator[tuple[Floats, Floats]]:
     """Augmented batches of one epoch: (float32 [B, S, S, 3], targets float32 [B, 1]).
 
     A thread prepares them ahead; order and content depend on (seed, epoch) only.
@@ -22,7 +37,7 @@ def batches(examples: Examples, recipe: Recipe, epoch: int) -> Iterator[tuple[Fl
 
     def produce() -> None:
         try:
-            for item in _plain_batches(examples, recipe, epoch):
+            for item in _source(examples, recipe, epoch):
                 while not stop.is_set():
                     try:
                         ready.put(item, timeout=0.2)
@@ -45,6 +60,14 @@ def batches(examples: Examples, recipe: Recipe, epoch: int) -> Iterator[tuple[Fl
     finally:
         stop.set()
         worker.join(timeout=5.0)
+
+
+def _source(
+    examples: Examples | OwnBatches, recipe: Recipe, epoch: int
+) -> Iterator[tuple[Floats, Floats]]:
+    if isinstance(examples, Examples):
+        return _plain_batches(examples, recipe, epoch)
+    return examples.batches(recipe, epoch)
 
 
 def _plain_batches(

@@ -21,7 +21,7 @@ from edge_malaria.keras_layers import keras
 from edge_malaria.metrics import auc
 from edge_malaria.records import Image
 from edge_malaria.training.classifier.checkpoint import State, read_checkpoint, write_checkpoint
-from edge_malaria.training.classifier.feed import batches
+from edge_malaria.training.classifier.feed import OwnBatches, batches
 from edge_malaria.training.classifier.recipe import Examples, Floats, Recipe
 from edge_malaria.training.classifier.step import compiled_step
 
@@ -67,7 +67,7 @@ class Trainer:
             self.model, self.average, self.optimizer, recipe, tuple(teachers)
         )
 
-    def run_epoch(self, examples: Examples, epoch: int) -> float:
+    def run_epoch(self, examples: Examples | OwnBatches, epoch: int) -> float:
         """One pass; returns the mean loss."""
         recipe = self.recipe
         steps = max(1, len(examples) // recipe.batch)
@@ -104,7 +104,7 @@ class Trainer:
 
 def fit(
     model: Any,
-    train: Examples,
+    train: Examples | OwnBatches,
     val_inputs: Image,
     val_labels: NDArray[np.int64],
     recipe: Recipe,

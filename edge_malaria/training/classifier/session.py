@@ -27,7 +27,7 @@ from edge_malaria.runtime.classify.classifier import probability
 from edge_malaria.training.architectures.registry import architecture, count_macs
 from edge_malaria.training.classifier.calibrate import CrossFitted, decision, fit_platt
 from edge_malaria.training.classifier.cells import RENDERINGS, CellSet, load_renderings
-from edge_malaria.training.classifier.feed import batches
+from edge_malaria.training.classifier.feed import OwnBatches, batches
 from edge_malaria.training.classifier.fit import fit, predict
 from edge_malaria.training.classifier.recipe import Examples, Recipe, versions, write_config
 from edge_malaria.training.curves import plot_learning_curve
@@ -127,7 +127,7 @@ def fit_quantized(
 
 def quantize(
     network: Any,
-    train: Examples,
+    train: Examples | OwnBatches,
     val: CellSet,
     recipe: Recipe,
     run: Path | None = None,

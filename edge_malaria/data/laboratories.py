@@ -1,0 +1,102 @@
+"""Other laboratories' fields: which may teach, which only report, under what terms.
+
+Every third picture by sorted name reports and never teaches; of ``cheap_rig``, whose names begin
+with the slide, every third slide. Sets whose terms are not stated, or that hold malaria with boxes,
+never teach what ships.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edge_malaria.errors import DatasetError, UsageError
+
+Part = Literal["fit", "report", "all"]
+
+
+@dataclass(frozen=True)
+class FieldSet:
+    """A folder of fields of one laboratory.
+
+    Attributes:
+        name: the folder's.
+        laboratory: whose slides these are; sets of one laboratory are left out together.
+        teaches: whether it may teach weights that ship.
+        licence: terms and where they come from.
+        slide: what one slide is: ``all`` pictures in order, one ``picture``, the name's ``prefix``.
+    """
+
+    name: str
+    laboratory: str
+    teaches: bool
+    licence: str
+    slide: Literal["all", "picture", "prefix"]
+
+
+SETS = {
+    entry.name: entry
+    for entry in (
+        FieldSet("bccd", "bccd", True, "MIT (BCCD data set)", "all"),
+        FieldSet("chula", "chula", True, "MIT (Chula RBC-12, Naruenatthanaset et al.)", "all"),
+        FieldSet("chula_more", "chula", True, "MIT (Chula RBC-12)", "all"),
+        FieldSet("chula_disease", "chula", True, "MIT (elliptocyte and anaemia sets)", "picture"),
+        FieldSet("raabin", "raabin", True, "MIT (Raabin-WBC by way of TXL-PBC)", "picture"),
+        FieldSet("pbc", "pbc", True, "CC BY 4.0 (Acevedo et al. 2020, Data in Brief)", "picture"),
+        FieldSet("cheap_rig", "cheap_rig", True, "MIT (Chulalongkorn, embedded rig)", "prefix"),
+        FieldSet("draaslan256", "draaslan256", True, "MIT (draaslan)", "picture"),
+        FieldSet("phone_eyepiece", "phone_eyepiece", False, "terms not stated", "picture"),
+        FieldSet("iml", "iml", False, "no licence stated", "all"),
+        FieldSet("bbbc041", "bbbc041", False, "CC BY-NC-SA 3.0", "all"),
+    )
+}
+TEACHING = tuple(name for name, entry in SETS.items() if entry.teaches)
+LABORATORIES = tuple(dict.fromkeys(SETS[name].laboratory for name in TEACHING))
+
+
+def slide_of(name: str, picture: str) -> str:
+    """The slide that a picture of the set ``name`` belongs to, as far as its name tells."""
+    kind = SETS[name].slide
+    if kind == "prefix":
+        return picture.rsplit("_", 1)[0]
+    return picture if kind == "picture" else name
+
+
+def field_files(fields: Path, name: str, part: Part) -> list[Path]:
+    """The pictures of a set's part, sorted by name.
+
+    Raises:
+        UsageError: an unknown set.
+        DatasetError: the set is not there.
+    """
+    if name not in SETS:
+        raise UsageError(f"unknown field set {name}: expected one of {', '.join(SETS)}.")
+    folder = fields / name / "images"
+    if not folder.is_dir():
+        raise DatasetError(f"no field set at {folder}.")
+    files = sorted(folder.iterdir(), key=lambda path: path.name)
+    if SETS[name].slide == "prefix":
+        units = sorted({slide_of(name, path.name) for path in files})
+        reports = {unit for index, unit in enumerate(units) if index % 3 == 2}
+        apart = [slide_of(name, path.name) in reports for path in files]
+    else:
+        apart = [index % 3 == 2 for index in range(len(files))]
+    if part == "all":
+        return files
+    pairs = zip(files, apart, strict=True)
+    return [path for path, reported in pairs if reported == (part == "report")]
+
+
+def teaching_files(fields: Path, name: str) -> list[Path]:
+    """The pictures of a set that may teach what ships.
+
+    Raises:
+        UsageError: the set must not teach.
+    """
+    if not (name in SETS and SETS[name].teaches):
+        raise UsageError(
+            f"the field set {name} must not teach what ships: expected one of "
+            f"{', '.join(TEACHING)}."
+        )
+    return field_files(fields, name, "fit")

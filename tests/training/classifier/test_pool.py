@@ -1,0 +1,174 @@
+"""Grafted parasites and the pool that networks are taught from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_malaria.errors import DataError, DatasetError
+from edge_malaria.prepare.preprocess import network_input
+from edge_malaria.records import Image
+from edge_malaria.synthetic import draw_cell
+from edge_malaria.training.classifier import pool
+from edge_malaria.training.classifier.feed import batches
+from edge_malaria.training.classifier.pool import PoolCells, PooledExamples, PoolPlan, draw_pool
+from edge_malaria.training.classifier.recipe import Recipe
+from edge_malaria.training.classifier.transplant import (
+    DENSITY,
+    Parasite,
+    extract,
+    graft,
+    on_cell,
+    with_contrast,
+)
+
+HOME, FOREIGN = 24, 30
+PLAN = PoolPlan(passes=2, foreign=0.5, grafted=0.5)
+
+
+def inputs(kind: str, count: int, seed: int) -> Image:
+    rng = np.random.default_rng(seed)
+    cells = [draw_cell(rng, kind) for _ in range(count)]  # type: ignore[arg-type]
+    return np.stack([network_input(cell.image, 48, cell.mask) for cell in cells])
+
+
+@pytest.fixture(scope="module")
+def parasites() -> list[Parasite]:
+    found = [extract(cell) for cell in inputs("ring", 16, 1)]
+    kept = [one for one in found if one is not None]
+    assert len(kept) >= 5
+    return kept
+
+
+@pytest.fixture(scope="module")
+def material(parasites: list[Parasite]) -> PoolCells:
+    home = inputs("healthy", HOME, 2)
+    foreign = inputs("healthy", FOREIGN, 3)
+    laboratory = np.array(["here", "there", "elsewhere"]).repeat(FOREIGN // 3)
+    weight, hosts = np.linspace(0.1, 1.0, FOREIGN), np.ones(FOREIGN, bool)
+    return PoolCells(np.stack([home, home]), foreign, laboratory, weight, hosts, parasites)
+
+
+@pytest.fixture(scope="module")
+def drawn(material: PoolCells, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("pool") / "pool"
+    draw_pool(material, PLAN, directory)
+    return directory
+
+
+def test_a_healthy_cell_gives_no_parasite() -> None:
+    found = [extract(cell) for cell in inputs("healthy", 10, 5)]
+    assert sum(one is not None for one in found) <= 2
+
+
+def test_a_graft_darkens_the_cell_inside_its_outline(parasites: list[Parasite]) -> None:
+    rng = np.random.default_rng(6)
+    for cell in inputs("healthy", 6, 7):
+        grown = graft(cell, parasites[int(rng.integers(len(parasites)))], rng)
+        if grown is None:
+            continue
+        inside = on_cell(cell) > 0
+        assert (grown[~inside] == 0).all()
+        deeper = (DENSITY[grown] - DENSITY[cell])[:, :, 1]
+        assert deeper[inside].max() > 0.1
+        assert np.median(np.abs(deeper[inside])) < 0.05
+
+
+def test_contrast_turns_about_the_cells_own_median() -> None:
+    cells = inputs("ring", 8, 8)
+    before = cells.copy()
+    flat = with_contrast(cells, np.random.default_rng(9), 1.0, 0.4, 0.4001)
+    np.testing.assert_array_equal(cells, before)
+    for old, new in zip(cells, flat, strict=True):
+        mask = on_cell(old) > 0
+        spread = [np.percentile(DENSITY[c][mask][:, 1], [5, 95]) for c in (old, new)]
+        assert np.ptp(spread[1]) < 0.7 * np.ptp(spread[0])
+        moved = np.median(old[mask], axis=0) - np.median(new[mask], axis=0)
+        assert np.abs(moved).max() <= 6
+
+
+def test_a_pass_depends_on_seed_and_number_only(
+    material: PoolCells, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = tmp_path / "again"
+    stopped = RuntimeError("power cut")
+
+    def cut(done: int) -> None:
+        raise stopped
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        draw_pool(material, PLAN, again, cut)
+    (again / ".pass-001.7").mkdir()
+    draw_pool(material, PLAN, again)
+    for file in sorted(drawn.rglob("*.npy")):
+        other = again / file.relative_to(drawn)
+        np.testing.assert_array_equal(np.load(file), np.load(other))
+    first, second = (np.load(drawn / f"pass-00{n}" / "foreign.npy") for n in (0, 1))
+    assert (first != second).any()
+
+
+def examples(directory: Path, material: PoolCells, **more: object) -> PooledExamples:
+    labels = np.zeros(HOME, np.float32)
+    labels[::2] = 1.0
+    given = {"taught": np.ones(HOME, bool), "batch": (4, 2, 2), **more}
+    return PooledExamples(directory, labels, laboratory=material.laboratory, **given)  # type: ignore[arg-type]
+
+
+def test_batches_hold_each_part_with_its_truth(drawn: Path, material: PoolCells) -> None:
+    made = list(batches(examples(drawn, material), Recipe(batch=4, seed=3), 0))
+    assert len(made) == HOME // 4
+    home = np.concatenate([targets[:4, 0] for _, targets in made])
+    assert home.sum() == HOME / 2
+    for cells, targets in made:
+        assert (cells.shape, cells.dtype) == ((8, 48, 48, 3), np.float32)
+        assert targets[4:, 0].tolist() == [0.0, 0.0, 1.0, 1.0]
+    again = list(batches(examples(drawn, material), Recipe(batch=4, seed=3), 0))
+    np.testing.assert_array_equal(made[2][0], again[2][0])
+
+
+def test_a_laboratory_left_out_is_in_no_batch(drawn: Path, material: PoolCells) -> None:
+    for part in ("foreign", "grafted"):
+        index = np.load(drawn / "pass-000" / f"{part}_index.npy")
+        pictures = np.load(drawn / "pass-000" / f"{part}.npy")
+        banned = pictures[material.laboratory[index] == "there"]
+        seen = list(
+            batches(examples(drawn, material, without=("there",)), Recipe(batch=4, seed=3), 0)
+        )
+        shown = np.concatenate([cells[4:] for cells, _ in seen]).astype(np.uint8)
+        assert not any((shown == picture).all(axis=(1, 2, 3)).any() for picture in banned)
+    with pytest.raises(DatasetError, match="left without"):
+        next(examples(drawn, material, without=("here", "there", "elsewhere")).batches(Recipe(), 0))
+
+
+def test_patients_left_out_and_a_teachers_share(drawn: Path, material: PoolCells) -> None:
+    taught = np.arange(HOME) < HOME // 2
+    half = examples(drawn, material, taught=taught)
+    assert len(half) == HOME // 2
+    index = np.load(drawn / "pass-000" / "home_index.npy")
+    pictures = np.load(drawn / "pass-000" / "home.npy")
+    seen = list(batches(half, Recipe(batch=4, seed=1), 0))
+    shown = np.concatenate([cells[:4] for cells, _ in seen]).astype(np.uint8)
+    held = pictures[~taught[index]]
+    assert not any((shown == picture).all(axis=(1, 2, 3)).any() for picture in held)
+    opinion = examples(
+        drawn, material, opinion=lambda folder: np.full(HOME, 0.5, np.float32), teacher_share=0.4
+    )
+    targets = np.concatenate([t[:4, 0] for _, t in batches(opinion, Recipe(batch=4), 0)])
+    np.testing.assert_allclose(sorted(set(targets.tolist())), [0.2, 0.8], atol=1e-6)
+
+
+def test_an_empty_pool_says_so(tmp_path: Path, material: PoolCells) -> None:
+    with pytest.raises(DataError, match="no pool"):
+        examples(tmp_path, material)
+    with pytest.raises(DatasetError, match="parasites"):
+        PoolCells(
+            material.home,
+            material.foreign,
+            material.laboratory,
+            material.weight,
+            material.hosts,
+            [],
+        )
+    assert pool.PARTS == ("home", "foreign", "grafted")
