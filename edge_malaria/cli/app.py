@@ -38,6 +38,7 @@ COMMAND_MODULES = (
     "explain",
     "data",
     "bundle",
+    "backup",
     "doctor",
     "firmware",
 )

@@ -64,6 +64,8 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "report slide",
         "report slide --fhir slide.fhir.json --sample A-17 --signed-by 'A. Reader'",
     ),
+    "backup": ("backup /var/lib/edge-malaria -o backup.zip",),
+    "restore": ("restore backup.zip -o /var/lib/edge-malaria-new",),
     "batch": (
         "batch slides.csv -o out --workers 4",
         "batch slides.csv -o /shared/out --scheduler tcp://head:8786",

@@ -1,0 +1,208 @@
+"""A backup of a device: its database and every slide, in one zip whose parts are hashed.
+
+The database is copied by SQLite itself (``VACUUM INTO``), so it is whole although the device works
+on. Journals only grow: a copy that ends within a line is a torn tail, which every reader knows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from edge_malaria.errors import DataError, OutputExists
+from edge_malaria.files import fsync_directory, storage_errors
+from edge_malaria.runtime.store.database import NAME, connect, sqlite_errors, version_of
+from edge_malaria.runtime.store.slides import SLIDES
+
+INDEX = "backup.json"
+FORMAT = "edge-malaria-backup"
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Backup:
+    """What a backup holds: how many slides and files, and bytes before packing."""
+
+    slides: int
+    files: int
+    bytes: int
+
+
+def write_backup(data: Path, target: Path, step: Callable[[], None] = lambda: None) -> Backup:
+    """Writes a backup of the device's data folder; the device may work on meanwhile.
+
+    Args:
+        data: the folder with the database and the slides.
+        target: the zip to make; written beside and renamed, so it is whole or not there.
+        step: called after each file.
+
+    Raises:
+        OutputExists: there is such a file.
+        DataError: no database there, or a damaged one.
+        StorageError: disk full or not writable.
+    """
+    if target.exists():
+        raise OutputExists(f"{target} exists. A backup is never replaced: choose another name.")
+    if not (data / NAME).is_file():
+        raise DataError(f"{data} holds no {NAME}: it is no data folder of a device.")
+    with storage_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            made = _write(data, temporary, step)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+        fsync_directory(target.parent)
+    return made
+
+
+def _write(data: Path, target: Path, step: Callable[[], None]) -> Backup:
+    hashes: dict[str, str] = {}
+    size = 0
+    with (
+        zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive,
+        tempfile.TemporaryDirectory(dir=target.parent, prefix=".backup.") as folder,
+    ):
+        copy = Path(folder) / NAME
+        with sqlite_errors(data / NAME):
+            connection = connect(data / NAME)
+            try:
+                connection.execute("VACUUM INTO ?", (str(copy),))
+            finally:
+                connection.close()
+        for name, path in [(NAME, copy), *_slide_files(data)]:
+            digest, written = _pack(archive, name, path)
+            hashes[name] = digest
+            size += written
+            step()
+        index = {"format": FORMAT, "schema_version": 1, "files": hashes}
+        archive.writestr(INDEX, json.dumps(index, indent=1, sort_keys=True))
+    slides = {PurePosixPath(name).parts[1] for name in hashes if name.startswith(f"{SLIDES}/")}
+    return Backup(len(slides), len(hashes), size)
+
+
+def _slide_files(data: Path) -> Iterator[tuple[str, Path]]:
+    folder = data / SLIDES
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
+        relative = path.relative_to(data)
+        if path.is_file() and not any(part.startswith(".") for part in relative.parts):
+            yield relative.as_posix(), path
+
+
+def _pack(archive: zipfile.ZipFile, name: str, path: Path) -> tuple[str, int]:
+    """Packs as much of a file as there is now, and hashes the very bytes that were packed."""
+    digest, left = hashlib.sha256(), path.stat().st_size
+    written = 0
+    with path.open("rb") as source, archive.open(name, "w", force_zip64=True) as sink:
+        while left > 0 and (chunk := source.read(min(_CHUNK, left))):
+            digest.update(chunk)
+            sink.write(chunk)
+            left -= len(chunk)
+            written += len(chunk)
+    return digest.hexdigest(), written
+
+
+def restore_backup(source: Path, data: Path, step: Callable[[], None] = lambda: None) -> Backup:
+    """Unpacks a backup into an empty folder, after every part's hash was checked.
+
+    Raises:
+        OutputExists: ``data`` holds something.
+        DataError: no backup, a part is damaged, or it was made by a newer version.
+        StorageError: disk full or not writable.
+    """
+    if data.exists() and (not data.is_dir() or any(data.iterdir())):
+        raise OutputExists(f"{data} is not empty. Restore into a new folder.")
+    with _opened(source) as archive:
+        hashes = _index(source, archive)
+        for name, expected in hashes.items():
+            if _digest(archive, source, name) != expected:
+                raise DataError(f"{source}: {name} is damaged. Use another backup.")
+        size = 0
+        with storage_errors(data):
+            for name in hashes:
+                target = data / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                size += _unpack(archive, name, target)
+                step()
+            fsync_directory(data)
+    with sqlite_errors(data / NAME):
+        connection = connect(data / NAME)
+        try:
+            version_of(connection)
+            _whole(data / NAME, connection)
+        finally:
+            connection.close()
+    slides = {PurePosixPath(name).parts[1] for name in hashes if name.startswith(f"{SLIDES}/")}
+    return Backup(len(slides), len(hashes), size)
+
+
+def _opened(source: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(source)
+    except FileNotFoundError as error:
+        raise DataError(f"{source} does not exist.") from error
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError(f"{source} is no whole zip: {error}.") from error
+
+
+def _index(source: Path, archive: zipfile.ZipFile) -> dict[str, str]:
+    try:
+        document = json.loads(archive.read(INDEX))
+        files = document["files"]
+        sound = document["format"] == FORMAT and document["schema_version"] == 1
+    except (KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise DataError(f"{source} is no backup of edge-malaria: {error}.") from error
+    names = files if isinstance(files, dict) else {}
+    if not sound or NAME not in names or not all(map(_safe, names)):
+        raise DataError(f"{source} is no backup that this edge-malaria can read.")
+    missing = sorted(set(names) - set(archive.namelist()))
+    if missing:
+        raise DataError(f"{source}: {missing[0]} is missing. Use another backup.")
+    return {str(name): str(digest) for name, digest in names.items()}
+
+
+def _safe(name: object) -> bool:
+    """Only the database and files below ``slides`` are ever unpacked."""
+    path = PurePosixPath(str(name))
+    inside = path.parts[:1] == (SLIDES,) and len(path.parts) > 2
+    plain = not any(part in ("..", ".", "") or "\\" in part or ":" in part for part in path.parts)
+    return str(name) == NAME or (inside and plain and not path.is_absolute())
+
+
+def _digest(archive: zipfile.ZipFile, source: Path, name: str) -> str:
+    digest = hashlib.sha256()
+    try:
+        with archive.open(name) as part:
+            while chunk := part.read(_CHUNK):
+                digest.update(chunk)
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        raise DataError(f"{source}: {name} is damaged ({error}). Use another backup.") from error
+    return digest.hexdigest()
+
+
+def _unpack(archive: zipfile.ZipFile, name: str, target: Path) -> int:
+    written = 0
+    with archive.open(name) as part, target.open("wb") as sink:
+        while chunk := part.read(_CHUNK):
+            written += sink.write(chunk)
+        sink.flush()
+        os.fsync(sink.fileno())
+    return written
+
+
+def _whole(path: Path, connection: sqlite3.Connection) -> None:
+    found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(1)")]
+    if found != ["ok"]:
+        raise DataError(f"{path} is damaged after unpacking: {found[0]}. Use another backup.")

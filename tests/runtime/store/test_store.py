@@ -1,0 +1,222 @@
+"""The device's database: durable, whole, rebuilt from the journals, backed up and restored."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from edge_malaria.errors import DataError, OutputExists, StorageError, UsageError
+from edge_malaria.runtime.slide.journal import Journal
+from edge_malaria.runtime.slide.lines import HeaderLine, ReviewLine
+from edge_malaria.runtime.store.backup import INDEX, restore_backup, write_backup
+from edge_malaria.runtime.store.database import (
+    NAME,
+    connect,
+    open_database,
+    transaction,
+    version_of,
+)
+from edge_malaria.runtime.store.disk import check_keeps, file_system, room
+from edge_malaria.runtime.store.migrations import MIGRATIONS
+from edge_malaria.runtime.store.slides import SLIDES, SlideEntry, Worklist
+from tests.cli import run_cli
+
+
+@pytest.fixture(autouse=True)
+def any_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' folders may lie in memory."""
+    monkeypatch.setenv("EDGE_MALARIA_FORGETFUL_DISK", "1")
+
+
+def with_slide(data: Path, name: str = "s1", sample: str = "A-17") -> SlideEntry:
+    entry = SlideEntry(name, sample, "ann", created="2026-01-05T08:00:00+00:00", state="paused")
+    journal = Journal(data / SLIDES / name, HeaderLine(("sim:",), "ab"))
+    journal.append(entry.fact())
+    journal.append(ReviewLine("f", 0, "unsure", "ann", "2026-01-05T08:01:00+00:00"))
+    journal.close()
+    return entry
+
+
+def test_pragmas_hold_on_every_connection_and_migrations_are_numbered(tmp_path: Path) -> None:
+    opened = open_database(tmp_path)
+    assert version_of(opened) == len(MIGRATIONS)
+    opened.close()
+    again = open_database(tmp_path)
+    for connection in (again, connect(tmp_path / NAME)):
+        values = {
+            name: connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
+        assert values == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+        connection.close()
+
+
+def test_a_newer_or_damaged_database_is_refused_with_words(tmp_path: Path) -> None:
+    opened = open_database(tmp_path)
+    opened.execute("PRAGMA user_version = 99")
+    opened.close()
+    with pytest.raises(DataError, match="Update edge-malaria"):
+        open_database(tmp_path)
+    (tmp_path / NAME).write_bytes(b"no database at all" * 400)
+    for name in (f"{NAME}-wal", f"{NAME}-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    with pytest.raises(DataError, match=r"damaged or no database"):
+        open_database(tmp_path)
+
+
+def test_a_transaction_is_whole_or_not_there(tmp_path: Path) -> None:
+    opened = open_database(tmp_path)
+    worklist = Worklist(opened, tmp_path)
+    with pytest.raises(RuntimeError, match="stop"), transaction(opened):
+        worklist.put(SlideEntry("s1", "A"))
+        raise RuntimeError("stop")
+    assert list(worklist.all()) == []
+    with pytest.raises(UsageError, match="no slide"):
+        worklist.get("s1")
+    opened.close()
+
+
+def test_the_worklist_is_learned_again_from_the_journals(tmp_path: Path) -> None:
+    first, second = with_slide(tmp_path), with_slide(tmp_path, "s2", "B-3")
+    (tmp_path / SLIDES / "odd").mkdir()
+    (tmp_path / SLIDES / "odd" / "journal.jsonl").write_text("nonsense\n")
+    opened = open_database(tmp_path)
+    worklist = Worklist(opened, tmp_path)
+    worklist.put(SlideEntry("gone", "X"))
+    lost = worklist.rebuild()
+    assert len(lost) == 1 and lost[0].startswith("odd: ")
+    assert sorted(worklist.all(), key=lambda e: e.id) == [first, second]
+    opened.close()
+
+
+def test_a_backup_is_whole_and_restores_to_the_same(tmp_path: Path) -> None:
+    data, target = tmp_path / "data", tmp_path / "b" / "backup.zip"
+    entry = with_slide(data)
+    opened = open_database(data)
+    Worklist(opened, data).put(entry)
+    made = write_backup(data, target)
+    assert made.slides == 1
+    with pytest.raises(OutputExists):
+        write_backup(data, target)
+    opened.close()
+    assert restore_backup(target, tmp_path / "new") == made
+    again = open_database(tmp_path / "new")
+    assert list(Worklist(again, tmp_path / "new").all()) == [entry]
+    again.close()
+    journal = f"{SLIDES}/s1/journal.jsonl"
+    assert (tmp_path / "new" / journal).read_bytes() == (data / journal).read_bytes()
+    with pytest.raises(OutputExists):
+        restore_backup(target, tmp_path / "new")
+    assert [p.name for p in target.parent.iterdir()] == ["backup.zip"], "nothing is left beside it"
+
+
+def test_a_damaged_or_foreign_backup_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    data, target = tmp_path / "data", tmp_path / "backup.zip"
+    with_slide(data)
+    open_database(data).close()
+    write_backup(data, target)
+
+    def rewritten(change: dict[str, bytes | None]) -> Path:
+        path = tmp_path / "other.zip"
+        with zipfile.ZipFile(target) as old, zipfile.ZipFile(path, "w") as new:
+            for name in old.namelist():
+                value = change.get(name, old.read(name))
+                if value is not None:
+                    new.writestr(name, value)
+            for name in set(change) - set(old.namelist()):
+                new.writestr(name, change[name] or b"")
+        return path
+
+    with zipfile.ZipFile(target) as archive:
+        index = json.loads(archive.read(INDEX))
+    evil = {**index, "files": {**index["files"], "../../evil": "0"}}
+    journal = f"{SLIDES}/s1/journal.jsonl"
+    cases: dict[str, dict[str, bytes | None]] = {
+        "is damaged": {journal: b"changed"},
+        "is missing": {journal: None},
+        "no backup": {INDEX: None},
+        "that this edge-malaria can read": {INDEX: json.dumps(evil).encode()},
+    }
+    for words, change in cases.items():
+        with pytest.raises(DataError, match=words):
+            restore_backup(rewritten(change), tmp_path / "new")
+        assert not (tmp_path / "new").exists()
+    target.write_bytes(target.read_bytes()[:-40])
+    with pytest.raises(DataError, match="no whole zip"):
+        restore_backup(target, tmp_path / "new")
+
+
+def test_killed_while_writing_no_committed_row_is_lost(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from edge_malaria.runtime.store.database import open_database\n"
+        "from edge_malaria.runtime.store.slides import SlideEntry, Worklist\n"
+        "d = Path(sys.argv[1]); w = Worklist(open_database(d), d)\n"
+        "n = int(sys.argv[2])\n"
+        "while True:\n"
+        "    w.put(SlideEntry(f's{n}', 'A')); print(n, flush=True); n += 1\n"
+    )
+    told = -1
+    for wait_s in (0.05, 0.12, 0.2, 0.3):
+        child = subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path), str(told + 1)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert child.stdout is not None
+        told = int(child.stdout.readline())
+        time.sleep(wait_s)
+        child.send_signal(signal.SIGKILL)
+        told = max([told, *map(int, child.stdout.read().split("\n")[:-1])])
+        child.wait()
+        child.stdout.close()
+        opened = open_database(tmp_path)
+        count = opened.execute("SELECT count(*) FROM slides").fetchone()[0]
+        opened.close()
+        assert count >= told + 1, "what was told as written is there"
+        told = count - 1
+
+
+def test_disks_that_forget_or_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(
+        "overlay / overlay rw,lowerdir=/x 0 0\n"
+        f"/dev/sda1 {tmp_path / 'usb'} ext4 rw,relatime 0 0\n"
+        f"/dev/sda2 {tmp_path / 'locked'} ext4 ro,relatime 0 0\n"
+    )
+    for name in ("usb", "locked", "usbother"):
+        (tmp_path / name).mkdir()
+    monkeypatch.delenv("EDGE_MALARIA_FORGETFUL_DISK")
+    check_keeps(tmp_path / "usb", mounts)
+    assert file_system(tmp_path / "usbother", mounts) == ("overlay", False)
+    with pytest.raises(StorageError, match="Overlay File System"):
+        check_keeps(tmp_path / "usbother", mounts)
+    with pytest.raises(StorageError, match="write-protected"):
+        check_keeps(tmp_path / "locked", mounts)
+    assert file_system(tmp_path, tmp_path / "none") == ("", False)
+    free = shutil.disk_usage(tmp_path).free
+    assert room(tmp_path).free_bytes == pytest.approx(free, rel=0.2)
+
+
+def test_the_commands(tmp_path: Path) -> None:
+    data, target = tmp_path / "data", tmp_path / "backup.zip"
+    assert run_cli("backup", data, "-o", target).code == 5, "no data folder"
+    with_slide(data)
+    open_database(data).close()
+    made = run_cli("backup", data, "-o", target)
+    assert made.code == 0 and "1 slides" in made.err
+    done = run_cli("restore", target, "-o", tmp_path / "new")
+    assert done.code == 0, done.err
+    opened = open_database(tmp_path / "new")
+    assert [entry.sample for entry in Worklist(opened, tmp_path / "new").all()] == ["A-17"]
+    opened.close()
