@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import shutil
-import struct
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,9 @@ import cv2
 import numpy as np
 
 from edge_malaria.errors import ImageError, OutputExists, StorageError
+from edge_malaria.image_files.header import eight_bits, image_size, may_be_deep
+from edge_malaria.image_files.several import picture_count
+from edge_malaria.image_files.whole import whole_image
 from edge_malaria.records import Image
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -29,6 +31,27 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".p
 MAX_IMAGE_PIXELS = 200_000_000
 # Since OpenCV 4.11 the decoder can write RGB itself, which saves turning every field around.
 _DECODE_FLAG = int(getattr(cv2, "IMREAD_COLOR_RGB", cv2.IMREAD_COLOR))
+# Always BGR: asked for RGB, OpenCV 5.0 gives noise for a TIFF of 16 bits.
+_DEEP_FLAG = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+
+
+def printable(text: str) -> str:
+    """A file's name as it may be shown and written: what is no UTF-8 or no letter is escaped.
+
+    Names may hold bytes of another code page, line breaks and terminal commands.
+    """
+    raw = os.fsencode(text).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in raw)
+
+
+def csv_text(text: str) -> str:
+    """A cell of a table that no spreadsheet takes for a formula; ``from_csv_text`` undoes it."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "'")) else text
+
+
+def from_csv_text(text: str) -> str:
+    """The inverse of ``csv_text``."""
+    return text[1:] if text.startswith("'") else text
 
 
 def sha256_of(path: Path) -> str:
@@ -193,46 +216,6 @@ def is_image(path: str | Path) -> bool:
     return str(path).lower().endswith(IMAGE_SUFFIXES)
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    position = 2
-    while position + 9 < len(data):
-        if data[position] != 0xFF:
-            return None
-        marker = data[position + 1]
-        if marker == 0xFF:
-            position += 1
-            continue
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack(">HH", data[position + 5 : position + 9])
-            return width, height
-        if marker == 0x01 or 0xD0 <= marker <= 0xD8:
-            position += 2
-            continue
-        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return None
-
-
-def image_size(data: bytes) -> tuple[int, int] | None:
-    """(width, height) px from the header of PNG, JPEG, BMP or WebP; None where unknown.
-
-    Read before decoding, so that a picture that would fill the memory is never decoded.
-    """
-    if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
-        width, height = struct.unpack(">II", data[16:24])
-        return width, height
-    if data[:2] == b"\xff\xd8":
-        return _jpeg_size(data)
-    if data[:2] == b"BM" and len(data) >= 26:
-        width, height = struct.unpack("<ii", data[18:26])
-        return abs(width), abs(height)
-    if data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8X" and len(data) >= 30:
-        return (
-            1 + int.from_bytes(data[24:27], "little"),
-            1 + int.from_bytes(data[27:30], "little"),
-        )
-    return None
-
-
 def decode_image(data: bytes, name: str = "image") -> Image:
     """Decodes an encoded image to uint8 [H, W, 3] RGB.
 
@@ -240,25 +223,70 @@ def decode_image(data: bytes, name: str = "image") -> Image:
     RGB, and an EXIF orientation is applied.
 
     Raises:
-        ImageError: unreadable, empty, or above ``MAX_IMAGE_PIXELS``.
+        ImageError: unreadable, empty, cut off, above ``MAX_IMAGE_PIXELS``, or several pictures.
     """
     if not data:
         raise ImageError(f"{name} is empty (0 bytes).")
+    _check_size(data, name)
+    if not whole_image(data):
+        raise ImageError(f"{name} is cut off or damaged: the picture's end is missing.")
+    count = picture_count(data, name)
+    if count > 1:
+        raise ImageError(f"{name} holds {count} pictures, one is expected. Save them one by one.")
+    return decode_first(data, name)
+
+
+def decode_first(data: bytes, name: str) -> Image:
+    """``decode_image`` of the first picture, without asking whether it is whole and alone."""
+    _check_size(data, name)
+    pixels = np.frombuffer(data, np.uint8)
+    try:
+        image = cv2.imdecode(pixels, _DECODE_FLAG)
+        deep = cv2.imdecode(pixels, _DEEP_FLAG) if may_be_deep(data) else None
+    except cv2.error as error:
+        raise ImageError(f"{name} cannot be decoded ({error.err}).") from error
+    if image is None or image.size == 0:
+        raise ImageError(f"{name} is not an image that can be decoded, or it is damaged.")
+    return _as_rgb(image, eight_bits(deep))
+
+
+def _check_size(data: bytes, name: str) -> None:
     size = image_size(data)
     if size is not None and not (size[0] * size[1] <= MAX_IMAGE_PIXELS):
         raise ImageError(
             f"{name} is {size[0]} x {size[1]} px, above the limit of "
             f"{MAX_IMAGE_PIXELS // 1_000_000} megapixels."
         )
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), _DECODE_FLAG)
-    except cv2.error as error:
-        raise ImageError(f"{name} cannot be decoded ({error.err}).") from error
-    if image is None or image.size == 0:
-        raise ImageError(f"{name} is not an image that can be decoded, or it is damaged.")
+
+
+def _as_rgb(image: Any, of_deep: Any | None) -> Image:
+    """What ``_DECODE_FLAG`` gave, or the 8 bits of what ``_DEEP_FLAG`` gave, as RGB."""
+    if of_deep is not None:
+        return np.asarray(cv2.cvtColor(of_deep, cv2.COLOR_BGR2RGB), np.uint8)
     if _DECODE_FLAG == cv2.IMREAD_COLOR:
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     return np.asarray(image, np.uint8)
+
+
+def decode_page(data: bytes, number: int, name: str) -> Image:
+    """Page ``number``, from 0, of a TIFF file as uint8 [H, W, 3] RGB.
+
+    Raises:
+        ImageError: it cannot be decoded.
+    """
+    pixels = np.frombuffer(data, np.uint8)
+
+    def page(flag: int) -> Any:
+        try:
+            _, found = cv2.imdecodemulti(pixels, flag, range=(number, number + 1))
+        except cv2.error as error:
+            raise ImageError(f"{name} cannot be decoded ({error.err}).") from error
+        return found[0] if found else None
+
+    image, deep = page(_DECODE_FLAG), page(_DEEP_FLAG)
+    if image is None or image.size == 0:
+        raise ImageError(f"{name} cannot be decoded, or it is damaged.")
+    return _as_rgb(image, eight_bits(deep))
 
 
 def read_image(path: Path) -> Image:

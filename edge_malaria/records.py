@@ -58,11 +58,14 @@ class Field:
         image: uint8 [H, W, 3] RGB.
         name: the source file's name, or ``video.mp4#17`` for a frame.
         index: position in the source, from 0.
+        stream: whether it is a frame of a film or a camera: the stage may stand still, or move
+            by less than a field, between two of them.
     """
 
     image: Image
     name: str
     index: int
+    stream: bool = False
 
     def __post_init__(self) -> None:
         expect_image(self.image)

@@ -121,12 +121,14 @@ def screen(
 
 
 def _check_how(source: list[str] | None, *, resume: bool, force: bool, report_only: bool) -> None:
+    from edge_malaria.errors import UsageError
+
     if resume and force:
-        raise typer.BadParameter("--resume goes on with a report, --force replaces it.")
+        raise UsageError("--resume goes on with a report, --force replaces it.")
     if report_only and not resume:
-        raise typer.BadParameter("--report-only needs --resume: it reads an earlier journal.")
+        raise UsageError("--report-only needs --resume: it reads an earlier journal.")
     if not source and not report_only:
-        raise typer.BadParameter("SOURCE is missing: files, a folder, a video, camera:0 or sim:")
+        raise UsageError("SOURCE is missing: files, a folder, a video, camera:0 or sim:")
 
 
 def end_like_ctrl_c() -> None:

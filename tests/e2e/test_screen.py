@@ -153,7 +153,6 @@ def test_no_accepted_field_is_indeterminate_in_plain_words(tmp_path: Path) -> No
         ([SIM, "--rbc-per-ul", "5"], 2, "rbc-per-ul"),
         ([SIM, "--rbc-per-ul", "4e6", "--haematocrit", "40"], 2, "not both"),
         (["--report-only"], 2, "--resume"),
-        ([SIM, "--threads", "100000"], 2, "threads"),
         ([SIM, "--config", "no.toml"], 2, "no.toml"),
     ],
 )
@@ -164,6 +163,11 @@ def test_errors_are_one_line_with_the_right_code(
     assert ran.code == code, ran.err
     assert hint in ran.error
     assert not (tmp_path / "r").exists()
+
+
+def test_more_threads_than_any_board_has_are_refused(tmp_path: Path) -> None:
+    ran = run_cli("screen", SIM, "-o", tmp_path / "r", "--threads", "100000")
+    assert (ran.code, "--threads" in ran.err) == (2, True)
 
 
 def test_a_file_that_is_no_picture_alone_is_a_data_error(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edge_malaria.files import new_file, write_json, write_text
+from edge_malaria.files import csv_text, new_file, write_json, write_text
 from edge_malaria.records import RESEARCH_USE, SlideReport
 from edge_malaria.runtime.report import html
 from edge_malaria.runtime.report.advice import (
@@ -153,7 +153,9 @@ def write_cells(path: Path, journal: Journal) -> None:
             for index, cell in enumerate(line.cells):
                 p = "" if cell.p_parasitized is None else f"{cell.p_parasitized:.5f}"
                 flag = "true" if cell.counted else "false"
-                table.writerow([line.field, index, *cell.box, cell.kind, p, flag, cell.reason])
+                table.writerow(
+                    [csv_text(line.field), index, *cell.box, cell.kind, p, flag, cell.reason]
+                )
         text.flush()
         text.detach()
 

@@ -169,7 +169,7 @@ class SlidePipeline:
     def _field(self, item: Field, source: Source) -> None:
         small = overview(item.image)
         placement = self._registrar.place(small, item.image.shape)
-        stream = source.live or "#" in item.name
+        stream = source.live or item.stream
         if placement.new_share < self.config.motion.min_new_share:
             if stream:
                 self._skipped += 1

@@ -110,7 +110,7 @@ class CameraSource:
                     raise item
                 name = f"{self.name}#{index}"
                 if name not in skip:
-                    yield Field(item, name, index)
+                    yield Field(item, name, index, stream=True)
                 index += 1
         finally:
             stop.set()

@@ -1,182 +1,202 @@
-"""Fields from image files: in a given order, or in a folder that another program writes to."""
+"""Fields from files in a given order: every page, every frame, every picture of each."""
 
 from __future__ import annotations
 
-import glob as globbing
-import time
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
+from typing import BinaryIO
 
-from edge_malaria.errors import ImageError, UsageError
-from edge_malaria.files import decode_image, is_image
-from edge_malaria.records import Field
+import cv2
+import numpy as np
+
+from edge_malaria.errors import ImageError
+from edge_malaria.files import (
+    MAX_IMAGE_PIXELS,
+    decode_first,
+    decode_image,
+    decode_page,
+    printable,
+)
+from edge_malaria.image_files.jpeg import jpeg_pictures, jpeg_size
+from edge_malaria.image_files.several import picture_count, pnm_pictures
+from edge_malaria.image_files.tiff import full_pages, is_tiff
+from edge_malaria.image_files.whole import whole_image
+from edge_malaria.records import Field, Image
 from edge_malaria.runtime.sources.base import SourceSettings, Unreadable
-from edge_malaria.runtime.sources.whole_image import whole_image
+from edge_malaria.runtime.sources.flat_tail import flat_tail_rows
+from edge_malaria.runtime.sources.listing import kind_of_file
+from edge_malaria.runtime.sources.video import VideoSource
 
-_TEMPORARY = (".", "~", "#")
+Item = Field | Unreadable
+# What a file of fields may weigh: it is read whole.
+MAX_FILE_BYTES = 2_000_000_000
 
 
-_TEMPORARY_SUFFIXES = (".part", ".tmp", ".partial", ".crdownload", ".filepart")
+def read_fields(path: Path, name: str, index: int, skip: Container[str] = ()) -> Iterator[Item]:
+    """The fields of one image file: ``name``, or ``name#0``, ``name#1`` ... where it holds several.
 
+    What cannot be read comes as ``Unreadable``.
 
-def read_field(path: Path, name: str, index: int) -> Field | Unreadable:
-    """Reads one image file as a field."""
+    Args:
+        path: the file.
+        name: of it.
+        index: of its first field.
+        skip: names that are left out.
+    """
     try:
-        data = path.read_bytes()
-        if data and not whole_image(data):
-            return Unreadable(name, index, f"{path} is cut off: it ends before the picture does.")
-        return Field(decode_image(data, str(path)), name, index)
+        with path.open("rb") as handle:
+            yield from _fields(handle, path, name, index, skip)
+    except ImageError as error:
+        yield Unreadable(name, index, str(error))
+    except OSError as error:
+        yield Unreadable(name, index, f"cannot read {printable(str(path))}: {error.strerror}.")
+
+
+def _fields(
+    handle: BinaryIO, path: Path, name: str, index: int, skip: Container[str]
+) -> Iterator[Item]:
+    shown = printable(str(path))
+    if handle.read(3) == b"\xff\xd8\xff":
+        handle.seek(0)
+        yield from _jpegs(handle, shown, name, index, skip)
+        return
+    size = handle.seek(0, 2)
+    if size > MAX_FILE_BYTES:
+        raise ImageError(f"{shown} is larger than {MAX_FILE_BYTES // 10**9} GB. Split it.")
+    handle.seek(0)
+    data = handle.read()
+    if is_tiff(data):
+        pages = [page.number for page in full_pages(data, shown)]
+        for place, number in enumerate(pages):
+            page_name = name if len(pages) == 1 else f"{name}#{place}"
+            if page_name not in skip:
+                yield _decoded(partial(_page, data, number, shown), page_name, index + place)
+    elif len(parts := pnm_pictures(data)) > 1:
+        for place, part in enumerate(parts):
+            if f"{name}#{place}" not in skip:
+                yield _decoded(partial(decode_image, part, shown), f"{name}#{place}", index + place)
+    elif data and whole_image(data) and picture_count(data, shown) > 1:
+        yield from _animation(data, shown, name, index, skip)
+    elif name not in skip:
+        yield _decoded(
+            lambda: decode_image(data, shown), name, index, from_bottom=data[:2] == b"BM"
+        )
+
+
+def _page(data: bytes, number: int, shown: str) -> Image:
+    """A TIFF's page; the first one is read as any picture is."""
+    return decode_first(data, shown) if number == 0 else decode_page(data, number, shown)
+
+
+def _decoded(
+    decode: Callable[[], Image],
+    name: str,
+    index: int,
+    *,
+    stream: bool = False,
+    from_bottom: bool = False,
+) -> Item:
+    try:
+        image = decode()
     except ImageError as error:
         return Unreadable(name, index, str(error))
-    except OSError as error:
-        return Unreadable(name, index, f"cannot read {path}: {error.strerror}.")
+    # A BMP file starts with its lowest row.
+    rows = flat_tail_rows(image[::-1] if from_bottom else image)
+    if rows:
+        return Unreadable(name, index, f"damaged: the last {rows} rows of pixels hold no picture.")
+    return Field(image, name, index, stream)
+
+
+def _jpegs(
+    handle: BinaryIO, shown: str, name: str, index: int, skip: Container[str]
+) -> Iterator[Item]:
+    """One JPEG, or a stream of them; such a stream has no clock, so every frame is looked at.
+
+    A smaller picture behind the first is a preview or a map of a phone's and no frame. In a stream
+    a frame of another size is refused: its cells could not be told from those counted already.
+    """
+    parts = jpeg_pictures(handle)
+    first = next(parts)
+    size = jpeg_size(first[0])
+    ahead = list(islice(parts, 1))
+    if not ahead or jpeg_size(ahead[0][0]) != size:
+        if name not in skip:
+            yield _decoded(partial(_jpeg, first, shown), name, index)
+        return
+    for place, part in enumerate(chain((first,), ahead, parts)):
+        frame = f"{name}#{place}"
+        if frame in skip:
+            continue
+        if jpeg_size(part[0]) != size:
+            yield Unreadable(frame, index + place, "another size than the frames before it.")
+        else:
+            yield _decoded(partial(_jpeg, part, shown), frame, index + place, stream=True)
+
+
+def _jpeg(part: tuple[bytes, bool], shown: str) -> Image:
+    data, whole = part
+    if not whole:
+        raise ImageError(f"{shown} is cut off or damaged: the picture's end is missing.")
+    return decode_first(data, shown)
+
+
+def _animation(
+    data: bytes, shown: str, name: str, index: int, skip: Container[str]
+) -> Iterator[Item]:
+    """The frames of a GIF, WebP, PNG or AVIF that holds several."""
+    if not hasattr(cv2, "imdecodeanimation"):
+        raise ImageError(f"{shown} holds several pictures. Save them one by one.")
+    try:
+        ok, found = cv2.imdecodeanimation(np.frombuffer(data, np.uint8))
+    except cv2.error as error:
+        raise ImageError(f"{shown} cannot be decoded ({error.err}).") from error
+    frames = list(found.frames) if ok else []
+    if not frames or sum(frame.shape[0] * frame.shape[1] for frame in frames) > MAX_IMAGE_PIXELS:
+        raise ImageError(f"{shown} holds several pictures that cannot be read. Save them singly.")
+    for place, frame in enumerate(frames):
+        if f"{name}#{place}" not in skip:
+            # Decoded as BGR with or without alpha, whatever else is asked for.
+            rgb = cv2.cvtColor(np.ascontiguousarray(frame[:, :, :3]), cv2.COLOR_BGR2RGB)
+            yield Field(np.asarray(rgb, np.uint8), f"{name}#{place}", index + place, stream=True)
 
 
 class FileSource:
-    """Image files in a given order."""
+    """Files in a given order: pictures, and films that were named themselves."""
 
     live = False
 
-    def __init__(self, files: Sequence[tuple[str, Path]]) -> None:
+    def __init__(
+        self,
+        files: Sequence[tuple[str, Path]],
+        settings: SourceSettings | None = None,
+        warnings: Sequence[str] = (),
+    ) -> None:
         self.files = list(files)
+        self.settings = settings or SourceSettings()
         self.total: int | None = len(self.files)
-        self.warnings: list[str] = []
+        self.warnings: list[str] = list(warnings)
 
-    def fields(self, skip: Container[str] = ()) -> Iterator[Field | Unreadable]:
+    def fields(self, skip: Container[str] = ()) -> Iterator[Item]:
         """See ``Source``."""
-        for index, (name, path) in enumerate(self.files):
-            if name not in skip:
-                yield read_field(path, name, index)
-
-
-class FollowedFolder:
-    """A folder that another program writes into; takes each file once it is whole.
-
-    A file is taken when its size and time stand still between two looks and its end is there.
-    """
-
-    live = True
-
-    def __init__(self, folder: Path, settings: SourceSettings) -> None:
-        self.folder, self.settings = folder, settings
-        self.total: int | None = None
-        self.warnings: list[str] = []
-
-    def fields(self, skip: Container[str] = ()) -> Iterator[Field | Unreadable]:
-        """See ``Source``; ends after ``follow_idle_s`` without a new field, if that is set."""
-        seen: dict[str, tuple[int, int]] = {}
-        taken: set[str] = set()
-        index, last = 0, time.monotonic()
-        while True:
-            for name, path in listed(self.folder):
-                if name in taken:
-                    continue
-                state = _state(path)
-                if state is None or seen.get(name) != state:
-                    if state is not None:
-                        seen[name] = state
-                    continue
-                item = self._take(name, path, index)
-                if item is None:
-                    continue
-                taken.add(name)
-                seen.pop(name, None)
-                last = time.monotonic()
+        index = 0
+        for name, path in self.files:
+            if name in skip:
                 index += 1
-                if name not in skip:
-                    yield item
-            idle = self.settings.follow_idle_s
-            if idle > 0 and time.monotonic() - last > idle:
-                self._leave_out(seen)
-                return
-            time.sleep(self.settings.poll_s)
+                continue
+            for item in self._of(path, name, index, skip):
+                index = item.index + 1
+                yield item
 
-    def _take(self, name: str, path: Path, index: int) -> Field | Unreadable | None:
-        """The field, or None where the writer is not done: the end is missing but still young."""
-        item = read_field(path, name, index)
-        if isinstance(item, Field):
-            return item
+    def _of(self, path: Path, name: str, index: int, skip: Container[str]) -> Iterator[Item]:
+        if kind_of_file(path) != "film":
+            yield from read_fields(path, name, index, skip)
+            return
         try:
-            age = time.time() - path.stat().st_mtime
-        except OSError:
-            return None
-        # A writer may pause; what is broken for half a minute stays broken.
-        return item if age > max(30.0, 10 * self.settings.poll_s) else None
-
-    def _leave_out(self, seen: dict[str, tuple[int, int]]) -> None:
-        if seen:
-            self.warnings.append(
-                f"{len(seen)} files in {self.folder} were never whole: "
-                f"{', '.join(sorted(seen)[:3])}."
-            )
-
-
-def _state(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return (status.st_size, status.st_mtime_ns) if status.st_size > 0 else None
-
-
-def _usable(path: Path) -> bool:
-    name = path.name
-    return (
-        is_image(path)
-        and not name.startswith(_TEMPORARY)
-        and not name.lower().endswith(_TEMPORARY_SUFFIXES)
-    )
-
-
-def listed(folder: Path) -> list[tuple[str, Path]]:
-    """(name, path) of the images below ``folder``; names are file names, or relative paths where
-    two files share one."""
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if _usable(path)
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
-    return named(files, folder)
-
-
-def named(files: Sequence[Path], folder: Path | None = None) -> list[tuple[str, Path]]:
-    """(name, path) of ``files``; a name that two of them share becomes a path."""
-    names = [path.name for path in files]
-    twice = (
-        {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ()
-    )
-    if not twice:
-        return list(zip(names, files, strict=True))
-    return [
-        (
-            path.relative_to(folder).as_posix()
-            if folder and path.name in twice
-            else path.as_posix()
-            if path.name in twice
-            else path.name,
-            path,
-        )
-        for path in files
-    ]
-
-
-def expanded(spec: str) -> list[Path]:
-    """The image files that a path or glob names.
-
-    Raises:
-        UsageError: nothing of that name.
-        ImageError: a glob that matches no image.
-    """
-    path = Path(spec)
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        return [file for _, file in listed(path)]
-    if globbing.has_magic(spec):
-        found = sorted(Path(p) for p in globbing.glob(spec, recursive=True) if is_image(p))
-        if not found:
-            raise ImageError(f"{spec} matches no image.")
-        return found
-    raise UsageError(f"no such source: {spec}. Give files, a folder, a video, camera:0 or sim:")
+            film = VideoSource(path, self.settings, name)
+            for item in film.fields(skip):
+                yield Field(item.image, item.name, index + item.index, stream=True)
+            self.warnings.extend(film.warnings)
+        except ImageError as error:
+            yield Unreadable(name, index, str(error))

@@ -81,7 +81,7 @@ class SimulatedSource:
         for shot in self.stage:
             name = f"sim#{shot.index}"
             if name not in skip:
-                yield Field(self._lit(shot.image), name, shot.index)
+                yield Field(self._lit(shot.image), name, shot.index, stream=True)
 
     def _lit(self, image: Image) -> Image:
         if self._defocus > 0:

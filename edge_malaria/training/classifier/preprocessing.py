@@ -12,7 +12,7 @@ import numpy as np
 
 from edge_malaria.data.dataset import Dataset
 from edge_malaria.errors import UsageError
-from edge_malaria.files import image_size
+from edge_malaria.image_files.header import image_size
 from edge_malaria.keras_inputs import LocalContrastNormalization, PerImageCentering, Whitening
 from edge_malaria.keras_layers import keras
 from edge_malaria.records import Image

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from edge_malaria.bundle.format import Bundle, read_bundle
 from edge_malaria.errors import HardwareError, OutputExists, UsageError
-from edge_malaria.files import write_image
+from edge_malaria.files import encode_image, from_csv_text, write_image
 from edge_malaria.records import Field
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.screen.config import load_config
@@ -20,7 +21,7 @@ from edge_malaria.runtime.screen.screening import ScreenCall, Screened, screen
 from edge_malaria.runtime.screen.slide_pipeline import ScreenOptions
 from edge_malaria.runtime.slide.journal import NAME, Journal
 from edge_malaria.runtime.sources.base import Source, SourceSettings, Unreadable
-from edge_malaria.runtime.sources.files import FollowedFolder
+from edge_malaria.runtime.sources.following import FollowedFolder
 from edge_malaria.runtime.sources.opening import open_source
 
 SIM = "sim:parasitemia=0.1,fields=3,seed=5,width=640,height=480,cell_diameter_px=55"
@@ -203,3 +204,24 @@ def test_unreadable_files_are_named_in_the_report(run: Any, tmp_path: Path) -> N
     assert "spoilt.jpg" in (tmp_path / "r" / "report.md").read_text()
     with (tmp_path / "r" / "cells.csv").open(newline="") as handle:
         assert {row["field"] for row in csv.DictReader(handle)} == {"good.png"}
+
+
+def test_names_like_formulas_and_of_other_code_pages_end_no_count(run: Any, tmp_path: Path) -> None:
+    item = next(iter(open_source([SIM]).fields()))
+    assert isinstance(item, Field)
+    (tmp_path / "in").mkdir()
+    for name in (b"=HYPERLINK(1).png", b"+1.png", b"caf\xe9.png"):
+        with open(os.fsencode(tmp_path / "in") + b"/" + name, "wb") as out:
+            out.write(encode_image(item.image))
+    done = run(tmp_path / "r", open_source([str(tmp_path / "in")]))
+    assert done.report.fields_seen == 3
+    with (tmp_path / "r" / "cells.csv").open(newline="", encoding="utf-8") as handle:
+        names = {row["field"] for row in csv.DictReader(handle)}
+    # The same field three times: its cells count once, under the first name.
+    assert names == {"'+1.png"}
+    assert from_csv_text("'+1.png") == "+1.png"
+    journal = Journal(tmp_path / "r", resume=True)
+    assert [line.field for line in journal.fields()] == [
+        "+1.png", "=HYPERLINK(1).png", "caf\\xe9.png",
+    ]  # fmt: skip
+    journal.close()

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from edge_malaria.errors import HardwareError, ImageError, UsageError
 from edge_malaria.files import encode_image, write_image
+from edge_malaria.image_files.whole import whole_image
 from edge_malaria.records import Field, Image
 from edge_malaria.runtime.sources.base import SourceSettings, Unreadable
 from edge_malaria.runtime.sources.cameras import CameraSource
 from edge_malaria.runtime.sources.opening import open_source
 from edge_malaria.runtime.sources.simulated import SimulatedSource, parse_sim
 from edge_malaria.runtime.sources.video import VideoSource
-from edge_malaria.runtime.sources.whole_image import whole_image
 from edge_malaria.synthetic import draw_field
 
 
