@@ -22,7 +22,8 @@ from benchmarks.fields.cell_truth import files_of
 from edge_malaria.files import read_image
 from edge_malaria.records import Image
 from edge_malaria.runtime.detect.classical import ClassicalFinder
-from edge_malaria.runtime.quality.field_quality import assess, assess_cells
+from edge_malaria.runtime.quality.cell_quality import assess_cells
+from edge_malaria.runtime.quality.field_quality import assess
 
 # Typical cell diameters, px (sides of their boxes).
 SETS = {"iml": 82, "bccd": 102, "draaslan256": 49, "chula": 38, "bbbc041": 100}

@@ -28,7 +28,8 @@ from edge_malaria.prepare.preprocess import field_inputs
 from edge_malaria.records import Field
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.detect.opening import default_finder
-from edge_malaria.runtime.quality.field_quality import assess, assess_cells
+from edge_malaria.runtime.quality.cell_quality import assess_cells
+from edge_malaria.runtime.quality.field_quality import assess
 from edge_malaria.runtime.report.pictures import overview
 from edge_malaria.runtime.screen.config import ScreenConfig
 from edge_malaria.runtime.screen.slide_pipeline import SlidePipeline

@@ -50,6 +50,10 @@ class CellFinder(Protocol):
         """
         ...
 
+    def find_at(self, image: Image, diameter_px: float, small: Image | None = None) -> list[Cell]:
+        """``find`` where the red cells' diameter, px of ``image``, is known for sure."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
@@ -203,6 +207,20 @@ def cells_of(candidates: Sequence[Candidate], shape: tuple[int, ...]) -> list[Ce
         reason = _reason(item, covered, height, width)
         cells.append(Cell(item.box, item.mask, item.kind, reason == "", reason, item.score))
     return cells
+
+
+def typical_size(cells: Sequence[Cell]) -> tuple[float, float] | None:
+    """The size of a field's whole red cells and how far it spreads; None for fewer than three.
+
+    Returns:
+        Median of the roots of the boxes' areas, px, and their upper over their lower quartile.
+    """
+    boxes = [c.box for c in cells if c.kind == "red-cell" and c.reason != "border"]
+    if len(boxes) < 3:
+        return None
+    sizes = [float(np.sqrt((x1 - x0) * (y1 - y0))) for x0, y0, x1, y1 in boxes]
+    low, middle, high = np.percentile(sizes, [25, 50, 75])
+    return float(middle), float(high / max(low, 1.0))
 
 
 def check_field(image: Image) -> None:

@@ -134,11 +134,16 @@ class ClassicalFinder:
         """The things found in ``image``, uint8 [H, W, 3] RGB; see ``CellFinder``."""
         check_field(image)
         scale = measure_scale(image)
-        if scale is None or scale.diameter_px < MIN_DIAMETER_PX:
+        return [] if scale is None else self.find_at(image, scale.diameter_px)
+
+    def find_at(self, image: Image, diameter_px: float, small: Image | None = None) -> list[Cell]:
+        """``find`` where the red cells' diameter, px of ``image``, is known; see ``CellFinder``."""
+        check_field(image)
+        if not (diameter_px >= MIN_DIAMETER_PX):
             return []
-        factor = min(1.0, WORK_DIAMETER_PX / scale.diameter_px)
-        small = shrink(image, factor)
-        return cells_of(self._candidates(small, scale.diameter_px * factor, factor), image.shape)
+        factor = min(1.0, WORK_DIAMETER_PX / diameter_px)
+        shrunk = shrink(image, factor)
+        return cells_of(self._candidates(shrunk, diameter_px * factor, factor), image.shape)
 
     def _candidates(self, small: Image, diameter: float, factor: float) -> list[Candidate]:
         taken = absorbance(small)

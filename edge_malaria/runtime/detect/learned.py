@@ -138,10 +138,11 @@ class LearnedFinder:
         holds = look.seen_px is not None and low <= look.seen_px / aim <= high
         return look if holds and look.trust >= KNOWN_TRUST else None
 
-    def find_at(self, image: Image, diameter_px: float) -> list[Cell]:
-        """``find`` where the red cells' diameter, px of ``image``, is known."""
+    def find_at(self, image: Image, diameter_px: float, small: Image | None = None) -> list[Cell]:
+        """``find`` where the red cells' diameter, px of ``image``, is known; see ``CellFinder``."""
         check_field(image)
-        return self._cells(image, self._look(_View(image), NOMINAL_DIAMETER_PX / diameter_px))
+        look = self._look(_View(image, small), NOMINAL_DIAMETER_PX / diameter_px)
+        return self._cells(image, look)
 
     def _cells(self, image: Image, look: _Look) -> list[Cell]:
         peaks = drop_red_in_white(read_peaks(look.answer, self.settings))

@@ -7,28 +7,33 @@ chosen stand in quality.toml.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 
 import cv2
 import numpy as np
 
-from edge_malaria.records import Cell, Image, Mask, expect, expect_image
+from edge_malaria.records import Image, Mask, expect, expect_image
+from edge_malaria.runtime.detect.flat_field import FieldCorrection
 from edge_malaria.runtime.detect.light import FloatMap, absorbance, shrink
 
 WORK_SIDE_PX = 480
 # At least so many values take part in a median.
 _MEDIAN_OF = 10_000
 
+NOT_THIN = "not-a-thin-smear"
+
 REASONS = {
     "unreadable": "The file could not be read, or it is damaged.",
     "too-dark": "Too dark. Open the condenser or raise the lamp.",
     "too-bright": "Too bright. Lower the lamp or the exposure.",
     "clipped": "Large black parts. Look for a frame, a shade or a blocked light path.",
+    "no-colour": "Hardly any colour. Take the picture in colour, not one channel of it.",
     "no-cells": "No red cells to count. Move to where the cells lie side by side.",
     "too-dense": "Cells lie on each other. Move towards the thin, feathered end of the smear.",
-    "not-a-thin-smear": "Not a thin smear: single red cells do not stand out. Use the thin film.",
+    NOT_THIN: "Not a thin smear: single red cells do not stand out. Use the thin film.",
     "out-of-focus": "Out of focus. Turn the fine focus until the cell edges are sharp.",
+    "scale": "Cells of another size than on this slide. Keep to one objective, and single cells.",
+    "too-small": "Cells are too small in the picture. Use the 100x objective, or more pixels.",
     "stain": "The stain's colours are out of range. Check the stain and the white balance.",
 }
 
@@ -40,6 +45,8 @@ class QualityLimits:
     min_background: float = 60.0
     max_burnt: float = 0.85
     max_black: float = 0.10
+    min_lit: float = 0.25
+    min_colour: float = 0.07
     min_cover: float = 0.02
     max_cover: float = 0.78
     min_contrast: float = 0.06
@@ -49,8 +56,13 @@ class QualityLimits:
     max_depth: float = 9.0
     min_focus: float = 2.7
     min_red_to_green: float = -0.1
-    max_red_to_green: float = 2.2
-    max_blue_to_green: float = 2.0
+    max_red_to_green: float = 2.0
+    max_blue_to_green: float = 1.6
+    min_diameter_px: float = 20.0
+    vouch_cells: int = 5
+    vouch_score: float = 0.6
+    vouch_explained: float = 0.25
+    vouch_filled: float = 0.3
     min_cells: int = 3
     min_counted_share: float = 0.2
 
@@ -84,10 +96,12 @@ class FieldQuality:
     Attributes:
         reason: a key of ``REASONS``; empty where the field is accepted.
         measures: name -> value, as far as the field got.
+        finder_decides: the reason stands unless the finder is sure of many single cells.
     """
 
     reason: str
     measures: dict[str, float]
+    finder_decides: bool = False
 
     @property
     def accepted(self) -> bool:
@@ -147,6 +161,17 @@ def separation(taken: FloatMap, where: Mask | None = None) -> tuple[Separation, 
     return Separation(cover, contrast, explained, steep), mask
 
 
+def assess_light_path(
+    correction: FieldCorrection, limits: QualityLimits | None = None
+) -> FieldQuality:
+    """Whether enough of the field is lit."""
+    limit = limits or QualityLimits()
+    aperture = correction.aperture
+    lit = 1.0 if aperture is None else aperture.lit_share
+    measures = {"lit": lit, "unevenness": correction.unevenness}
+    return FieldQuality("" if lit >= limit.min_lit else "clipped", measures)
+
+
 def assess(image: Image, limits: QualityLimits | None = None) -> FieldQuality:
     """Light, contrast, kind of smear, focus and stain of a field, before its cells are found.
 
@@ -180,7 +205,10 @@ def assess(image: Image, limits: QualityLimits | None = None) -> FieldQuality:
             used, mask = rest, rest_mask
             measures["steepness"] = rest.steepness
     measures |= _colours(channels, mask)
-    return FieldQuality(_cell_reason(measures, first, used, limit), measures)
+    if not (measures["colour"] >= limit.min_colour):
+        return FieldQuality("no-colour", measures)
+    reason = _cell_reason(measures, first, used, limit)
+    return FieldQuality(reason, measures, finder_decides=reason == NOT_THIN)
 
 
 def _light(small: Image) -> dict[str, float]:
@@ -202,9 +230,13 @@ def _light_reason(light: dict[str, float], limit: QualityLimits) -> str:
 
 def _colours(channels: FloatMap, mask: Mask) -> dict[str, float]:
     if not mask.any():
-        return {"red_to_green": 0.0, "blue_to_green": 0.0}
+        return {"red_to_green": 0.0, "blue_to_green": 0.0, "colour": 0.0}
     red, green, blue, _ = cv2.mean(channels, mask.astype(np.uint8))
+    inside = channels[mask][:: max(1, int(mask.sum()) // _MEDIAN_OF)]
+    grey = inside.mean(axis=1, keepdims=True)
+    strength = float(np.median(inside.max(axis=1)))
     return {
+        "colour": float(np.abs(inside - grey).mean()) / max(strength, 1e-3),
         "red_to_green": red / max(green, 1e-3),
         "blue_to_green": blue / max(green, 1e-3),
     }
@@ -218,11 +250,11 @@ def _cell_reason(
         few_but_clear = sparse and first.cover >= 0.09 and first.explained >= limit.min_separation
         if sparse and not few_but_clear:
             # Something dark on a haze that does not separate into cells.
-            return "not-a-thin-smear" if first.cover >= limit.min_cover / 4 else "no-cells"
+            return NOT_THIN if first.cover >= limit.min_cover / 4 else "no-cells"
         if not (first.explained >= limit.min_separation):
-            return "not-a-thin-smear"
+            return NOT_THIN
         if not (measures["depth"] <= limit.max_depth):
-            return "not-a-thin-smear"
+            return NOT_THIN
     if not (used.cover >= limit.min_cover):
         return "no-cells"
     if not (used.cover <= limit.max_cover):
@@ -232,42 +264,6 @@ def _cell_reason(
         and measures["blue_to_green"] <= limit.max_blue_to_green
     )
     return "" if colour_ok else "stain"
-
-
-def assess_cells(
-    cells: Sequence[Cell],
-    quality: FieldQuality,
-    side_px: int,
-    limits: QualityLimits | None = None,
-) -> FieldQuality:
-    """Whether what the finder found can be counted, and whether its edges are sharp.
-
-    Focus is edge steepness x cell radius: 5-6 on sharp fields of every set at hand, whatever the
-    magnification; a blur whose sigma is a tenth of a cell's diameter leaves 1.9.
-
-    Args:
-        cells: of the field.
-        quality: what ``assess`` said of it (accepted).
-        side_px: the field's longer side.
-        limits: by default those of quality.toml.
-    """
-    limit = limits or QualityLimits()
-    red = [cell for cell in cells if cell.kind == "red-cell"]
-    counted = sum(cell.counted for cell in red)
-    whole = [cell for cell in red if cell.reason != "border"]
-    measures = {**quality.measures, "found": float(len(red)), "counted": float(counted)}
-    if not whole:
-        return FieldQuality("no-cells", measures)
-    areas = [np.count_nonzero(cell.mask) for cell in whole]
-    diameter = float(np.median(np.sqrt(np.array(areas) * 4 / np.pi)))
-    shrunk = min(1.0, WORK_SIDE_PX / side_px)
-    measures |= {"diameter_px": diameter}
-    measures["focus"] = quality.measures["steepness"] * diameter * shrunk / 2
-    if not (measures["focus"] >= limit.min_focus):
-        return FieldQuality("out-of-focus", measures)
-    if len(whole) >= 10 and not (counted >= limit.min_counted_share * len(whole)):
-        return FieldQuality("too-dense", measures)
-    return FieldQuality("" if counted >= limit.min_cells else "no-cells", measures)
 
 
 def describe(measures: dict[str, float]) -> dict[str, float]:

@@ -20,9 +20,10 @@ from edge_malaria.prepare.preprocess import cell_colours, cell_inputs
 from edge_malaria.prepare.stain import RGB, SlideColour
 from edge_malaria.records import Cell, Field, Image, Prediction
 from edge_malaria.runtime.detect.cells import CellFinder
-from edge_malaria.runtime.quality.field_quality import FieldQuality, assess, assess_cells, describe
-from edge_malaria.runtime.report.pictures import annotated, cell_crop, overview
+from edge_malaria.runtime.quality.field_quality import FieldQuality, describe
+from edge_malaria.runtime.report.pictures import annotated, cell_crop
 from edge_malaria.runtime.screen.config import ScreenConfig
+from edge_malaria.runtime.screen.field_look import FieldLook, FieldView, view_of
 from edge_malaria.runtime.slide.field_line import (
     SEEN_BEFORE,
     UNREADABLE,
@@ -30,7 +31,6 @@ from edge_malaria.runtime.slide.field_line import (
     FieldLine,
     GalleryCell,
     StainSeen,
-    cells_diameter,
     left_out,
 )
 from edge_malaria.runtime.slide.journal import Journal
@@ -94,15 +94,14 @@ class SlidePipeline:
         options: ScreenOptions | None = None,
     ) -> None:
         self.directory, self.journal = directory, journal
-        self.finder, self.classifier = finder, classifier
+        self.classifier = classifier
         self.config, self.options = config, options or ScreenOptions()
+        self._look = FieldLook(finder, config.quality, gate=self.options.quality_gate)
         self.totals = SlideTotals()
         self._registrar = Registrar()
         self._counted = CountedCells()
         self._skipped = 0
         self._replay: dict[str, PlacedFrame] = {}
-        # Red cells' diameter in the latest counted field, px: the next one is looked at alike.
-        self._diameter_px: float | None = None
         self._stain = preparation(classifier.target).stain
         self._colour = SlideColour()
         self._started = time.monotonic()
@@ -114,7 +113,7 @@ class SlidePipeline:
             if line.place is not None and not line.reason:
                 self._registrar.restore(line.place)
                 self._counted.restore(line.counted_boxes, line.place)
-                self._diameter_px = cells_diameter(line.counted_boxes) or self._diameter_px
+                self._look.counted(line.counted_boxes)
                 if line.stain is not None:
                     self._colour.restore(line.stain.window)
         self._replay = {frame.field: frame for frame in self.totals.recent if frame.place}
@@ -164,11 +163,11 @@ class SlidePipeline:
         """Gives the registration back the picture of a frame that the journal has already."""
         frame = self._replay[item.name]
         if frame.place is not None:
-            self._registrar.put_back(overview(item.image), frame.place, frame.reason)
+            self._registrar.put_back(view_of(item.image).small, frame.place, frame.reason)
 
     def _field(self, item: Field, source: Source) -> None:
-        small = overview(item.image)
-        placement = self._registrar.place(small, item.image.shape)
+        view = view_of(item.image)
+        placement = self._registrar.place(view.small, item.image.shape)
         stream = source.live or item.stream
         if placement.new_share < self.config.motion.min_new_share:
             if stream:
@@ -176,9 +175,9 @@ class SlidePipeline:
             else:
                 self._write(FieldLine(item.name, item.index, SEEN_BEFORE))
             return
-        quality = assess(small, self.config.quality)
-        if quality.accepted or not self.options.quality_gate:
-            self._count(item, small, placement, quality)
+        quality = self._look.quality(view)
+        if self._look.worth_looking(quality):
+            self._count(replace(item, image=view.corrected()), view, placement, quality)
         elif stream and self._registrar.refused_here(placement) == quality.reason:
             self._skipped += 1
         else:
@@ -191,25 +190,23 @@ class SlidePipeline:
         self._write(line)
 
     def _count(
-        self, item: Field, small: Image, placement: Placement, quality: FieldQuality
+        self, item: Field, view: FieldView, placement: Placement, quality: FieldQuality
     ) -> None:
-        cells = self.finder.find(item.image, small, self._diameter_px)
-        if self.options.quality_gate:
-            side = max(item.image.shape[:2])
-            quality = assess_cells(cells, quality, side, self.config.quality)
-            if not quality.accepted:
-                self._refuse(item, placement, quality)
-                return
+        """Finds, classifies and counts the cells of a field; ``item`` holds it corrected."""
+        cells, quality = self._look.cells(view, item.image, quality)
+        if self.options.quality_gate and not quality.accepted:
+            self._refuse(item, placement, quality)
+            return
         colour = self._seen_colour(item.image, cells)
         seen = self._counted.seen(cells, placement, self._registrar.earlier(placement))
         cells = [left_out(cell) if old else cell for cell, old in zip(cells, seen, strict=True)]
         predictions = self._classify(item.image, cells, colour)
         self._registrar.commit(placement)
         self._counted.add(cells, placement)
-        line = self._line(item, small, placement, quality, cells, predictions)
+        line = self._line(item, view.small, placement, quality, cells, predictions)
         if colour is not None:
             line = replace(line, stain=StainSeen(colour, tuple(self._colour.window)))
-        self._diameter_px = cells_diameter(line.counted_boxes) or self._diameter_px
+        self._look.counted(line.counted_boxes)
         self._write(line)
 
     def _seen_colour(self, image: Image, cells: list[Cell]) -> RGB | None:

@@ -68,6 +68,12 @@ class SemanticFinder:
         chances, factor = self._best_look(image)
         return cells_of(candidates(chances, factor), image.shape)
 
+    def find_at(self, image: Image, diameter_px: float, small: Image | None = None) -> list[Cell]:
+        """``find`` where the red cells' diameter, px of ``image``, is known; see ``CellFinder``."""
+        check_field(image)
+        chances, factor = self._look(image, NOMINAL_DIAMETER_PX / diameter_px)
+        return cells_of(candidates(chances, factor), image.shape)
+
     def label_map(self, image: Image) -> Labels:
         """The class of every pixel: uint8 [H, W], an index of ``PIXEL_CLASSES``."""
         check_field(image)

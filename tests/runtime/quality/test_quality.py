@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,14 @@ from edge_malaria.errors import ConfigError
 from edge_malaria.files import read_image
 from edge_malaria.records import Image
 from edge_malaria.runtime.detect.classical import ClassicalFinder
-from edge_malaria.runtime.quality.field_quality import REASONS, QualityLimits, assess, assess_cells
+from edge_malaria.runtime.detect.flat_field import field_correction
+from edge_malaria.runtime.quality.cell_quality import assess_cells
+from edge_malaria.runtime.quality.field_quality import (
+    REASONS,
+    QualityLimits,
+    assess,
+    assess_light_path,
+)
 from edge_malaria.runtime.screen.config import ScreenConfig, load_config
 from edge_malaria.synthetic import draw_field
 
@@ -50,6 +58,43 @@ def test_each_fault_has_its_name(field: Image) -> None:
     assert {name: judged(image) for name, image in faults.items()} == {n: n for n in faults}
     assert judged(np.asarray(field * 0.2, np.uint8)) == "too-dark"
     assert set(faults) <= set(REASONS)
+
+
+def test_colourless_copies_and_single_channels_have_their_name(field: Image) -> None:
+    grey = np.repeat(cv2.cvtColor(field, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
+    faint = np.asarray(grey * 0.9 + field * 0.1, np.uint8)
+    pages = [np.repeat(field[:, :, c : c + 1], 3, axis=2) for c in range(3)]
+    assert [judged(image) for image in (grey, faint, *pages)] == ["no-colour"] * 5
+
+
+def test_cells_of_few_pixels_are_too_small() -> None:
+    image = draw_field(11, 640, 480, cell_diameter_px=14)[0]
+    quality = assess(image)
+    assert quality.accepted
+    cells = ClassicalFinder().find(image)
+    assert assess_cells(cells, quality, 640, small=image).reason == "too-small"
+
+
+def test_only_many_sure_single_cells_overrule_a_poor_separation(field: Image) -> None:
+    quality = assess(field, QualityLimits(min_separation=0.999))
+    assert quality.finder_decides
+    side, cells = max(field.shape[:2]), ClassicalFinder().find(field)
+    assert assess_cells(cells, quality, side, small=field).accepted
+    assert assess_cells(cells[:3], quality, side, small=field).reason == "not-a-thin-smear"
+    unsure = [replace(cell, score=0.5) for cell in cells]
+    assert assess_cells(unsure, quality, side, small=field).reason == "not-a-thin-smear"
+    # Cells that lie where nothing is stained vouch for nothing.
+    blank = np.full_like(field, 220)
+    cv2.circle(blank, (30, 30), 20, (120, 60, 140), cv2.FILLED)
+    assert assess_cells(cells, quality, side, small=blank).reason == "not-a-thin-smear"
+
+
+def test_a_mostly_unlit_field_is_clipped(field: Image) -> None:
+    shown = np.full((1200, 1600, 3), 10, np.uint8)
+    shown[400:800, 500:1000] = field[:400, :500]
+    correction = field_correction(shown)
+    assert assess_light_path(correction).reason == "clipped"
+    assert assess_light_path(field_correction(field)).accepted
 
 
 def test_a_single_white_cell_is_no_field() -> None:

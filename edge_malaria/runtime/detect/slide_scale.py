@@ -1,0 +1,101 @@
+"""One scale for a slide: how large a red cell is, learned from its counted fields.
+
+A finder that looks for the scale anew in every field is now and then sure of the wrong one: it
+takes clumps of twenty cells for one. The slide's microscope does not change, so a field that is
+off is looked at again at the slide's scale, and refused as ``scale`` where that does not hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge_malaria.records import Cell, Image
+from edge_malaria.runtime.detect.cells import CellFinder, typical_size
+from edge_malaria.runtime.detect.scale import measure_scale
+
+# A field whose typical cell differs from the slide's by more than this factor is off.
+SAME_SCALE = 1.35
+# Red cells of one field are alike: upper over lower quartile of their sizes, 1.05-1.26 on fields of
+# every set at hand, elliptocytes and thalassemia among them. Clumps taken for cells: 1.35 and more.
+ALIKE = 1.32
+# Of fewer cells the quartiles say little.
+TELLING_CELLS = 15
+
+
+def alike(cells: Sequence[Cell]) -> bool:
+    """Whether a field's whole red cells are of one size; True where too few can tell."""
+    size = typical_size(cells)
+    return size is None or len(cells) < TELLING_CELLS or bool(size[1] <= ALIKE)
+
+
+def _near(diameter_px: float, other_px: float) -> bool:
+    return bool(1 / SAME_SCALE <= diameter_px / other_px <= SAME_SCALE)
+
+
+def _sureness(cells: Sequence[Cell]) -> float:
+    """The median score of the red cells, 0-1; 0 where there are none."""
+    scores = [cell.score for cell in cells if cell.kind == "red-cell"]
+    return float(np.median(scores)) if scores else 0.0
+
+
+class SlideScale:
+    """The typical red cell of a slide, px of the decoded picture.
+
+    Attributes:
+        diameter_px: the median over the counted fields so far; None before the first.
+    """
+
+    def __init__(self) -> None:
+        self._fields: list[float] = []
+
+    @property
+    def diameter_px(self) -> float | None:
+        """See the class."""
+        return float(np.median(self._fields)) if self._fields else None
+
+    def note(self, diameter_px: float | None) -> None:
+        """Takes up a counted field's typical cell; None changes nothing."""
+        if diameter_px is not None:
+            self._fields.append(diameter_px)
+
+    def holds(self, cells: Sequence[Cell]) -> bool:
+        """Whether a field's cells are alike and of the slide's size, as far as either is known."""
+        size, known = typical_size(cells), self.diameter_px
+        if size is None:
+            return True
+        return alike(cells) and (known is None or _near(size[0], known))
+
+    def find(
+        self, finder: CellFinder, image: Image, small: Image | None = None
+    ) -> tuple[list[Cell], bool]:
+        """The field's cells, looked at again where they contradict the slide or each other.
+
+        Args:
+            finder: looks at the field.
+            image: uint8 [H, W, 3] RGB.
+            small: a smaller copy; see ``CellFinder``.
+
+        Returns:
+            The cells, and whether their scale holds.
+        """
+        cells = finder.find(image, small, self.diameter_px)
+        if self.holds(cells):
+            return cells, True
+        for diameter in self._others(image):
+            again = finder.find_at(image, diameter, small)
+            size = typical_size(again)
+            # An answer that leaves the scale it was asked at is no answer; nor is a less sure one
+            # where the first was of one piece: another objective, and cells cut into parts.
+            surer = not alike(cells) or _sureness(again) > _sureness(cells)
+            if size is not None and _near(size[0], diameter) and surer and self.holds(again):
+                return again, True
+        return cells, False
+
+    def _others(self, image: Image) -> list[float]:
+        """Scales to look at again: the slide's, or what the outlines of lone cells say."""
+        if self.diameter_px is not None:
+            return [self.diameter_px]
+        scale = measure_scale(image)
+        return [] if scale is None else [scale.diameter_px]
