@@ -25,6 +25,7 @@ COMMAND_MODULES = (
     "evaluate",
     "screen",
     "review",
+    "site",
     "batch",
     "report",
     "train",

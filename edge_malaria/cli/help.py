@@ -35,6 +35,12 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "review slide --export cells.csv",
         "review slide --import cells.csv --reader Amina",
     ),
+    "site fit": (
+        "site fit --negative n1 --negative n2 --negative n3 --negative n4 --negative n5 "
+        "-o site.json",
+        "site fit --negative n1 --negative n2 --negative n3 --negative n4 --negative n5 "
+        "--positive p1 --positive p2:0.02 -o site.json",
+    ),
     "classify": ("classify cell.png", "classify crops/ --json", "classify crops/ --mask auto"),
     "selftest": ("selftest", "selftest default-bundle --json"),
     "doctor": ("doctor",),

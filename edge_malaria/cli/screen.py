@@ -22,6 +22,7 @@ from edge_malaria.cli.options import (
 
 if TYPE_CHECKING:
     from edge_malaria.records import SlideReport
+    from edge_malaria.runtime.slide.site_profile import SiteProfile
 
 
 def register(app: typer.Typer) -> None:
@@ -69,6 +70,9 @@ def screen(
     config: Annotated[
         Path | None, typer.Option("--config", help="TOML with limits that differ.")
     ] = None,
+    site: Annotated[
+        Path | None, typer.Option("--site", help="This site's own errors: see site fit.")
+    ] = None,
     bundle: BundleOption = None,
     variant: VariantOption = Variant.int8,
     engine: EngineOption = None,
@@ -98,10 +102,16 @@ def screen(
     read = open_named(bundle)
     if not resume:
         check_directory(out, force=force)
+    profile = _site(site, operating_point)
     classifier = Classifier(
-        read, variant.value, engine and engine.value, operating_point.value, threads
+        read,
+        variant.value,
+        engine and engine.value,
+        operating_point.value,
+        threads,
+        threshold=None if profile is None else profile.screening,
     )
-    call = ScreenCall(out, tuple(source or ()), rbc, resume, threads, force, report_only)
+    call = ScreenCall(out, tuple(source or ()), rbc, resume, threads, force, report_only, profile)
     options = ScreenOptions(not no_quality_gate, fields, cells)
     end_like_ctrl_c()
     with progress("fields", opened.total if opened else 0) as bar:
@@ -118,6 +128,17 @@ def screen(
     if done.interrupted:
         log(f"interrupted: go on with the same call and --resume (report so far: {done.page})")
         raise typer.Exit(130)
+
+
+def _site(path: Path | None, point: OperatingPoint) -> SiteProfile | None:
+    """The site's profile; it brings its own thresholds, so no other point may be asked for."""
+    from edge_malaria.runtime.slide.site_profile import read_site
+
+    if path is None:
+        return None
+    if point != OperatingPoint.screening:
+        raise typer.BadParameter("--site brings its own thresholds: leave --operating-point out.")
+    return read_site(path)
 
 
 def _check_how(source: list[str] | None, *, resume: bool, force: bool, report_only: bool) -> None:

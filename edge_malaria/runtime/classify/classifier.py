@@ -45,6 +45,7 @@ class Classifier:
         engine: litert or onnx; None for the default one. Never switched silently.
         operating_point: balanced or screening.
         threads: of the engine.
+        threshold: a site's own, instead of the operating point's.
         with_engine: an already opened engine (tests pass a ``FakeEngine``).
         second_look: says which inputs are no red cells; see ``second_look``.
 
@@ -62,6 +63,7 @@ class Classifier:
         operating_point: str = "balanced",
         threads: int = 1,
         *,
+        threshold: float | None = None,
         with_engine: Engine | None = None,
         second_look: SecondLook | None = None,
     ) -> None:
@@ -74,7 +76,7 @@ class Classifier:
         self.engine: Engine = with_engine
         self.variant = variant
         self.operating_point = operating_point
-        self.threshold = spec.threshold(operating_point)
+        self.threshold = spec.threshold(operating_point) if threshold is None else threshold
         self.input_size_px = spec.size_px
         self.target: Target = spec.target
         self._decision = Decision(spec, self.threshold)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Generator, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from edge_malaria.runtime.slide.error_record import ErrorRecord, SlideErrors
 from edge_malaria.runtime.slide.journal import NAME as JOURNAL_NAME
 from edge_malaria.runtime.slide.journal import Journal, read_header
 from edge_malaria.runtime.slide.lines import HeaderLine
+from edge_malaria.runtime.slide.site_profile import SiteProfile
 from edge_malaria.runtime.slide.statistics import FalsePositiveFit
 from edge_malaria.runtime.sources.base import Source, Unreadable
 
@@ -93,7 +94,7 @@ def _header(
     bundle: Bundle,
     classifier: Classifier,
     stage: tuple[str, str],
-    spec: Sequence[str],
+    call: ScreenCall,
     config: ScreenConfig,
     options: ScreenOptions,
 ) -> HeaderLine:
@@ -111,9 +112,42 @@ def _header(
         "doubtful_from": config.verdict.doubtful_from,
         "likely_from": options.likely_from,
     }
-    index = json.dumps(bundle.record, sort_keys=True).encode()
+    if call.site is not None:
+        decides["site"] = call.site.name
+        decides["threshold"] = call.site.screening
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    return HeaderLine(tuple(spec), sha256_hex(index), decides, started)
+    return HeaderLine(tuple(call.spec), bundle_sha256(bundle), decides, started)
+
+
+def bundle_sha256(bundle: Bundle) -> str:
+    """What names a bundle in a journal: the SHA-256 of its index."""
+    return sha256_hex(json.dumps(bundle.record, sort_keys=True).encode())
+
+
+def _errors_and_flagging(
+    bundle: Bundle, classifier: Classifier, site: SiteProfile | None
+) -> tuple[SlideErrors, float]:
+    """What the slide is judged by, and the score from which on a cell is flagged."""
+    if site is not None:
+        return site.errors, site.balanced
+    errors = slide_errors(bundle, classifier.operating_point)
+    return errors, 2.0 if errors.balanced is None else bundle.classifier.threshold("balanced")
+
+
+def _check_site(site: SiteProfile, header: HeaderLine) -> None:
+    """Refuses a site profile that was fitted under other conditions.
+
+    Raises:
+        UsageError: another bundle or other conditions.
+    """
+    other = [k for k, v in site.conditions.items() if header.settings.get(k) != v]
+    if site.bundle_sha256 != header.bundle_sha256:
+        other = ["bundle", *(k for k in other if k != "model_sha256")]
+    if other:
+        raise UsageError(
+            f"the profile of site {site.name} was fitted with another {', '.join(other)}: "
+            "fit the site again (site fit), or screen as it was fitted."
+        )
 
 
 def _model_sha(bundle: Bundle, classifier: Classifier) -> str:
@@ -130,6 +164,7 @@ class ScreenCall:
         rbc_per_ul: red cells per microlitre.
         resume: go on with the directory's journal.
         threads: of the finder's engine.
+        site: the site's own errors and thresholds; None for a laboratory of which nothing is known.
         force: replace an earlier report, once the source has given its first field.
         report_only: with ``resume``: write the report from the journal, open no source.
     """
@@ -141,6 +176,7 @@ class ScreenCall:
     threads: int = 1
     force: bool = False
     report_only: bool = False
+    site: SiteProfile | None = None
 
 
 class _Opened:
@@ -190,12 +226,13 @@ def screen(
     engine = classifier.engine.name
     variant = finder_variant(bundle, classifier.variant, engine)
     finder = default_finder(bundle, variant, engine, call.threads)
-    errors = slide_errors(bundle, classifier.operating_point)
-    flagged = 2.0 if errors.balanced is None else bundle.classifier.threshold("balanced")
+    errors, flagged = _errors_and_flagging(bundle, classifier, call.site)
     options = replace(options, likely_from=flagged)
     if call.report_only and not call.spec:
         call = replace(call, spec=read_header(call.directory / JOURNAL_NAME).source)
-    header = _header(bundle, classifier, (finder.name, variant), call.spec, config, options)
+    header = _header(bundle, classifier, (finder.name, variant), call, config, options)
+    if call.site is not None:
+        _check_site(call.site, header)
     if not call.resume:
         check_directory(call.directory, force=call.force)
         source = None if source is None else _Opened(source)

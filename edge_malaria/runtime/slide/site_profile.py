@@ -9,7 +9,7 @@ false calls of each slide are counted at thresholds that were chosen without it.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,10 @@ DEFAULT_MAX_LOD = 0.01
 # The site passes by its limit of detection from so many cells.
 PASS_CELLS = 5000
 LIMIT_CELLS = (500, 1000, 2000, 5000, 10_000, 20_000)
-# Of a negative slide's cells so many may be flagged: 25 of 5,000 are a minute's look.
-FLAGGED_SHARE = 0.005
+# Of a negative slide's cells so many may be flagged: 100 of 5,000 are some minutes' look.
+FLAGGED_SHARE = 0.02
+# Thresholds without one slide are sought so many rungs around those of all slides.
+_NEAR = 2
 # A site's slides may have this much more doubtful cells than its worst negative.
 _DOUBTFUL_ROOM = 1.25
 _SITE = "this site"
@@ -50,7 +52,8 @@ class SiteProfile:
 
     Attributes:
         name: of the site.
-        model_sha256: of the classifier's file that scored its slides.
+        bundle_sha256: of the bundle that screened its slides.
+        conditions: under which (classifier's file, finder, quality limits).
         screening, balanced: the site's thresholds.
         errors: what its next slide is judged by.
         negatives, cells: slides free of malaria and their cells.
@@ -61,7 +64,8 @@ class SiteProfile:
     """
 
     name: str
-    model_sha256: str
+    bundle_sha256: str
+    conditions: Mapping[str, Any]
     screening: float
     balanced: float
     errors: SlideErrors
@@ -76,7 +80,7 @@ class SiteProfile:
     def __post_init__(self) -> None:
         ordered = 0 < self.balanced <= self.screening < 1
         expect(ordered, "0 < balanced <= screening < 1", (self.balanced, self.screening))
-        expect(len(self.model_sha256) == 64, "a SHA-256", self.model_sha256)
+        expect(len(self.bundle_sha256) == 64, "a SHA-256", self.bundle_sha256)
         expect(0 < self.max_lod <= 1, "0 < max_lod <= 1", self.max_lod)
 
     def as_json(self) -> dict[str, Any]:
@@ -84,6 +88,7 @@ class SiteProfile:
         return {
             "schema_version": SCHEMA_VERSION,
             **vars(self),
+            "conditions": dict(self.conditions),
             "errors": self.errors.as_json(),
             "limits": [list(row) for row in self.limits],
         }
@@ -121,6 +126,19 @@ def read_site(path: Path) -> SiteProfile:
         raise DataError(f"{path} is damaged: {error}. Fit the site again.") from error
 
 
+def check_number(negatives: int) -> None:
+    """Refuses too few slides.
+
+    Raises:
+        UsageError: fewer than ``LEAST_NEGATIVES``.
+    """
+    if negatives < LEAST_NEGATIVES:
+        raise UsageError(
+            f"a site needs at least {LEAST_NEGATIVES} slides without malaria, recommended "
+            f"{RECOMMENDED_NEGATIVES} of {RECOMMENDED_CELLS:,} cells; got {negatives}."
+        )
+
+
 class SiteFit:
     """Chooses a site's thresholds and fits its errors.
 
@@ -139,12 +157,7 @@ class SiteFit:
         negatives: Sequence[SlideScores],
         positives: Sequence[SlideScores] = (),
     ) -> None:
-        if len(negatives) < LEAST_NEGATIVES:
-            raise UsageError(
-                f"a site needs at least {LEAST_NEGATIVES} slides without malaria, "
-                f"recommended {RECOMMENDED_NEGATIVES} of {RECOMMENDED_CELLS:,} cells; "
-                f"got {len(negatives)}."
-            )
+        check_number(len(negatives))
         self.record = record
         self.negatives, self.positives = tuple(negatives), tuple(positives)
         self._false: dict[int, StoreyFit] = {}
@@ -152,15 +165,19 @@ class SiteFit:
         self.balanced, self.screening = self.choose(self.negatives)
         # Each slide at the thresholds that the others chose.
         self._held_out = [
-            self.choose([s for s in self.negatives if s is not slide]) for slide in self.negatives
+            self.choose([s for s in self.negatives if s is not slide], self.screening)
+            for slide in self.negatives
         ]
 
-    def choose(self, slides: Sequence[SlideScores]) -> tuple[int, int]:
-        """The rungs (flagging, screening) that some slides choose."""
+    def choose(self, slides: Sequence[SlideScores], near: int | None = None) -> tuple[int, int]:
+        """The rungs (flagging, screening) that some slides choose; screening ``near`` one."""
         cells = sum(s.cells for s in slides)
         flagged = [sum(s.above[i] for s in slides) / max(cells, 1) for i in self._rungs()]
         low = next((i for i in self._rungs() if flagged[i] <= FLAGGED_SHARE), self._rungs()[-1])
-        limits = {i: self._rough_limit(i, slides) for i in self._rungs() if i >= low}
+        tried = [i for i in self._rungs() if i >= low]
+        if near is not None:
+            tried = [i for i in tried if abs(i - near) <= _NEAR] or [low]
+        limits = {i: self._rough_limit(i, slides) for i in tried}
         return low, min(limits, key=lambda i: limits[i])
 
     def _rungs(self) -> range:
@@ -220,7 +237,8 @@ class SiteFit:
     def profile(
         self,
         name: str,
-        model_sha256: str,
+        bundle_sha256: str,
+        conditions: Mapping[str, Any],
         max_lod: float = DEFAULT_MAX_LOD,
         rules: VerdictRules | None = None,
     ) -> SiteProfile:
@@ -228,7 +246,7 @@ class SiteFit:
 
         Args:
             name: of the site, shown in reports.
-            model_sha256: of the classifier's file that scored the slides.
+            bundle_sha256, conditions: under which its slides were screened.
             max_lod: the limit of detection that the site must reach from ``PASS_CELLS`` cells.
             rules: of the verdict.
         """
@@ -238,7 +256,8 @@ class SiteFit:
         reached = next(alone for n, alone, _ in limits if n == PASS_CELLS)
         return SiteProfile(
             name=name,
-            model_sha256=model_sha256,
+            bundle_sha256=bundle_sha256,
+            conditions=conditions,
             screening=self.record.rungs[self.screening],
             balanced=self.record.rungs[self.balanced],
             errors=errors,
