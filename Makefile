@@ -27,19 +27,27 @@ $(DEVICE): pyproject.toml | $(BIN)/python
 	$(PIP) -e '.[litert]'
 	@touch $@
 
-demo: $(HOST)    ## export the shipped model, screen a drawn slide with it, show where the report is
+# A drawn slide with enough cells, read by a script that knows how it was drawn.
+DEMO_SLIDE := "sim:parasitemia=0.02,fields=20,seed=3"
+DEMO_READ  = echo "Now the review: a script that knows the drawing stands in for a person." \
+    && $(BIN)/python -m tools.read_drawn_slide demo/slide -o demo/decisions.csv \
+    && $(EM) review demo/slide --import demo/decisions.csv
+DEMO_SAYS  := "Report of the drawn slide: demo/slide/report.html - look yourself: $(EM) review demo/slide"
+
+demo: $(HOST)    ## export the shipped model, screen a drawn slide, have it read, show the report
 	@mkdir -p demo
 	@$(EM) export --int8 --force -o demo/default-bundle $(DATA) > demo/export.txt
-	@$(EM) screen "sim:parasitemia=0.02,fields=8,seed=3" --bundle demo/default-bundle \
-	    -o demo/slide --force
+	@$(EM) screen $(DEMO_SLIDE) --bundle demo/default-bundle -o demo/slide --force
+	@$(DEMO_READ)
 	@cat demo/export.txt
-	@echo "Report of the drawn slide: demo/slide/report.html"
+	@echo $(DEMO_SAYS)
 
 demo-device: $(DEVICE) ## the device half: the shipped bundle, no TensorFlow
 	@$(EM) selftest
 	@mkdir -p demo
-	@$(EM) screen "sim:parasitemia=0.02,fields=8,seed=3" -o demo/slide --force
-	@echo "Report of the drawn slide: demo/slide/report.html"
+	@$(EM) screen $(DEMO_SLIDE) -o demo/slide --force
+	@$(DEMO_READ)
+	@echo $(DEMO_SAYS)
 
 test: $(HOST)    ## all tests; real cells where EDGE_MALARIA_DATA names them
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not timed and not device"
