@@ -166,7 +166,7 @@ def report(evaluated: Evaluated, classifier: Classifier) -> dict[str, Any]:
     """The contract's ``evaluate --json`` document (without ``schema_version``).
 
     Beside the headline, which counts every cell, ``without_suspect_labels`` gives the same
-    measures without cells on the list of doubtful labels, where there are any.
+    measures without cells on the list of suspect labels, where there are any.
     """
     document: dict[str, Any] = {
         **measures(evaluated),
@@ -184,7 +184,7 @@ def report(evaluated: Evaluated, classifier: Classifier) -> dict[str, Any]:
 
 
 def without_suspect(evaluated: Evaluated) -> Evaluated:
-    """The same answers without the cells of doubtful label."""
+    """The same answers without the cells of suspect labels."""
     kept: Sequence[int] = [i for i, row in enumerate(evaluated.rows) if not row.suspect]
     return Evaluated(
         tuple(evaluated.rows[i] for i in kept),

@@ -26,7 +26,9 @@ def spot_network(size_px: int = 48, seed: int = 7) -> Any:
     x = FakeQuant(0.0, 255.0, fixed=True, name="pixels")(inputs)
     first = keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu", name="first")
     x = FakeQuant(0.0, 3.0, name="first_range")(first(x))
-    depth = keras.layers.DepthwiseConv2D(3, padding="same", activation="relu", name="depth")
+    depth = keras.layers.DepthwiseConv2D(
+        3, strides=2, padding="same", activation="relu", name="depth"
+    )
     x = FakeQuant(0.0, 3.0, name="depth_range")(depth(x))
     point = keras.layers.Conv2D(160, 1, activation="relu", name="point")
     x = FakeQuant(0.0, 3.0, name="point_range")(point(x))

@@ -8,7 +8,7 @@ computed from it on the device. Every laboratory's cells must have been scored b
 not seen them. Of each source two thirds enter (every third picture, of cheap_rig every third slide,
 is for reports only). Of the NIH patients: the validation patients by the network itself, or with
 --crossfit train and validation patients by cross-fitted networks; plain cells of infected patients
-without those of doubtful label; test patients never. Where slides are unknown, successive pictures
+without those of suspect label; test patients never. Where slides are unknown, successive pictures
 of at least 800 cells stand for one.
 """
 
@@ -98,7 +98,7 @@ def malaria_free(run: Path, rungs: Sequence[float], part: str = "fit") -> list[L
 
 
 def patients_of(scores: SourceScores) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    """(plain, parasitized) probabilities by NIH patient; doubtful plain labels left out."""
+    """(plain, parasitized) probabilities by NIH patient; suspect plain labels left out."""
     plain: dict[str, Floats] = {}
     parasitized: dict[str, Floats] = {}
     for index, name in enumerate(scores.names.tolist()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,10 +75,11 @@ def draw_golden_cells(
         seed: of the drawing.
     """
     expect(n >= 16, "n >= 16", n)
-    rng = np.random.default_rng(seed)
     # Plain cells take a quarter of n of each class; pairs for blending are drawn among them all.
     each = max(n * 5 // 16, 8)
-    ill, healthy = (_draw_inputs(rng, kind, each, size_px) for kind in (1, 0))
+    ill, healthy, state = _plain_cells(seed, each, size_px)
+    rng = np.random.default_rng()
+    rng.bit_generator.state = state
     pairs = rng.integers(0, each, (2, n * 5 // 8))
     blends = _near_threshold(logits, threshold_logit, ill[pairs[0]], healthy[pairs[1]], n // 2, rng)
     plain = n - len(blends)
@@ -100,6 +102,19 @@ def _draw(rng: np.random.Generator, parasitized: int, size_px: int) -> tuple[Ima
     kinds: tuple[DrawnKind, ...] = _PARASITIZED if parasitized else ("healthy",)
     drawn = draw_cell(rng, kinds[int(rng.integers(len(kinds)))], size_px)
     return drawn.image, drawn.mask
+
+
+@lru_cache(maxsize=1)
+def _plain_cells(seed: int, each: int, size_px: Target) -> tuple[Image, Image, Any]:
+    """Parasitized and healthy cells uint8 [each, S, S, 3], and the generator's state after them.
+
+    They depend on no network: whoever exports several of one size draws them once.
+    """
+    rng = np.random.default_rng(seed)
+    ill, healthy = (_draw_inputs(rng, kind, each, size_px) for kind in (1, 0))
+    for cells in (ill, healthy):
+        cells.setflags(write=False)
+    return ill, healthy, rng.bit_generator.state
 
 
 def _draw_inputs(rng: np.random.Generator, parasitized: int, n: int, size_px: Target) -> Image:

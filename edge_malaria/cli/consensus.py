@@ -19,7 +19,7 @@ def consensus(
     patients: Annotated[
         Path | None,
         typer.Option(
-            help="A patients.csv to write again as OUT.patients.csv with doubtful labels marked."
+            help="A patients.csv to write again as OUT.patients.csv with suspect labels marked."
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,

@@ -68,7 +68,7 @@ def crossval(
     exclude_suspect: Annotated[
         bool,
         typer.Option(
-            "--exclude-suspect", help="Figures without doubtful labels too, beside the headline."
+            "--exclude-suspect", help="Figures without suspect labels too, beside the headline."
         ),
     ] = False,
     patients: Annotated[Path | None, typer.Option(help="A patients.csv.")] = None,
@@ -119,7 +119,7 @@ def crossval(
         same_settings(task)
     rows = tasks[0].open().rows
     if exclude_suspect and not any(row.suspect for row in rows):
-        warn("the data set names no doubtful labels: the figures without them are the same.")
+        warn("the data set names no suspect labels: the figures without them are the same.")
     with progress("reading cells", len(rows)) as bar:
         load(tasks[0], bar.step)
     if jobs > 1:

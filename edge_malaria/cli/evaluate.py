@@ -53,7 +53,7 @@ def evaluate(
     exclude_suspect: Annotated[
         bool,
         typer.Option(
-            "--exclude-suspect", help="Figures without doubtful labels, beside the headline."
+            "--exclude-suspect", help="Figures without suspect labels, beside the headline."
         ),
     ] = False,
     plot: Annotated[
@@ -80,7 +80,7 @@ def evaluate(
     name = split.value if split else ("test" if data.has_splits else "all")
     chosen = data.select(name)
     if exclude_suspect and not any(row.suspect for row in chosen.rows):
-        warn("the data set names no doubtful labels: the figures without them are the same.")
+        warn("the data set names no suspect labels: the figures without them are the same.")
     answers: dict[str, Any] = {}
     with progress("cells", len(chosen.rows) * len(models)) as bar:
         for called, model in zip(unique_names(models), models, strict=True):

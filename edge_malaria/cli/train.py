@@ -55,7 +55,7 @@ def train(
     patients: Annotated[Path | None, typer.Option(help="A patients.csv.")] = None,
     exclude_suspect: Annotated[
         bool,
-        typer.Option("--exclude-suspect", help="Also val figures without doubtful labels."),
+        typer.Option("--exclude-suspect", help="Also val figures without suspect labels."),
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the run directory.")] = False,

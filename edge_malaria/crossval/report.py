@@ -1,6 +1,6 @@
 """Figures of a cross-validation: pooled over the folds, each fold, mean and spread over the folds.
 
-Raw labels come first; figures without doubtful labels stand beside them.
+Raw labels come first; figures without suspect labels stand beside them.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def summarize(
     Args:
         results: the folds that were run.
         cells: the whole data set, full rendering.
-        exclude_suspect: each fold, and mean and spread, without doubtful labels too.
+        exclude_suspect: each fold, and mean and spread, without suspect labels too.
     """
     table = pooled(results, cells)
     seen = table["seen"]
@@ -158,7 +158,7 @@ def _float_rates(results: Sequence[FoldResult], cells: CellSet) -> dict[str, Any
 def _errors(
     cells: CellSet, chance: NDArray[np.float64], called: NDArray[np.bool_]
 ) -> dict[str, Any]:
-    """What the errors are: how many are doubtful labels, how many are confident contradictions."""
+    """What the errors are: how many are suspect labels, how many are confident contradictions."""
     wrong = called != (cells.labels == 1)
     sure = wrong & ((chance > 0.95) | (chance < 0.05))
     count = max(1, int(wrong.sum()))

@@ -171,7 +171,7 @@ def write_disagreements(path: Path, consensus: Consensus) -> None:
 
 
 def mark_suspects(patients: Path, out: Path, consensus: Consensus) -> int:
-    """Writes ``patients`` (a patients.csv) again with doubtful labels marked; returns how many.
+    """Writes ``patients`` (a patients.csv) again with suspect labels marked; returns how many.
 
     Doubtful (``suspect_label`` 1) is what was so before, what readers disputed, and what they
     agreed to be of the other class. Cells that not every reader named stay as they were.
@@ -183,16 +183,16 @@ def mark_suspects(patients: Path, out: Path, consensus: Consensus) -> int:
     columns = given.columns
     if "suspect_label" not in columns:
         columns = (*columns, "suspect_label")
-    doubtful = 0
+    marked = 0
     rows = []
     for name, record in given.records.items():
         contradicted = consensus.agreed.get(name, given.labels[name]) != given.labels[name]
         suspect = (record.get("suspect_label") or "0") == "1"
         suspect = suspect or contradicted or name in consensus.disputed
-        doubtful += suspect
+        marked += suspect
         rows.append({**record, "suspect_label": str(int(suspect))})
     write_text(out, _table(columns, rows))
-    return doubtful
+    return marked
 
 
 def _table(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> str:

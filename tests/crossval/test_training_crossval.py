@@ -286,7 +286,7 @@ def test_the_command_refuses_folds_that_are_not_there(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_both_kinds_of_folds_in_parallel_resumed_and_refused(tmp_path: Path) -> None:
     archive = write_dataset(tmp_path, {f"P{n}": "train" for n in range(60)}, per_patient=4)
-    options = ["--arch", "fast50", "--protocol", "study", "--epochs", "10", "--batch", "8"]
+    options = ["--arch", "fast50", "--protocol", "study", "--epochs", "4", "--batch", "16"]
     options += ["--folds", "2", "--by", "both", "--jobs", "2", "--exclude-suspect", "--json"]
     run = tmp_path / "run"
     done = run_process("crossval", archive, "-o", run, *options)

@@ -56,7 +56,7 @@ def test_the_command_merges_lists_and_marks(tmp_path: Path) -> None:
         write_reader(tmp_path / f"{name}.csv", labels, patient_id="P1")
         for name, labels in (("ann", one), ("ben", two), ("cyd", three))
     ]
-    # The data set calls c parasitized; a was doubtful before; z nobody read.
+    # The data set calls c parasitized; a was suspect before; z nobody read.
     known = {**one, "c.png": p, "z.png": u}
     patients = write_reader(tmp_path / "patients.csv", known, suspect_label="0")
     out = tmp_path / "agreed.csv"

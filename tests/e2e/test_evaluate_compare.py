@@ -20,7 +20,7 @@ COMPARE = ("evaluate", "--compare", "default", "micro")
 
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Drawn cells of four patients, two cells with a doubtful label."""
+    """Drawn cells of four patients, two cells with a suspect label."""
     root = tmp_path_factory.mktemp("compared") / "drawn"
     rows = []
     for seed in range(12):

@@ -59,7 +59,7 @@ class CellSet:
 
     @property
     def suspect(self) -> NDArray[np.bool_]:
-        """Whose label is doubtful, [N]."""
+        """Whose label is suspect, [N]."""
         return np.array([row.suspect for row in self.rows], dtype=np.bool_)
 
     def take(self, chosen: NDArray[np.bool_]) -> CellSet:

@@ -33,7 +33,7 @@ class Recipe:
         label_smoothing: targets are moved this much towards 0.5.
         bootstrap: share of the target that is the averaged network's own opinion, after
             ``bootstrap_from`` of the epochs (soft bootstrapping, Reed et al. 2015,
-            arXiv 1412.6596): doubtful labels pull less.
+            arXiv 1412.6596): suspect labels pull less.
         teacher_share: share of the target that is the teachers' mean probability for the very view
             that the network sees (Hinton et al. 2015, arXiv 1503.02531); counts where there are
             teachers.

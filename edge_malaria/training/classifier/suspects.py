@@ -1,6 +1,6 @@
-"""A trained network's figures on its val patients, with and without doubtful labels.
+"""A trained network's figures on its val patients, with and without suspect labels.
 
-The headline counts every cell; the figures without those on the list of doubtful labels stand
+The headline counts every cell; the figures without those on the list of suspect labels stand
 beside it and never replace it.
 """
 
@@ -27,7 +27,7 @@ def val_figures(
 
     Returns:
         ``n``, every rate and ``auc`` over all cells, and under ``without_suspect_labels`` the same
-        without doubtful labels.
+        without suspect labels.
     """
     logits = predict(model, val.inputs)
     chances = probability(logits, float(decision["temperature"]), float(decision["bias"]))

@@ -1,4 +1,4 @@
-"""Figures without doubtful labels stand beside the headline and do not touch it."""
+"""Figures without suspect labels stand beside the headline and do not touch it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def brightness(pixels: np.ndarray, training: bool) -> np.ndarray:
 
 
 def test_suspects_leave_the_headline_alone() -> None:
-    # Cells 2 and 5 are called wrongly; cell 5's label is doubtful.
+    # Cells 2 and 5 are called wrongly; cell 5's label is suspect.
     light = np.array([150, 140, 60, 50, 40, 160], np.uint8)
     labels = np.array([1, 1, 1, 0, 0, 0])
     rows = tuple(Row(f"{n}.png", int(label), suspect=n == 5) for n, label in enumerate(labels))
