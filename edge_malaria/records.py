@@ -47,6 +47,7 @@ def expect_image(image: Image, name: str = "image") -> None:
 
 
 def expect_rate(value: float, name: str) -> None:
+    """Raises ValueError unless ``value`` lies between 0 and 1; NaN does not."""
     expect(0.0 <= value <= 1.0, f"{name} between 0 and 1", value)
 
 

@@ -97,7 +97,7 @@ def five_folds() -> str:
 
 
 def spreads(mean_sd: dict[str, Any]) -> list[str]:
-    """ "mean ± standard deviation" of each of ``FOLD_COLUMNS``."""
+    """Mean ± standard deviation of each of ``FOLD_COLUMNS``."""
     entries = (mean_sd[key] for key in FOLD_COLUMNS)
     return [f"{number(entry['mean'])} ± {number(entry['sd'])}" for entry in entries]
 

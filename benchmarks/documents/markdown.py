@@ -54,7 +54,7 @@ def figure(name: str, path: str, spec: str = ".4f") -> str:
 
 
 def interval(name: str, path: str, spec: str = ".3f") -> str:
-    """ "low to high" of a pair of values."""
+    """The words "low to high" of a pair of values."""
     return f"{figure(name, f'{path}.0', spec)} to {figure(name, f'{path}.1', spec)}"
 
 

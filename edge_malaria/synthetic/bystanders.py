@@ -20,6 +20,7 @@ from edge_malaria.synthetic.stains import NUCLEUS, PIGMENT, PLATELET, WHITE_CELL
 
 
 def draw_white_cell(rng: np.random.Generator, diameter_px: float) -> Patch:
+    """A white cell with a lobed nucleus; ``diameter_px`` is its own."""
     patch = new_patch(diameter_px, 1.25)
     radius = wobble(rng, 0.03, range(2, 6)) * patch.radius_px
     patch.mask = fill(patch.shape, polygon(radius, (patch.centre, patch.centre)))
@@ -44,6 +45,7 @@ def draw_white_cell(rng: np.random.Generator, diameter_px: float) -> Patch:
 
 
 def draw_platelet(rng: np.random.Generator, diameter_px: float) -> Patch:
+    """A platelet: small, violet, soft at the edge; ``diameter_px`` is its own."""
     patch = new_patch(diameter_px, 1.8)
     radius = wobble(rng, 0.12, range(2, 8)) * patch.radius_px
     outline = polygon(
@@ -58,6 +60,7 @@ def draw_platelet(rng: np.random.Generator, diameter_px: float) -> Patch:
 
 
 def draw_debris(rng: np.random.Generator, diameter_px: float) -> Patch:
+    """Dirt or precipitate of irregular outline; ``diameter_px`` is its typical extent."""
     patch = new_patch(diameter_px, 2.0)
     radius = np.maximum(wobble(rng, 0.35, range(2, 12)), 0.2) * patch.radius_px * 0.8
     patch.mask = fill(patch.shape, polygon(radius, (patch.centre, patch.centre)))

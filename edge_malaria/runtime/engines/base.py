@@ -74,6 +74,17 @@ def has_module(name: str) -> bool:
 def in_batches(
     batch: Image, spec: TensorSpec, invoke: Callable[[NDArray[Any]], NDArray[Any]], size: int
 ) -> NDArray[Any]:
+    """Runs an engine on any number of cells, ``size`` at a time.
+
+    Args:
+        batch: uint8 [N, H, W, 3] RGB; N may be 0.
+        spec: of the engine's input; an int8 input gets pixel - 128.
+        invoke: one batch in the input's dtype -> the raw outputs [n, ...].
+        size: cells a call, at least 1.
+
+    Returns:
+        The raw outputs [N, ...] in the output's dtype.
+    """
     expect(
         batch.ndim == 4 and batch.shape[3] == 3 and batch.dtype == np.uint8,
         "uint8 [N, H, W, 3]",

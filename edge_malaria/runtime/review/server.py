@@ -1,5 +1,6 @@
-"""The page on which a person looks at flagged cells: a local web server, nothing but the standard
-library, on this machine's own address.
+"""The page on which a person looks at flagged cells.
+
+It is a local web server on this machine's own address, of nothing but the standard library.
 
 Every request must name this server as its host and, where it changes something, carry the page's
 token: another page open in the same browser can neither read nor decide.

@@ -53,11 +53,12 @@ def dense_top(x: Any, widths: Sequence[int], dropout: float) -> Any:
 
 @register("sequential3", 128, "three convolutions and two dense layers, 826,529 parameters")
 def sequential3(size: int) -> Any:
-    """Conv16 - pool - dropout .2 - Conv32 - pool - dropout .3 - Conv64 - pool - dropout .3 -
-    Dense64 - dropout .5 - Dense1, kernels 3x3 without padding: 826,529 parameters at 128 px.
+    """Three convolutions and two dense layers: the network that this project grew from.
 
-    The network of the study that this project grew from. There it is trained with Adam in batches
-    of 16 for at most 20 epochs, stopping when the validation loss has not improved for 2.
+    Conv16 - pool - dropout .2 - Conv32 - pool - dropout .3 - Conv64 - pool - dropout .3 - Dense64 -
+    dropout .5 - Dense1, kernels 3x3 without padding: 826,529 parameters at 128 px. In its study
+    it is trained with Adam in batches of 16 for at most 20 epochs, stopping when the validation
+    loss has not improved for 2.
 
     Raises:
         UsageError: ``size`` < 22 px.
@@ -73,8 +74,10 @@ def sequential3(size: int) -> Any:
 
 @register("lenet5", 32, "LeNet-5 of 1998 with ReLU")
 def lenet5(size: int) -> Any:
-    """LeNet-5: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document
-    recognition", Proc. IEEE 86(11), 1998; for malaria cells in Dong et al., IEEE BHI 2017.
+    """LeNet-5.
+
+    LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", Proc.
+    IEEE 86(11), 1998; for malaria cells in Dong et al., IEEE BHI 2017.
 
     Two 5x5 convolutions (6, 16), each followed by 2x2 averaging, then dense 120 and 84. ReLU stands
     for the scaled tanh, and every map of the second convolution sees all of the first.
@@ -92,8 +95,10 @@ def lenet5(size: int) -> Any:
 
 @register("alexnet", 227, "AlexNet of 2012 in one column")
 def alexnet(size: int) -> Any:
-    """AlexNet: Krizhevsky, Sutskever, Hinton, "ImageNet classification with deep convolutional
-    neural networks", NeurIPS 2012; for malaria cells in Dong et al., IEEE BHI 2017.
+    """AlexNet.
+
+    Krizhevsky, Sutskever, Hinton, "ImageNet classification with deep convolutional neural
+    networks", NeurIPS 2012; for malaria cells in Dong et al., IEEE BHI 2017.
 
     One column instead of two half ones on two cards, and no local response normalisation: neither
     has a place in an int8 file.
@@ -115,8 +120,9 @@ def alexnet(size: int) -> Any:
 
 @register("liang16", 44, "16-layer CNN of Liang et al., 2016, reconstructed")
 def liang16(size: int) -> Any:
-    """The 16-layer CNN on 44 px cells: Liang et al., "CNN-based image analysis for malaria
-    diagnosis", IEEE BIBM 2016.
+    """The 16-layer CNN on 44 px cells.
+
+    Liang et al., "CNN-based image analysis for malaria diagnosis", IEEE BIBM 2016.
 
     A reconstruction: the input side and the number of layers are the paper's; kernels and widths
     are chosen here. The 16, in the paper's way of counting pooling and dense layers as layers:
@@ -142,8 +148,9 @@ def liang16(size: int) -> Any:
 
 @register("fast50", 50, "small CNN on 50 px cells: three convolutions, dense 500")
 def fast50(size: int) -> Any:
-    """The small CNN on cells shrunk to 50x50 that the NIH set's quick studies use: 2x2 kernels in
-    16, 32 and 64 filters, each with 2x2 pooling, dropout, dense 500.
+    """The small CNN on cells shrunk to 50x50 that quick studies of the NIH set use.
+
+    2x2 kernels in 16, 32 and 64 filters, each with 2x2 pooling; dropout; dense 500.
 
     No single paper defines it; the data set is that of Rajaraman et al., PeerJ 6:e4568, 2018.
 

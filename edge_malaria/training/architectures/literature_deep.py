@@ -69,8 +69,10 @@ def mean_logit(x: Any) -> Any:
 
 @register("vgg16", 224, "VGG-16 of 2014, global mean on top")
 def vgg16(size: int) -> Any:
-    """VGG-16: Simonyan, Zisserman, "Very deep convolutional networks for large-scale image
-    recognition", arXiv 1409.1556; for malaria cells in Rajaraman et al., PeerJ 6:e4568, 2018.
+    """VGG-16.
+
+    Simonyan, Zisserman, "Very deep convolutional networks for large-scale image recognition", arXiv
+    1409.1556; for malaria cells in Rajaraman et al., PeerJ 6:e4568, 2018.
 
     Raises:
         UsageError: ``size`` < 32 px.
@@ -80,8 +82,10 @@ def vgg16(size: int) -> Any:
 
 @register("resnet50", 224, "ResNet-50 of 2015")
 def resnet50(size: int) -> Any:
-    """ResNet-50: He, Zhang, Ren, Sun, "Deep residual learning for image recognition", arXiv
-    1512.03385; the best feature extractor of Rajaraman et al., PeerJ 6:e4568, 2018.
+    """ResNet-50.
+
+    He, Zhang, Ren, Sun, "Deep residual learning for image recognition", arXiv 1512.03385; the best
+    feature extractor of Rajaraman et al., PeerJ 6:e4568, 2018.
 
     Raises:
         UsageError: ``size`` < 32 px.
@@ -91,8 +95,10 @@ def resnet50(size: int) -> Any:
 
 @register("densenet121", 224, "DenseNet-121 of 2016")
 def densenet121(size: int) -> Any:
-    """DenseNet-121: Huang, Liu, van der Maaten, Weinberger, "Densely connected convolutional
-    networks", arXiv 1608.06993; for malaria cells in Rajaraman et al., PeerJ 6:e4568, 2018.
+    """DenseNet-121.
+
+    Huang, Liu, van der Maaten, Weinberger, "Densely connected convolutional networks", arXiv
+    1608.06993; for malaria cells in Rajaraman et al., PeerJ 6:e4568, 2018.
 
     Its batch norms come before the convolutions: they cannot be folded.
 
@@ -104,8 +110,10 @@ def densenet121(size: int) -> Any:
 
 @register("xception", 299, "Xception of 2016")
 def xception(size: int) -> Any:
-    """Xception: Chollet, "Xception: deep learning with depthwise separable convolutions", arXiv
-    1610.02357; for malaria cells in Rajaraman et al., PeerJ 6:e4568, 2018.
+    """Xception.
+
+    Chollet, "Xception: deep learning with depthwise separable convolutions", arXiv 1610.02357; for
+    malaria cells in Rajaraman et al., PeerJ 6:e4568, 2018.
 
     Raises:
         UsageError: ``size`` < 71 px.
@@ -141,8 +149,10 @@ def _inception(x: Any, name: str, widths: Sequence[int]) -> Any:
 
 @register("googlenet", 224, "GoogLeNet (inception) of 2014 with batch norms")
 def googlenet(size: int) -> Any:
-    """GoogLeNet: Szegedy et al., "Going deeper with convolutions", arXiv 1409.4842, table 1; for
-    malaria cells in Dong et al., IEEE BHI 2017.
+    """GoogLeNet.
+
+    Szegedy et al., "Going deeper with convolutions", arXiv 1409.4842, table 1; for malaria cells in
+    Dong et al., IEEE BHI 2017.
 
     Batch norms (Ioffe, Szegedy, arXiv 1502.03167) stand for local response normalisation and for
     the two auxiliary outputs.
@@ -195,8 +205,10 @@ def _residual(x: Any, filters: int, stride: int, name: str) -> Any:
 
 @register("senet", 224, "SE-ResNet-18: residual network with squeeze-and-excitation")
 def senet(size: int) -> Any:
-    """SE-ResNet-18: Hu, Shen, Sun, "Squeeze-and-excitation networks", arXiv 1709.01507, in the
-    residual network of 18 layers of He et al., arXiv 1512.03385.
+    """SE-ResNet-18.
+
+    Hu, Shen, Sun, "Squeeze-and-excitation networks", arXiv 1709.01507, in the residual network of
+    18 layers of He et al., arXiv 1512.03385.
 
     Raises:
         UsageError: ``size`` < 32 px.
