@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from edge_malaria.data.dataset import CLASS_LABELS
+from edge_malaria.data.labels import CANONICAL
+from edge_malaria.data.tables import Patients, read_table
 from edge_malaria.errors import DatasetError, UsageError
 from edge_malaria.files import write_text
 from edge_malaria.metrics import cohen_kappa, fleiss_kappa
 
 WORDS = {1: "Parasitized", 0: "Uninfected"}
-LABELS = {**CLASS_LABELS, "1": 1, "0": 0}
+LABELS = {**CANONICAL, "1": 1, "0": 0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,22 +96,15 @@ def read_labels(path: Path) -> Reading:
     Raises:
         DatasetError: unreadable, a column missing, an unknown class, or a cell named twice.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read {path}: {error}.") from error
-    reader = csv.DictReader(io.StringIO(text))
-    columns = tuple(reader.fieldnames or ())
-    if not {"file", "class"} <= set(columns):
-        raise DatasetError(f"{path}: expected columns file and class, got {', '.join(columns)}.")
+    table = read_table(path, ("file", "class"))
     labels: dict[str, int] = {}
     records: dict[str, dict[str, str]] = {}
-    for record in reader:
-        name = PurePosixPath(record["file"]).name
-        label = LABELS.get((record["class"] or "").strip().lower())
+    for record, line in zip(table.records, table.lines, strict=True):
+        name = PurePosixPath(record["file"].replace("\\", "/")).name
+        label = LABELS.get(record["class"].lower())
         if label is None:
             raise DatasetError(
-                f"{path}, {name}: expected class Parasitized or Uninfected, got "
+                f"{path}, {name or f'line {line}'}: expected class Parasitized or Uninfected, got "
                 f"{record['class']!r}."
             )
         if name in labels:
@@ -118,7 +112,7 @@ def read_labels(path: Path) -> Reading:
         labels[name], records[name] = label, record
     if not labels:
         raise DatasetError(f"{path} names no cells.")
-    return Reading(path.stem, labels, records, columns)
+    return Reading(path.stem, labels, records, table.keys)
 
 
 def merge(readings: Sequence[Reading]) -> Consensus:
@@ -181,6 +175,7 @@ def mark_suspects(patients: Path, out: Path, consensus: Consensus) -> int:
     """
     given = read_labels(patients)
     columns = given.columns
+    spelled = Patients()
     if "suspect_label" not in columns:
         columns = (*columns, "suspect_label")
     marked = 0
@@ -190,6 +185,8 @@ def mark_suspects(patients: Path, out: Path, consensus: Consensus) -> int:
         suspect = (record.get("suspect_label") or "0") == "1"
         suspect = suspect or contradicted or name in consensus.disputed
         marked += suspect
+        if "patient_id" in record:
+            record = {**record, "patient_id": spelled(record["patient_id"], f"{patients}, {name}")}
         rows.append({**record, "suspect_label": str(int(suspect))})
     write_text(out, _table(columns, rows))
     return marked

@@ -1,60 +1,42 @@
-"""Reads a DATASET: a folder or a zip in the NIH layout, its classes, patients and splits.
+"""Reads a DATASET: a folder, a zip or a table of labelled cells, their patients and splits.
 
-Layout: ``.../Parasitized/*`` and ``.../Uninfected/*``, any image format. ``patients.csv`` beside
-the data (or given) says whose cell each is, and which split and fold the patient is in; without
-it patient ids are read from NIH file names (``C<slide>P<patient>ThinF_...`` for infected
-patients, ``C<slide>_...`` or ``C<slide>thin...`` for healthy ones).
+``layouts`` says how cells may lie. ``patients.csv`` inside or beside the data (or given) says whose
+cell each is, and which split and fold the patient is in; without it patient ids are read from NIH
+file names (``C<slide>P<patient>ThinF_...`` for infected patients, ``C<slide>_...`` or
+``C<slide>thin...`` for healthy ones). A table that lies there and does not fit is an error.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import re
-import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from edge_malaria.errors import DatasetError
-from edge_malaria.files import decode_image, is_image
-from edge_malaria.records import Image, expect
+from edge_malaria.data import patients as owners
+from edge_malaria.data.duplicates import Twins, count_once
+from edge_malaria.data.labels import CANONICAL, ClassNames, parse_classes
+from edge_malaria.data.layouts import Found, find_rows, rows_of_table, whose_cells
+from edge_malaria.data.rows import SPLITS, Row, assert_patient_disjoint, parse_nih_name
+from edge_malaria.data.storage import FolderStorage, Storage, ZipStorage, open_storage
+from edge_malaria.data.tables import read_table
+from edge_malaria.errors import DatasetError, UsageError
+from edge_malaria.files import decode_image
+from edge_malaria.records import Image
 
-CLASS_LABELS = {"parasitized": 1, "uninfected": 0}
-SPLITS = ("train", "val", "test")
-_NIH_NAME = re.compile(r"^(?P<slide>C(?P<number>\d+)[AB]?(?:P(?P<patient>\d+))?.*?)_IMG_")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One labelled cell.
-
-    Attributes:
-        file: path inside the data set, with forward slashes.
-        label: 1 parasitized, 0 uninfected.
-        patient_id: None where unknown.
-        split: train, val, test, or None.
-        fold: 0-based fold of a cross-validation, or None.
-        suspect: on a published list of suspect labels.
-        slide_key: the slide, or None.
-    """
-
-    file: str
-    label: int
-    patient_id: str | None = None
-    split: str | None = None
-    fold: int | None = None
-    suspect: bool = False
-    slide_key: str | None = None
-
-    def __post_init__(self) -> None:
-        expect(self.label in (0, 1), "label 0 or 1", self.label)
-        expect(self.split is None or self.split in SPLITS, f"split in {SPLITS}", self.split)
-
-    @property
-    def name(self) -> str:
-        """The file's name without its folders."""
-        return PurePosixPath(self.file).name
+__all__ = [
+    "CLASS_LABELS",
+    "SPLITS",
+    "Dataset",
+    "Row",
+    "assert_patient_disjoint",
+    "open_dataset",
+    "parse_nih_name",
+]
+CLASS_LABELS = CANONICAL
+UNKNOWN_PATIENTS = (
+    "PATIENTS ARE UNKNOWN (--unknown-patients): cells of one patient may stand on both sides, so "
+    "every figure is too good. It is recorded, and no figure of it may be quoted."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,16 +44,19 @@ class Dataset:
     """Rows plus the way to read their pixels.
 
     Attributes:
-        path: the folder or zip.
+        path: the folder, zip or table.
         rows: sorted by file name within class, Parasitized first.
-        has_patients: whether every row has a patient id.
-        warnings: what a user should know, for example an ignored patients.csv.
+        warnings: what a user should know, for example files that were left out.
+        unknown_patients: the user said that patients are unknown and goes on all the same.
+        twins: pairs of files that are one picture in two splits.
     """
 
     path: Path
     rows: tuple[Row, ...]
     warnings: tuple[str, ...] = ()
-    _archive: list[zipfile.ZipFile] = field(default_factory=list, repr=False)
+    unknown_patients: bool = False
+    twins: Twins = ()
+    _storage: list[Storage] = field(default_factory=list, repr=False)
 
     @property
     def has_patients(self) -> bool:
@@ -82,6 +67,21 @@ class Dataset:
     def has_splits(self) -> bool:
         """Whether every row has a split."""
         return all(row.split is not None for row in self.rows)
+
+    def expect_apart(self) -> None:
+        """Refuses splits that share a patient or a picture.
+
+        Raises:
+            DatasetError: naming the first.
+        """
+        if self.has_patients and self.has_splits:
+            assert_patient_disjoint(self.rows)
+        if self.twins:
+            first, second = self.twins[0]
+            raise DatasetError(
+                f"leak: {len(self.twins)} pictures stand in two splits (first: {first} is "
+                f"{second}). Make the split anew: edge-malaria data split DATASET."
+            )
 
     def select(self, split: str | Iterable[str] = "all", *, folds: Iterable[int] = ()) -> Dataset:
         """The rows of one split (or several, or "all"), optionally only of some folds.
@@ -105,7 +105,7 @@ class Dataset:
             rows = tuple(row for row in rows if row.fold in chosen)
         if not rows:
             raise DatasetError(f"{self.path}: no cell in split {'+'.join(sorted(wanted))}.")
-        return Dataset(self.path, rows, self.warnings, self._archive)
+        return replace(self, rows=rows)
 
     def thinned(self, count: int) -> Dataset:
         """About ``count`` rows, half of each class, evenly spaced in their order; 0 keeps all."""
@@ -116,7 +116,7 @@ class Dataset:
             own = [row for row in self.rows if row.label == label]
             take = min(len(own), max(1, count // 2))
             rows += [own[index * len(own) // take] for index in range(take)]
-        return Dataset(self.path, tuple(rows), self.warnings, self._archive)
+        return replace(self, rows=tuple(rows))
 
     def read(self, row: Row) -> Image:
         """The pixels of one cell, uint8 [H, W, 3] RGB.
@@ -132,168 +132,84 @@ class Dataset:
         Raises:
             DatasetError: the file has gone or the archive is damaged.
         """
-        if self.path.is_dir():
-            try:
-                return (self.path / row.file).read_bytes()
-            except OSError as error:
-                raise DatasetError(f"cannot read {row.file}: {error.strerror}.") from error
-        if not self._archive:
-            self._archive.append(zipfile.ZipFile(self.path))
-        try:
-            return self._archive[0].read(row.file)
-        except (zipfile.BadZipFile, KeyError, OSError, EOFError) as error:
-            raise DatasetError(f"{self.path}: {row.file} is damaged ({error}).") from error
+        if not self._storage:
+            self._storage.append(open_storage(self.path))
+        return self._storage[0].read(row.file)
 
 
-def parse_nih_name(name: str) -> tuple[str, str] | None:
-    """(patient_id, slide_key) from an NIH file name; None where it is no such name.
-
-    Infected patients are ``P<number, 3 digits>``; healthy ones ``H_C<slide>``, because healthy
-    slides carry no patient number and each is one patient's.
-    """
-    match = _NIH_NAME.match(PurePosixPath(name).name)
-    if not match:
-        return None
-    patient = match["patient"]
-    owner = f"P{int(patient):03d}" if patient else f"H_C{int(match['number'])}"
-    return owner, match["slide"]
-
-
-def assert_patient_disjoint(rows: Iterable[Row], key: str = "split") -> None:
-    """Raises DatasetError where one patient stands in two splits (or folds: ``key="fold"``)."""
-    seen: dict[str, object] = {}
-    for row in rows:
-        part = getattr(row, key)
-        if row.patient_id is None or part is None:
-            raise DatasetError(f"{row.file} has no patient or no {key}: cells cannot be separated.")
-        if seen.setdefault(row.patient_id, part) != part:
-            raise DatasetError(
-                f"leak: patient {row.patient_id} is in {key} {seen[row.patient_id]} and {part}. "
-                "Make the split by patient: edge-malaria data split DATASET."
-            )
-
-
-def open_dataset(path: Path | str, patients: Path | str | None = None) -> Dataset:
-    """Opens a folder or zip in the NIH layout.
+def open_dataset(
+    path: Path | str,
+    patients: Path | str | None = None,
+    *,
+    no_patients: bool = False,
+    classes: str | ClassNames | None = None,
+    unknown_patients: bool = False,
+) -> Dataset:
+    """Opens a folder, a zip, or a table of cells (see ``layouts``).
 
     Args:
-        path: folder or .zip.
-        patients: a patients.csv; default: ``patients.csv`` beside or inside, used only where it
-            names every file.
+        path: folder, .zip, or .csv with the columns file and class.
+        patients: a patients.csv; default: the one inside the data set, or beside it.
+        no_patients: a table of patients that lies there is ignored, and patients are unknown.
+        classes: names of the classes, ``infected,healthy``; default: Parasitized and Uninfected.
+        unknown_patients: go on where patients are unknown: splits are then made by cell.
 
     Raises:
-        DatasetError: missing, empty, a class folder missing, or ``patients`` does not fit.
+        DatasetError: missing, empty, a class without cells, or a table that does not fit.
+        UsageError: options that contradict each other.
     """
     path = Path(path)
-    files = _list_files(path)
-    rows = sorted(
-        (Row(name, CLASS_LABELS[label]) for name, label in files), key=lambda r: (-r.label, r.file)
-    )
-    for word, label in (("Parasitized", 1), ("Uninfected", 0)):
+    if no_patients and patients is not None:
+        raise UsageError("--patients and --no-patients contradict each other: give one of them.")
+    names = classes if isinstance(classes, ClassNames) else parse_classes(classes)
+    storage, found = _opened(path, names)
+    rows = sorted(found.rows, key=lambda row: (-row.label, row.file))
+    for label in (1, 0):
         if not any(row.label == label for row in rows):
+            word = names.shown[label]
             raise DatasetError(
                 f"{path}: no images in a class folder named {word}. Expected the layout "
-                f"{path.name}/Parasitized/* and {path.name}/Uninfected/*."
+                f"{path.name}/{names.shown[1]}/* and {path.name}/{names.shown[0]}/*."
             )
-    return _with_patients(path, rows, None if patients is None else Path(patients))
-
-
-def _list_files(path: Path) -> list[tuple[str, str]]:
-    if not path.exists():
-        raise DatasetError(f"data set {path} does not exist.")
-    if path.is_dir():
-        names = [p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()]
-        root = [path.name]
+    if isinstance(storage, ZipStorage):
+        storage.refuse_unreadable(tuple(row.file for row in rows))
+    warnings = found.warnings()
+    given = None if patients is None else Path(patients)
+    table = owners.find_table(storage, given) or found.table
+    if no_patients:
+        if table is not None:
+            warnings.append(f"{table.name} is ignored (--no-patients): patients are unknown.")
     else:
-        try:
-            with zipfile.ZipFile(path) as archive:
-                names = archive.namelist()
-        except (zipfile.BadZipFile, OSError) as error:
-            raise DatasetError(f"{path} is neither a folder nor a readable zip.") from error
-        root = []
-    found = []
-    for name in names:
-        if not is_image(name):
-            continue
-        parents = [part.lower() for part in [*root, *PurePosixPath(name).parts[:-1]]]
-        labels = [part for part in parents if part in CLASS_LABELS]
-        if labels:
-            found.append((name, labels[-1]))
-    if not found:
-        raise DatasetError(
-            f"{path} holds no images in class folders. Expected {path.name}/Parasitized/* and "
-            f"{path.name}/Uninfected/*."
+        if table is not None:
+            rows, told = owners.joined(storage, rows, table, names)
+        else:
+            rows, told = owners.from_names(rows)
+        warnings += told
+    kept, told, twins = count_once(storage, rows)
+    made = Dataset(path, kept, (*warnings, *told), False, twins, [storage])
+    return _without_patients(made) if unknown_patients else made
+
+
+def _opened(path: Path, names: ClassNames) -> tuple[Storage, Found]:
+    if path.suffix.lower() == ".csv" and path.is_file():
+        storage: Storage = FolderStorage(path.parent)
+        table = read_table(path, ("file",))
+        return storage, Found(rows_of_table(storage, table, names), table=whose_cells(table))
+    storage = open_storage(path)
+    roots = [path.name] if path.is_dir() else []
+    return storage, find_rows(storage, names, roots)
+
+
+def _without_patients(made: Dataset) -> Dataset:
+    """Splits by cell where patients are unknown; said loudly and remembered."""
+    if made.has_patients:
+        return replace(
+            made,
+            warnings=(*made.warnings, "patients are known: --unknown-patients changes nothing."),
         )
-    return found
+    from edge_malaria.data.splits import split_by_cell
 
-
-def _with_patients(path: Path, rows: list[Row], given: Path | None) -> Dataset:
-    candidates = [given] if given else [path.parent / "patients.csv", path / "patients.csv"]
-    for candidate in candidates:
-        if not candidate.is_file():
-            if given:
-                raise DatasetError(f"patients file {given} does not exist.")
-            continue
-        table = _read_patients(candidate)
-        missing = [row.file for row in rows if _table_key(row) not in table]
-        if not missing:
-            return Dataset(path, tuple(_joined(row, table[_table_key(row)]) for row in rows))
-        message = (
-            f"{candidate.name} does not name {len(missing)} of {len(rows)} files "
-            f"(first: {missing[0]})"
-        )
-        if given:
-            raise DatasetError(f"{message}. Every file must be named.")
-        return _from_names(path, rows, (f"{message}; it is ignored.",))
-    return _from_names(path, rows, ())
-
-
-def _from_names(path: Path, rows: list[Row], warnings: tuple[str, ...]) -> Dataset:
-    parsed = [parse_nih_name(row.name) for row in rows]
-    if all(parsed):
-        named = tuple(
-            Row(row.file, row.label, patient_id=p[0], slide_key=p[1])
-            for row, p in zip(rows, parsed, strict=True)
-            if p
-        )
-        return Dataset(path, named, warnings)
-    return Dataset(path, tuple(rows), warnings)
-
-
-def _table_key(row: Row) -> tuple[str, int]:
-    # Re-encoded copies change the suffix, never the stem.
-    return PurePosixPath(row.file).stem, row.label
-
-
-def _read_patients(path: Path) -> dict[tuple[str, int], dict[str, str]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read {path}: {error}.") from error
-    reader = csv.DictReader(io.StringIO(text))
-    needed = {"file", "class", "patient_id"}
-    if not needed <= set(reader.fieldnames or ()):
-        raise DatasetError(f"{path}: expected columns {sorted(needed)}, got {reader.fieldnames}.")
-    table = {}
-    for record in reader:
-        label = CLASS_LABELS.get((record["class"] or "").lower())
-        if label is None:
-            raise DatasetError(f"{path}: expected class Parasitized or Uninfected, got {record}.")
-        table[(PurePosixPath(record["file"]).stem, label)] = record
-    return table
-
-
-def _joined(row: Row, record: dict[str, str]) -> Row:
-    fold = record.get("fold") or ""
-    try:
-        return Row(
-            row.file,
-            row.label,
-            patient_id=record["patient_id"] or None,
-            split=record.get("split") or None,
-            fold=int(fold) if fold else None,
-            suspect=(record.get("suspect_label") or "0") == "1",
-            slide_key=record.get("slide_key") or None,
-        )
-    except ValueError as error:
-        raise DatasetError(f"patients.csv, {row.file}: {error}.") from error
+    rows = made.rows if made.has_splits else split_by_cell(made.rows)
+    return replace(
+        made, rows=rows, warnings=(UNKNOWN_PATIENTS, *made.warnings), unknown_patients=True
+    )

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -16,8 +17,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria.data.dataset import SPLITS, Row, assert_patient_disjoint, parse_nih_name
-from edge_malaria.errors import DatasetError
+from edge_malaria.data.rows import SPLITS, Row, assert_patient_disjoint, parse_nih_name
+from edge_malaria.data.tables import Patients, patient_id, stem_of
+from edge_malaria.errors import DatasetError, UsageError
 from edge_malaria.files import is_image, write_text
 
 # Shares of the cells in train, val, test.
@@ -57,7 +59,8 @@ def split_by_patient(
     if nameless:
         raise DatasetError(
             f"{len(nameless)} of {len(rows)} files have no patient (first: {nameless[0]}). "
-            "Expected NIH file names such as C33P1thinF_IMG_..., or give --mapping CSV."
+            "Expected NIH file names such as C33P1thinF_IMG_... Or read them from the names with "
+            "--patients-from REGEX, give --mapping CSV, or fill in a table: --template."
         )
     patients = _cells_by_patient(rows)
     if len(patients) < max(folds, len(shares)):
@@ -114,6 +117,67 @@ def _deal(
     return part_of
 
 
+def split_by_cell(
+    rows: Sequence[Row], seed: int = 0, shares: Sequence[float] = SHARES
+) -> tuple[Row, ...]:
+    """Gives every row a split where patients are unknown: each class dealt out by lot.
+
+    Cells of one patient may stand in two splits, so figures of such a split are too good. The
+    first cells dealt make sure that val and test have both classes.
+
+    Raises:
+        DatasetError: fewer than three cells of a class.
+    """
+    part_of: dict[str, str] = {}
+    for label in (1, 0):
+        own = sorted(row.file for row in rows if row.label == label)
+        if len(own) < len(SPLITS):
+            raise DatasetError(
+                f"{len(own)} cells of a class cannot be split: expected at least {len(SPLITS)}."
+            )
+        order = np.random.default_rng([seed, label]).permutation(len(own))
+        later = [max(1, round(len(own) * share)) for share in shares[1:]]
+        ends = np.cumsum([len(own) - sum(later), *later])
+        for place, index in enumerate(order):
+            part_of[own[int(index)]] = SPLITS[int(np.searchsorted(ends, place, side="right"))]
+    return tuple(replace(row, split=part_of[row.file], fold=None) for row in rows)
+
+
+def patients_from(rows: Sequence[Row], pattern: str) -> tuple[tuple[Row, ...], list[str]]:
+    """Rows with the patients that a regular expression finds in their paths; and warnings.
+
+    Args:
+        rows: of a data set.
+        pattern: searched for in the path inside the data set; its group ``patient``, else its first
+            group, else the whole match is the id.
+
+    Raises:
+        UsageError: no regular expression.
+        DatasetError: a path in which it finds nothing.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise UsageError(
+            f"--patients-from {pattern!r} is no regular expression ({error})."
+        ) from error
+    group: str | int = 1 if compiled.groups else 0
+    group = "patient" if "patient" in compiled.groupindex else group
+    names, done, missing = Patients(), [], []
+    for row in rows:
+        match = compiled.search(row.file)
+        if match is None or not (match[group] or "").strip():
+            missing.append(row.file)
+            continue
+        done.append(replace(row, patient_id=names(match[group], row.file)))
+    if missing:
+        raise DatasetError(
+            f"--patients-from {pattern!r} finds no patient in {len(missing)} of {len(rows)} paths "
+            f"(first: {missing[0]})."
+        )
+    return tuple(done), names.warnings()
+
+
 def read_mapping(paths: Sequence[Path]) -> dict[str, str]:
     """File stem -> patient from the official ``patientid_cellmapping_*.csv`` files.
 
@@ -123,9 +187,11 @@ def read_mapping(paths: Sequence[Path]) -> dict[str, str]:
         DatasetError: unreadable, or no line of that form.
     """
     mapping: dict[str, str] = {}
+    known: dict[str, str] = {}
     for path in paths:
         try:
-            lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
+            text = path.read_text(encoding="utf-8-sig")
+            lines = list(csv.reader(io.StringIO(text, newline="")))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise DatasetError(f"cannot read the mapping {path}: {error}.") from error
         found = 0
@@ -134,7 +200,13 @@ def read_mapping(paths: Sequence[Path]) -> dict[str, str]:
             images = [text for text in fields if is_image(text)]
             others = [text for text in fields if not is_image(text)]
             if len(images) == 1 and others:
-                mapping[PurePosixPath(images[0]).stem] = _patient_name(others[0])
+                stem = stem_of(images[0])
+                owner = _patient_name(others[0], f"{path}, {images[0]}")
+                owner = known.setdefault(owner.casefold(), owner)
+                if mapping.setdefault(stem, owner) != owner:
+                    raise DatasetError(
+                        f"{path}: {images[0]} has two patients, {mapping[stem]} and {owner}."
+                    )
                 found += 1
         if not found:
             raise DatasetError(
@@ -144,10 +216,10 @@ def read_mapping(paths: Sequence[Path]) -> dict[str, str]:
     return mapping
 
 
-def _patient_name(text: str) -> str:
+def _patient_name(text: str, where: str) -> str:
     # A slide's name stands for its patient: the same person can have two slides.
     parsed = parse_nih_name(f"{text}_IMG_")
-    return parsed[0] if parsed else text
+    return parsed[0] if parsed else patient_id(text, where)
 
 
 def apply_mapping(rows: Sequence[Row], mapping: Mapping[str, str]) -> tuple[Row, ...]:
@@ -156,17 +228,18 @@ def apply_mapping(rows: Sequence[Row], mapping: Mapping[str, str]) -> tuple[Row,
     Raises:
         DatasetError: a file is not in it.
     """
-    missing = [row.file for row in rows if PurePosixPath(row.file).stem not in mapping]
+    missing = [row.file for row in rows if stem_of(row.file) not in mapping]
     if missing:
         raise DatasetError(
             f"the mapping does not name {len(missing)} of {len(rows)} files (first: {missing[0]})."
         )
-    return tuple(replace(row, patient_id=mapping[PurePosixPath(row.file).stem]) for row in rows)
+    return tuple(replace(row, patient_id=mapping[stem_of(row.file)]) for row in rows)
 
 
 def patients_table(rows: Sequence[Row]) -> str:
-    """The text of a patients.csv."""
+    """The text of a patients.csv; blank ids where patients are unknown, to be filled in."""
     out = io.StringIO()
+    counted = Counter((row.name, row.label) for row in rows)
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows:
@@ -174,9 +247,9 @@ def patients_table(rows: Sequence[Row]) -> str:
         field_id = stem.rpartition("_cell_")[0]
         writer.writerow(
             (
-                row.name,
+                row.name if counted[(row.name, row.label)] == 1 else row.file,
                 _CLASS_NAMES[row.label],
-                row.patient_id,
+                row.patient_id or "",
                 row.slide_key or "",
                 field_id,
                 row.split or "",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge_malaria.data.dataset import Row, assert_patient_disjoint, open_dataset, parse_nih_name
-from edge_malaria.errors import DatasetError, ImageError
+from edge_malaria.errors import DatasetError, ImageError, UsageError
 from edge_malaria.files import encode_image
 
 PIXELS = encode_image(np.full((6, 6, 3), 120, np.uint8))
@@ -67,7 +67,7 @@ def test_a_zip_gives_the_same_rows_and_pixels(folder: Path, tmp_path: Path) -> N
     assert (data.read(data.rows[0]) == unpacked.read(unpacked.rows[0])).all()
 
 
-def test_patients_csv_applies_only_where_it_names_every_file(folder: Path) -> None:
+def test_a_table_that_lies_there_and_does_not_fit_is_an_error(folder: Path) -> None:
     rows = [
         (INFECTED, "Parasitized", "A", "train"),
         (INFECTED.replace(".png", ".webp"), "Uninfected", "A", "train"),
@@ -78,10 +78,14 @@ def test_patients_csv_applies_only_where_it_names_every_file(folder: Path) -> No
     assert [r.patient_id for r in data.rows] == ["A", "A", "B"] and data.has_splits
     assert [r.file for r in data.select("test").rows] == [f"cell_images/Uninfected/{HEALTHY}"]
     write_patients(folder / "patients.csv", rows[:2])
-    ignored = open_dataset(folder)
-    assert ignored.rows[2].patient_id == "H_C238" and "ignored" in ignored.warnings[0]
-    with pytest.raises(DatasetError, match="Every file must be named"):
-        open_dataset(folder, folder / "patients.csv")
+    for given in (None, folder / "patients.csv"):
+        with pytest.raises(DatasetError, match=r"does not name 1 of 3 files.*--no-patients"):
+            open_dataset(folder, given)
+    ignored = open_dataset(folder, no_patients=True)
+    assert not ignored.has_patients and not ignored.has_splits
+    assert any("is ignored (--no-patients)" in line for line in ignored.warnings)
+    with pytest.raises(UsageError, match="contradict"):
+        open_dataset(folder, folder / "patients.csv", no_patients=True)
 
 
 def test_a_leak_is_an_error() -> None:
