@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_malaria.data.dataset import Dataset, Row, assert_patient_disjoint
+from edge_malaria.data.dataset import Dataset, Row
 from edge_malaria.data.stains import SlideTables
 from edge_malaria.errors import DatasetError
 from edge_malaria.prepare.contract import Target
@@ -38,14 +38,14 @@ def choose_calibration(
     Raises:
         DatasetError: no patients, no splits, or a patient in two splits.
     """
-    if not dataset.has_patients:
+    if not dataset.has_patients and not dataset.unknown_patients:
         raise DatasetError(
             f"{dataset.path} has no patients: calibration cells must come from train patients "
-            "only. Add a patients.csv (edge-malaria data split DATASET)."
+            "only. Add a patients.csv (edge-malaria data split DATASET), or say --unknown-patients."
         )
     if not dataset.has_splits:
         raise DatasetError(f"{dataset.path} has no splits: run edge-malaria data split DATASET.")
-    assert_patient_disjoint(dataset.rows)
+    dataset.expect_apart()
     train = dataset.select("train")
     rows, tables = _in_turn(train.rows, count, seed), SlideTables(train, size_px)
     inputs = np.stack([tables.input(row) for row in rows])

@@ -7,6 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from edge_malaria.cli.dataset_options import (
+    ClassesOption,
+    NoPatientsOption,
+    PatientsOption,
+    open_cells,
+)
 from edge_malaria.cli.output import log, print_json, print_table, progress
 
 
@@ -40,14 +46,15 @@ def baseline(
     epochs: Annotated[int, typer.Option(min=1, help="Passes of a network method.")] = 10,
     batch: Annotated[int, typer.Option(min=2, help="Cells a step of a network method.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Decides everything random.")] = 0,
-    patients: Annotated[Path | None, typer.Option(help="A patients.csv.")] = None,
+    patients: PatientsOption = None,
+    no_patients: NoPatientsOption = False,
+    classes: ClassesOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Fits on train patients, chooses thresholds on val, and reports on test or on every fold."""
     from edge_malaria.crossval.classical import Settings, run_baseline
     from edge_malaria.crossval.classical_report import roc, summarize
     from edge_malaria.crossval.folds import folds_of
-    from edge_malaria.data.dataset import open_dataset
     from edge_malaria.errors import UsageError
     from edge_malaria.files import write_json
     from edge_malaria.training.baselines.methods import method as named
@@ -58,7 +65,7 @@ def baseline(
         raise UsageError("--only names folds: add --crossval.")
     if network is not None and chosen.looks != "network":
         raise UsageError(f"{method} looks at no network: leave out --network.")
-    opened = open_dataset(dataset, patients)
+    opened = open_cells(dataset, patients, no_patients, classes)
     folds = _wanted(only, folds_of(opened)) if crossval else []
     settings = Settings(
         method, seed, cells, input_size, epochs, batch, None if network is None else str(network)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from edge_malaria.cli.dataset_options import ClassesOption, NoPatientsOption, PatientsOption
 from edge_malaria.cli.output import print_json, print_table, progress, warn
 
 
@@ -71,7 +72,9 @@ def crossval(
             "--exclude-suspect", help="Figures without suspect labels too, beside the headline."
         ),
     ] = False,
-    patients: Annotated[Path | None, typer.Option(help="A patients.csv.")] = None,
+    patients: PatientsOption = None,
+    no_patients: NoPatientsOption = False,
+    classes: ClassesOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Trains one network a fold and reports the figures of what ships: int8 on LiteRT."""
@@ -97,6 +100,8 @@ def crossval(
         dataset,
         patients,
         output,
+        no_patients=no_patients,
+        classes=classes,
         arch=arch,
         epochs=epochs,
         fine_tune=fine_tune,
@@ -117,7 +122,10 @@ def crossval(
     tasks = [with_wanted(dataclasses.replace(first, by=kind), only) for kind in kinds]
     for task in tasks:
         same_settings(task)
-    rows = tasks[0].open().rows
+    opened = tasks[0].open()
+    rows = opened.rows
+    for warning in opened.warnings:
+        warn(warning)
     if exclude_suspect and not any(row.suspect for row in rows):
         warn("the data set names no suspect labels: the figures without them are the same.")
     with progress("reading cells", len(rows)) as bar:

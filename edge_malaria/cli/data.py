@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from edge_malaria.cli.dataset_options import ClassesOption, NoPatientsOption, open_cells
+
 OutDirectory = Annotated[
     Path, typer.Option("-o", "--output", metavar="DIR", help="Directory to write.")
 ]
@@ -132,21 +134,60 @@ def split(
         list[Path] | None,
         typer.Option(help="Official patientid_cellmapping_*.csv; repeatable."),
     ] = None,
+    patients_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX",
+            help="Patients from the paths: the group `patient`, else the first group.",
+        ),
+    ] = None,
+    template: Annotated[
+        bool,
+        typer.Option(
+            "--template", help="Write a table with blank patient ids to fill in, no split."
+        ),
+    ] = False,
+    patients: Annotated[
+        Path | None,
+        typer.Option(help="A table that names every file's patient, such as a filled template."),
+    ] = None,
+    classes: ClassesOption = None,
     force: Force = False,
 ) -> None:
-    """Split a data set by patient: train, val, test (70/10/20 of the cells) and five folds."""
-    from edge_malaria.cli.output import log, print_table
-    from edge_malaria.data import splits
-    from edge_malaria.data.dataset import open_dataset
-    from edge_malaria.errors import OutputExists
+    """Split a data set by patient: train, val, test (70/10/20 of the cells) and five folds.
 
+    Patients come from NIH file names, --patients-from, --mapping, or --patients. Otherwise write a
+    template, fill in its patient_id column, and split with --patients.
+    """
+    from edge_malaria.cli.output import log, print_table, warn
+    from edge_malaria.data import splits
+    from edge_malaria.errors import OutputExists, UsageError
+
+    if sum((bool(mapping), patients_from is not None, template, patients is not None)) > 1:
+        raise UsageError("give one of --mapping, --patients-from, --template and --patients.")
     if out is None:
-        out = (dataset if dataset.is_dir() else dataset.parent) / "patients.csv"
+        folder = dataset if dataset.is_dir() else dataset.parent
+        # Under another name, because a table with blank ids beside the cells is an error.
+        out = folder / ("patients-template.csv" if template else "patients.csv")
     if out.exists() and not force:
         raise OutputExists(f"{out} exists. Choose another name or add --force.")
-    rows = open_dataset(dataset).rows
+    # Where patients are told in another way, a table that lies there has no say.
+    afresh = template or patients_from is not None or bool(mapping)
+    rows = open_cells(dataset, patients, afresh, classes).rows
+    if template:
+        splits.write_patients(out, rows)
+        print(out)
+        log(
+            f"wrote {len(rows)} cells: fill in the column patient_id, then: "
+            f"edge-malaria data split {dataset} --patients {out}"
+        )
+        return
     if mapping:
         rows = splits.apply_mapping(rows, splits.read_mapping(mapping))
+    if patients_from is not None:
+        rows, warnings = splits.patients_from(rows, patients_from)
+        for warning in warnings:
+            warn(warning)
     done = splits.split_by_patient(rows, seed)
     splits.write_patients(out, done)
     columns = ("split", "patients", "parasitized", "uninfected")
@@ -160,11 +201,12 @@ def show(
     cells: Annotated[int, typer.Option(min=1, help="Cells of each class.")] = 32,
     columns: Annotated[int, typer.Option(min=1, max=64, help="Cells side by side.")] = 8,
     seed: Seed = 0,
+    classes: ClassesOption = None,
+    no_patients: NoPatientsOption = False,
     force: Force = False,
 ) -> None:
     """Draw a labelled panel of cells of both classes."""
     from edge_malaria.cli.output import log
-    from edge_malaria.data.dataset import open_dataset
     from edge_malaria.data.panel import cell_panel
     from edge_malaria.errors import OutputExists, UsageError
     from edge_malaria.files import write_image
@@ -173,7 +215,7 @@ def show(
         raise UsageError(f"expected a picture's name such as panel.png, got {out}.")
     if out.exists() and not force:
         raise OutputExists(f"{out} exists. Choose another name or add --force.")
-    opened = open_dataset(dataset)
+    opened = open_cells(dataset, None, no_patients, classes)
     write_image(out, cell_panel(opened, cells, columns, seed))
     sick = sum(row.label for row in opened.rows)
     log(f"{dataset}: {sick} parasitized, {len(opened.rows) - sick} uninfected")

@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edge_malaria.cli.dataset_options import (
+    ClassesOption,
+    NoPatientsOption,
+    PatientsOption,
+    open_cells,
+)
 from edge_malaria.cli.options import new_keras_file
 from edge_malaria.cli.output import print_json, print_table, progress
 
@@ -46,12 +52,13 @@ def ensemble(
     average: Annotated[
         Average, typer.Option("--average", help="Logits, or probabilities.")
     ] = Average.logit,
-    patients: Annotated[Path | None, typer.Option(help="A patients.csv.")] = None,
+    patients: PatientsOption = None,
+    no_patients: NoPatientsOption = False,
+    classes: ClassesOption = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Calibrates each member on val, joins them, and writes the model and its decision."""
-    from edge_malaria.data.dataset import open_dataset
     from edge_malaria.keras_layers import load_model
     from edge_malaria.training.classifier.cells import default_cache, fitting_rows, load_renderings
     from edge_malaria.training.classifier.session import decide
@@ -59,7 +66,7 @@ def ensemble(
 
     new_keras_file(output, force)
     size = int(load_model(models[0]).input.shape[1])
-    train, val = fitting_rows(open_dataset(data, patients))
+    train, val = fitting_rows(open_cells(data, patients, no_patients, classes))
     with progress("reading cells", len(train.rows) + len(val.rows)) as bar:
         val_cells = load_renderings(val, size, cache=default_cache(), step=bar.step)["full"]
         train_cells = load_renderings(train, size, cache=default_cache(), step=bar.step)["full"]

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from edge_malaria.cli.dataset_options import ClassesOption, NoPatientsOption, PatientsOption
 from edge_malaria.cli.options import (
     EngineOption,
     JsonOption,
@@ -37,15 +38,18 @@ def evaluate(
         ),
     ],
     dataset: Annotated[
-        Path, typer.Argument(help="Folder or zip with Parasitized/ and Uninfected/.")
+        Path,
+        typer.Argument(
+            help="Folder or zip with Parasitized/ and Uninfected/, or a table of cells."
+        ),
     ],
     split: Annotated[
         Split | None,
         typer.Option("--split", help="Default: all where there is no patients.csv, else test."),
     ] = None,
-    patients: Annotated[
-        Path | None, typer.Option("--patients", help="A patients.csv that names every file.")
-    ] = None,
+    patients: PatientsOption = None,
+    no_patients: NoPatientsOption = False,
+    classes: ClassesOption = None,
     compare: Annotated[
         bool,
         typer.Option("--compare", help="A table across models, with size, MACs and latency."),
@@ -76,7 +80,9 @@ def evaluate(
     from edge_malaria.data.dataset import open_dataset
 
     _check_call(models, compare, plot, threads)
-    data = open_dataset(dataset, patients)
+    data = open_dataset(dataset, patients, no_patients=no_patients, classes=classes)
+    # With --split all too: a table that leaks says nothing of what the model has seen.
+    data.expect_apart()
     name = split.value if split else ("test" if data.has_splits else "all")
     chosen = data.select(name)
     if exclude_suspect and not any(row.suspect for row in chosen.rows):
@@ -85,19 +91,16 @@ def evaluate(
     with progress("cells", len(chosen.rows) * len(models)) as bar:
         for called, model in zip(unique_names(models), models, strict=True):
             classifier = _classifier(model, variant, engine, operating_point, threads)
-            answers[called] = (
-                model,
-                classifier,
-                evaluation.run(classifier, chosen, mask.value, bar.step),
-            )
+            evaluated = evaluation.run(classifier, chosen, mask.value, bar.step)
+            answers[called] = (model, classifier, _told(model, classifier, evaluated))
     documents = _documents(answers, compare, exclude_suspect)
     facts: dict[str, Any] = {"split": name, "mask": mask.value}
-    for warning in next(iter(answers.values()))[2].warnings:
+    for warning in dict.fromkeys(w for given in answers.values() for w in given[2].warnings):
         warn(warning)
     if plot is not None:
         _plot(answers, plot, name)
     if compare:
-        warnings = list(next(iter(answers.values()))[2].warnings)
+        warnings = list(dict.fromkeys(w for given in answers.values() for w in given[2].warnings))
         facts |= {"operating_point": operating_point.value, "exclude_suspect": exclude_suspect}
         document = {**facts, "warnings": warnings, "models": documents}
     else:
@@ -110,6 +113,25 @@ def evaluate(
         show(document)
     else:
         _print(document, name, len({row.patient_id for row in chosen.rows if row.patient_id}))
+
+
+def _told(model: Path, classifier: Any, evaluated: Any) -> Any:
+    """The answers, with a warning where the model was trained or calibrated on unknown patients."""
+    from dataclasses import replace
+
+    from edge_malaria.data.dataset import TRAINED_ON_UNKNOWN
+
+    if _provenance(model, classifier).get("patients") != "unknown":
+        return evaluated
+    return replace(evaluated, warnings=(*evaluated.warnings, f"{model}: {TRAINED_ON_UNKNOWN}"))
+
+
+def _provenance(model: Path, classifier: Any) -> dict[str, Any]:
+    if classifier.engine.name != "keras":
+        return dict(open_named(model).record.get("provenance") or {})
+    from edge_malaria.export.source import load_source
+
+    return dict(load_source(str(model)).provenance)
 
 
 def _check_call(models: list[Path], compare: bool, plot: Path | None, threads: int) -> None:

@@ -7,6 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge_malaria.cli.dataset_options import (
+    ClassesOption,
+    NoPatientsOption,
+    PatientsOption,
+    open_cells,
+)
 from edge_malaria.cli.options import JsonOption, OperatingPoint, PointOption, Split, open_named
 
 if TYPE_CHECKING:
@@ -30,9 +36,9 @@ def parity(
     split: Annotated[
         Split | None, typer.Option("--split", help="Default: test; all where there are no splits.")
     ] = None,
-    patients: Annotated[
-        Path | None, typer.Option("--patients", help="A patients.csv that names every file.")
-    ] = None,
+    patients: PatientsOption = None,
+    no_patients: NoPatientsOption = False,
+    classes: ClassesOption = None,
     reference: Annotated[
         Path | None,
         typer.Option("--reference", help="Run this .keras file beside the stored outputs."),
@@ -69,7 +75,8 @@ def parity(
 
     settings = Settings(delta=delta, operating_point=operating_point.value)
     try:
-        report = _run(bundle, (data, patients, split), reference, engine, firmware, settings)
+        cells = _dataset(data, patients, no_patients, classes, split)
+        report = _run(bundle, cells, reference, engine, firmware, settings)
     except Exception as error:
         # A CI reads the file, whatever went wrong.
         _write_error(bundle, error, junit)
@@ -81,7 +88,7 @@ def parity(
 
 def _run(
     bundle: Path | None,
-    cells: tuple[Path | None, Path | None, Split | None],
+    cells: tuple[Dataset | None, str],
     reference: Path | None,
     engine: str | None,
     firmware: Path | None,
@@ -91,7 +98,7 @@ def _run(
     from edge_malaria.parity import gate
 
     opened = open_named(bundle)
-    dataset, name = _dataset(*cells)
+    dataset, name = cells
     names = None if engine is None else [word.strip() for word in engine.split(",") if word.strip()]
     device, bare = split_names(names)
     small = firmware_engines(opened, bare, firmware)
@@ -119,13 +126,15 @@ def _write_error(bundle: Path | None, error: Exception, junit: Path | None) -> N
 
 
 def _dataset(
-    data: Path | None, patients: Path | None, split: Split | None
+    data: Path | None,
+    patients: Path | None,
+    no_patients: bool,
+    classes: str | None,
+    split: Split | None,
 ) -> tuple[Dataset | None, str]:
-    from edge_malaria.data.dataset import open_dataset
-
     if data is None:
         return None, ""
-    dataset = open_dataset(data, patients)
+    dataset = open_cells(data, patients, no_patients, classes)
     return dataset, split.value if split else ("test" if dataset.has_splits else "all")
 
 

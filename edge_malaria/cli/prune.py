@@ -7,6 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from edge_malaria.cli.dataset_options import (
+    ClassesOption,
+    NoPatientsOption,
+    PatientsOption,
+    UnknownPatientsOption,
+    open_cells,
+)
 from edge_malaria.cli.options import new_keras_file
 from edge_malaria.cli.output import log, print_json, print_table, progress
 
@@ -32,12 +39,14 @@ def prune(
     epochs: Annotated[int, typer.Option(min=0, help="Fine-tuning passes a round.")] = 2,
     fine_tune: Annotated[int, typer.Option(min=1, help="Passes with int8 rounding.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Decides everything random.")] = 0,
-    patients: Annotated[Path | None, typer.Option(help="A patients.csv.")] = None,
+    patients: PatientsOption = None,
+    no_patients: NoPatientsOption = False,
+    classes: ClassesOption = None,
+    unknown_patients: UnknownPatientsOption = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the output.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Prunes a network on train patients and writes it with ranges and operating points."""
-    from edge_malaria.data.dataset import open_dataset
     from edge_malaria.training.classifier.cells import (
         RENDERINGS,
         default_cache,
@@ -51,7 +60,8 @@ def prune(
     new_keras_file(output, force)
     schedule = Schedule(criterion, keep, target, rounds, epochs)  # type: ignore[arg-type]
     network = load_prunable(_resolved(model))
-    train_rows, val_rows = fitting_rows(open_dataset(data, patients))
+    cells = open_cells(data, patients, no_patients, classes, unknown_patients)
+    train_rows, val_rows = fitting_rows(cells)
     size = int(network.input.shape[1])
     with progress("reading cells", len(train_rows.rows) + len(val_rows.rows)) as bar:
         train = load_renderings(train_rows, size, RENDERINGS, cache=default_cache(), step=bar.step)

@@ -7,6 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from edge_malaria.cli.dataset_options import (
+    ClassesOption,
+    NoPatientsOption,
+    PatientsOption,
+    UnknownPatientsOption,
+    open_cells,
+)
 from edge_malaria.cli.output import log, print_json, print_table, progress, warn
 
 _AT_EXPORT = "its int8 ranges are measured at export, which then needs --data"
@@ -52,7 +59,10 @@ def train(
         str | None, typer.Option(help="centre, lcn or whiten, inside the network.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides weights, order, augmentation.")] = 0,
-    patients: Annotated[Path | None, typer.Option(help="A patients.csv.")] = None,
+    patients: PatientsOption = None,
+    no_patients: NoPatientsOption = False,
+    classes: ClassesOption = None,
+    unknown_patients: UnknownPatientsOption = False,
     exclude_suspect: Annotated[
         bool,
         typer.Option("--exclude-suspect", help="Also val figures without suspect labels."),
@@ -64,7 +74,6 @@ def train(
     """Trains, fine-tunes with int8 rounding, calibrates, and writes the run directory."""
     import shutil
 
-    from edge_malaria.data.dataset import open_dataset
     from edge_malaria.errors import OutputExists
     from edge_malaria.training.architectures.registry import architecture
     from edge_malaria.training.classifier.cells import default_cache, fitting_rows, load_renderings
@@ -78,14 +87,12 @@ def train(
         raise OutputExists(f"{output} exists. Choose another name, or add --resume or --force.")
     start = Start(weights, freeze_body, unfreeze, preprocess)
     architecture(arch)
-    opened = open_dataset(dataset, patients)
+    opened = open_cells(dataset, patients, no_patients, classes, unknown_patients)
     splits = fitting_rows(opened)
     size = side_px(input_size, splits[0])
     float_only = start.obstacle(arch, size)
     if float_only:
         warn(f"{arch} is trained in float only ({float_only}): {_AT_EXPORT}.")
-    for warning in opened.warnings:
-        log(f"warning: {warning}")
     if force and not resume and output.exists():
         shutil.rmtree(output)
     recipe = Recipe(epochs=epochs, batch=batch, seed=seed, teacher_share=teacher_share)

@@ -44,7 +44,7 @@ class Task:
     """One fold, or all of ``folds``, for this process or another.
 
     Attributes:
-        dataset, patients: as given.
+        dataset, patients, no_patients, classes: as given; see ``open_dataset``.
         run: where folds made of patients go; those of cells go to ``by-cell`` in it.
         arch, epochs, fine_tune, batch, seed, study, plain: how to train.
         teacher_arch, teachers, teacher_epochs: so many teachers a fold, each of so many passes.
@@ -73,6 +73,8 @@ class Task:
     folds: tuple[int, ...] = ()
     cells: int = 0
     threads: int = 0
+    no_patients: bool = False
+    classes: str | None = None
 
     @property
     def directory(self) -> Path:
@@ -81,7 +83,9 @@ class Task:
 
     def open(self) -> Dataset:
         """The rows, with folds."""
-        opened = open_dataset(self.dataset, self.patients)
+        opened = open_dataset(
+            self.dataset, self.patients, no_patients=self.no_patients, classes=self.classes
+        )
         return with_folds(opened.thinned(self.cells), self.by, self.count, self.seed)
 
     def recipe(self) -> Recipe:
@@ -126,6 +130,7 @@ def with_wanted(task: Task, only: str) -> Task:
 SETTINGS = (
     *("arch", "epochs", "fine_tune", "batch", "seed", "study", "plain"),
     *("teacher_arch", "teachers", "teacher_epochs", "count", "by", "cells"),
+    *("no_patients", "classes"),
 )
 
 

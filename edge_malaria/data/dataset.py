@@ -37,6 +37,10 @@ UNKNOWN_PATIENTS = (
     "PATIENTS ARE UNKNOWN (--unknown-patients): cells of one patient may stand on both sides, so "
     "every figure is too good. It is recorded, and no figure of it may be quoted."
 )
+TRAINED_ON_UNKNOWN = (
+    "its patients were unknown when it was trained or calibrated: it may have seen patients of "
+    "this data set, so no figure of it may be quoted."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +91,8 @@ class Dataset:
         """The rows of one split (or several, or "all"), optionally only of some folds.
 
         Raises:
-            DatasetError: a split is asked for and rows have none, or nothing is left.
+            DatasetError: a split is asked for and rows have none, splits share a patient or a
+                picture, or nothing is left.
         """
         rows = self.rows
         wanted = {split} if isinstance(split, str) else set(split)
@@ -99,6 +104,7 @@ class Dataset:
                     f"{self.path} has no splits: add a patients.csv "
                     "(edge-malaria data split DATASET) or use --split all."
                 )
+            self.expect_apart()
             rows = tuple(row for row in rows if row.split in wanted)
         chosen = set(folds)
         if chosen:
@@ -173,13 +179,15 @@ def open_dataset(
             )
     if isinstance(storage, ZipStorage):
         storage.refuse_unreadable(tuple(row.file for row in rows))
-    warnings = found.warnings()
-    given = None if patients is None else Path(patients)
-    table = owners.find_table(storage, given) or found.table
+    warnings = [f"left out {count} {what}." for what, count in storage.left_out.items()]
+    warnings += found.warnings()
     if no_patients:
-        if table is not None:
-            warnings.append(f"{table.name} is ignored (--no-patients): patients are unknown.")
+        unread = owners.lies_there(storage)
+        if unread is not None:
+            warnings.append(f"{unread} is ignored (--no-patients): patients are unknown.")
     else:
+        given = None if patients is None else Path(patients)
+        table = owners.find_table(storage, given) or found.table
         if table is not None:
             rows, told = owners.joined(storage, rows, table, names)
         else:

@@ -30,15 +30,28 @@ def find_table(storage: Storage, given: Path | None) -> Table | None:
         if not given.is_file():
             raise DatasetError(f"patients file {given} does not exist.")
         return read_table(given, NEEDED)
-    inside = [
-        name
-        for name in storage.names
-        if PurePosixPath(name).name == TABLE and len(PurePosixPath(name).parts) <= 2
-    ]
-    if inside:
-        return parse_table(storage.read(inside[0]), f"{storage.path.name}/{inside[0]}", NEEDED)
+    inside = _inside(storage)
+    if inside is not None:
+        return parse_table(storage.read(inside), f"{storage.path.name}/{inside}", NEEDED)
     beside = storage.path.parent / TABLE
     return read_table(beside, NEEDED) if beside.is_file() else None
+
+
+def _inside(storage: Storage) -> str | None:
+    for name in storage.names:
+        parts = PurePosixPath(name).parts
+        if parts[-1] == TABLE and len(parts) <= 2:
+            return name
+    return None
+
+
+def lies_there(storage: Storage) -> str | None:
+    """The name of the patients.csv that would apply, unread; None where there is none."""
+    inside = _inside(storage)
+    if inside is not None:
+        return f"{storage.path.name}/{inside}"
+    beside = storage.path.parent / TABLE
+    return str(beside) if beside.is_file() else None
 
 
 def joined(

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria.data.dataset import Dataset, Row, assert_patient_disjoint
+from edge_malaria.data.dataset import Dataset, Row
 from edge_malaria.data.stains import SlideTables
 from edge_malaria.errors import DatasetError
 from edge_malaria.files import storage_errors
@@ -164,14 +164,19 @@ def fitting_rows(dataset: Dataset) -> tuple[Dataset, Dataset]:
     Raises:
         DatasetError: no patients, no splits, a patient in two splits, or an empty split.
     """
-    if not dataset.has_patients:
+    if not dataset.has_patients and not dataset.unknown_patients:
         raise DatasetError(
             f"{dataset.path} has no patients, so cells of one patient could stand on both sides. "
-            "Give --patients FILE (edge-malaria data split writes one)."
+            "Give --patients FILE (edge-malaria data split writes one), or say --unknown-patients."
         )
     if not dataset.has_splits:
         raise DatasetError(
             f"{dataset.path} has no splits. Write them with: edge-malaria data split DATASET."
         )
-    assert_patient_disjoint(dataset.rows)
+    dataset.expect_apart()
     return dataset.select("train"), dataset.select("val")
+
+
+def origin(cells: CellSet) -> dict[str, str]:
+    """What a model's provenance says where the patients of its cells are unknown; else nothing."""
+    return {"patients": "unknown"} if any(row.patient_id is None for row in cells.rows) else {}

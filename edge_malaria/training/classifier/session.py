@@ -201,6 +201,8 @@ def train(
             name: _described(part) for name, part in zip(("train", "val"), splits, strict=True)
         },
     }
+    if splits[0].unknown_patients:
+        settings["patients"] = "unknown"
     if start != PLAIN:
         settings["start"] = dataclasses.asdict(start)
     taught_by = [open_teacher(path, size) for path in teachers]
@@ -303,7 +305,7 @@ def _described(part: Dataset) -> dict[str, int]:
     return {
         "cells": len(part.rows),
         "parasitized": sum(row.label for row in part.rows),
-        "patients": len({row.patient_id for row in part.rows}),
+        "patients": len({row.patient_id for row in part.rows} - {None}),
     }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from edge_malaria.files import write_json
 from edge_malaria.keras_layers import load_model, strip_fake_quant
 from edge_malaria.metrics import auc
-from edge_malaria.training.classifier.cells import CellSet, Rendering
+from edge_malaria.training.classifier.cells import CellSet, Rendering, origin
 from edge_malaria.training.classifier.fit import predict
 from edge_malaria.training.classifier.recipe import Recipe, versions
 from edge_malaria.training.classifier.session import (
@@ -85,6 +85,7 @@ def prune_and_quantize(
         "recipe": dataclasses.asdict(recipe),
         "versions": versions(),
         "seed": recipe.seed,
+        **origin(train["full"]),
     }
     write_json(
         output.with_suffix(".json"),
