@@ -16,6 +16,7 @@ from converters.firmware.network import Network
 from converters.firmware.pointwise import float_literal
 from converters.firmware.steps import Array, Step
 from edge_malaria.prepare.contract import RESIZES, Preparation
+from edge_malaria.prepare.stain import StainScaling
 
 _TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int32": "int32_t", "uint16": "uint16_t"}
 _NEEDS = {"conv": ("dot",)}
@@ -164,6 +165,8 @@ def header_text(network: Network, identity: Identity) -> str:
             resize=how.resize,
             resize_number=str(RESIZES.index(how.resize)),
             mask_black=str(int(how.mask == "black")),
+            scales_stain=str(int(how.stain is not None)),
+            home_rgb=", ".join(map(str, (how.stain or StainScaling()).home_rgb)),
             thresholds="\n".join(lines),
             unsure_low=str(identity.unsure[0]),
             unsure_high=str(identity.unsure[1]),

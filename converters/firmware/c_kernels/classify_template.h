@@ -4,6 +4,9 @@
    firmware_examples/common counts them. MASK_BLACK 0: the cell keeps its surroundings. */
 #define EDGE_MALARIA_RESIZE $resize_number
 #define EDGE_MALARIA_MASK_BLACK $mask_black
+/* 1: before that, the slide's colour is scaled to HOME_RGB (stain_table() of firmware_examples). */
+#define EDGE_MALARIA_SCALES_STAIN $scales_stain
+#define EDGE_MALARIA_HOME_RGB {$home_rgb}
 
 /* A cell is positive where raw >= the threshold of the operating point. */
 $thresholds

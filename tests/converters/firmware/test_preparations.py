@@ -15,8 +15,10 @@ from edge_malaria.bundle.format import Bundle, read_bundle
 from edge_malaria.files import write_image
 from edge_malaria.prepare.contract import MASKS, RESIZES, Preparation
 from edge_malaria.prepare.preprocess import network_inputs
+from edge_malaria.prepare.stain import StainScaling
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.synthetic import draw_cell
+from tests.stained import with_contract
 
 HOST = Path(__file__).resolve().parents[3] / "firmware_examples" / "c_host"
 
@@ -59,6 +61,7 @@ def test_the_c_files_scale_and_decide_as_python_does(
     header = (tmp_path / "c" / "edge_malaria_model.h").read_text()
     assert f"#define EDGE_MALARIA_RESIZE {RESIZES.index(resize)}\n" in header
     assert "#define EDGE_MALARIA_MASK_BLACK 0\n" in header
+    assert "#define EDGE_MALARIA_SCALES_STAIN 0\n" in header
     build = [f"GENERATED={tmp_path / 'c'}", f"BUILD={tmp_path / 'build'}"]
     subprocess.run(["make", "-s", "-C", HOST, *build], check=True)
     rng = np.random.default_rng(3)
@@ -72,3 +75,13 @@ def test_the_c_files_scale_and_decide_as_python_does(
     engine = Classifier(bundle, engine="litert").engine
     inputs = network_inputs(crops, bundle.classifier.target)
     assert raw == engine.run_raw(inputs).reshape(-1).tolist()
+
+
+def test_the_header_says_what_a_slides_colour_is_scaled_to(
+    shipped_bundle: Path, tmp_path: Path
+) -> None:
+    stained = with_contract(shipped_bundle, tmp_path / "stained", StainScaling((170, 120, 150)))
+    generate_from_bundle(read_bundle(stained), tmp_path / "c", cells=2)
+    header = (tmp_path / "c" / "edge_malaria_model.h").read_text()
+    assert "#define EDGE_MALARIA_SCALES_STAIN 1\n" in header
+    assert "#define EDGE_MALARIA_HOME_RGB {170, 120, 150}\n" in header
