@@ -50,6 +50,9 @@ __all__ = [
 
 PACKAGE = "edge_malaria"
 PIXEL_RANGE = (0.0, 255.0)
+# A .keras file of zeros alone unpacks to a thousand times its size; a trained one to little more.
+MAX_PACKED_GROWTH = 20
+MAX_SMALL_BYTES = 64 << 20
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -169,6 +172,10 @@ def load_model(path: Path | str) -> Any:
 
 def _config_text(path: Path) -> str:
     with zipfile.ZipFile(path) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+        # Weights hardly shrink when they are packed; what grows so much is made to fill the memory.
+        if not (size <= max(MAX_PACKED_GROWTH * path.stat().st_size, MAX_SMALL_BYTES)):
+            raise ModelFileError(f"{path} unpacks to {size >> 20} MB: it is no model.")
         damaged = archive.testzip()
         if damaged is not None:
             raise ModelFileError(f"{path} is damaged ({damaged}).")

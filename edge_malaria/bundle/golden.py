@@ -25,6 +25,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,8 @@ from edge_malaria.records import Image, Mask, expect
 
 FOLDER = "golden"
 MISTAKE_CELLS = 128
+# 1,024 cells of 224 x 224 px take 147 MB.
+MAX_ARRAY_BYTES = 512 << 20
 # Half-width of the band around the threshold, in logits, that near cells are made to lie in.
 NEAR_LOGITS = 1.0
 
@@ -129,9 +132,15 @@ def load_arrays(contents: Mapping[str, bytes], name: str) -> dict[str, NDArray[A
     if path not in contents:
         raise BundleIntegrityError(f"{path} is missing from the bundle. Export it again.")
     try:
+        with zipfile.ZipFile(io.BytesIO(contents[path])) as packed:
+            size = sum(entry.file_size for entry in packed.infolist())
+        if not (size <= MAX_ARRAY_BYTES):
+            raise ValueError(f"it unpacks to {size >> 20} MB, above {MAX_ARRAY_BYTES >> 20} MB")
         with np.load(io.BytesIO(contents[path]), allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError, zlib.error) as error:
+        raise BundleIntegrityError(f"{path} is damaged ({error}). Export it again.") from error
+    except (NotImplementedError, RuntimeError, KeyError) as error:
         raise BundleIntegrityError(f"{path} is damaged ({error}). Export it again.") from error
 
 

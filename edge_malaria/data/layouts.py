@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 
 from edge_malaria.data.labels import ClassNames, folded, suggested
 from edge_malaria.data.rows import Row
-from edge_malaria.data.storage import Storage, image_kind
+from edge_malaria.data.storage import Storage, is_picture
 from edge_malaria.data.tables import Table, parse_table, path_of
 from edge_malaria.errors import DatasetError
 from edge_malaria.files import is_image
@@ -30,8 +30,6 @@ _SPLIT_FOLDERS = {
     "testing": "test",
 }
 LABEL_TABLES = ("labels.csv", "metadata.csv", "_classes.csv", "patients.csv")
-# TIFF by their first bytes, but the picture in it is a preview.
-_RAW_SUFFIXES = (".dng", ".nef", ".cr2", ".arw", ".orf", ".raf", ".heic", ".heif")
 
 
 @dataclass(eq=False)
@@ -78,19 +76,13 @@ def find_rows(storage: Storage, classes: ClassNames, roots: Sequence[str]) -> Fo
     return found
 
 
-def _is_picture(storage: Storage, name: str) -> bool:
-    if name.lower().endswith(_RAW_SUFFIXES):
-        return False
-    return is_image(name) or image_kind(storage.head(name)) is not None
-
-
 def _in_class_folders(storage: Storage, classes: ClassNames, roots: Sequence[str]) -> Found:
     found = Found()
     for name in storage.names:
         parents = PurePosixPath(name).parts[:-1]
         labels = [classes.label(part) for part in (*roots, *parents)]
         named = [label for label in labels if label is not None]
-        if named and _is_picture(storage, name):
+        if named and is_picture(storage, name):
             found.rows.append(Row(name, named[-1], split=_split_of(parents)))
         elif named:
             suffix = PurePosixPath(name).suffix.lower() or "no suffix"
@@ -168,7 +160,7 @@ def rows_of_table(
     """
     index: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for name in storage.names:
-        if is_image(name) or image_kind(storage.head(name)):
+        if is_picture(storage, name):
             parts = path_of(name)
             for start in range(len(parts)):
                 index[parts[start:]].append(name)

@@ -17,6 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from edge_malaria.errors import DatasetError
+from edge_malaria.files import is_image, printable
+from edge_malaria.image_files.content import HEAD_BYTES, content_of
 
 # A crop of one cell is below 1 MB in any format; a longer one is no cell, or is made to fill the
 # memory when it is unpacked.
@@ -25,6 +27,7 @@ _JUNK_FOLDERS = frozenset(
     ("__macosx", ".ipynb_checkpoints", "@eadir", "$recycle.bin", "system volume information")
 )
 _JUNK_FILES = frozenset(("thumbs.db", "desktop.ini", ".ds_store", "icon\r"))
+_RAW_SUFFIXES = (".dng", ".nef", ".cr2", ".arw", ".orf", ".raf", ".heic", ".heif")
 _PACKED = {
     zipfile.ZIP_STORED,
     zipfile.ZIP_DEFLATED,
@@ -64,11 +67,6 @@ def is_junk(name: str) -> bool:
         or parts[-1] in _JUNK_FILES
         or any(part.startswith(".") and part not in (".", "..") for part in parts)
     )
-
-
-def _printable(name: str) -> str:
-    """A name that every output can carry: bytes that are no UTF-8 become escapes."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 class Storage:
@@ -118,7 +116,7 @@ class Storage:
         except ZIP_ERRORS as error:
             raise DatasetError(f"{self.path}: {name} is damaged ({error}).") from error
 
-    def head(self, name: str, count: int = 32) -> bytes:
+    def head(self, name: str, count: int = HEAD_BYTES) -> bytes:
         """The first bytes of one file; empty where it cannot be read."""
         try:
             with self.open(name) as handle:
@@ -138,7 +136,7 @@ class FolderStorage(Storage):
             if is_junk(name):
                 left_out["files of the operating system"] += 1
             elif file.is_file():
-                found[_printable(name)] = file
+                found[printable(name)] = file
             else:
                 left_out["links that lead nowhere, or no files"] += 1
         super().__init__(path, found, left_out)
@@ -197,7 +195,7 @@ class ZipStorage(Storage):
             raise DatasetError(_no_zip(path)) from error
         for entry in entries:
             # Windows programs write backslashes, which zipfile takes for letters elsewhere.
-            name = _printable(entry.filename.replace("\\", "/")).lstrip("/")
+            name = printable(entry.filename.replace("\\", "/")).lstrip("/")
             if name.endswith("/") or not name:
                 continue
             if is_junk(name):
@@ -283,21 +281,11 @@ def open_storage(path: Path) -> Storage:
         raise DatasetError(f"cannot read {path}: {error.strerror}.") from error
 
 
-def image_kind(head: bytes) -> str | None:
-    """The format that a file's first bytes show, where it is one that is decoded here.
+def is_picture(storage: Storage, name: str) -> bool:
+    """Whether a file is a picture that is decoded here: by its suffix, else by its first bytes.
 
-    Camera raw files are TIFF by these bytes; their suffixes tell them apart (see ``layouts``).
+    Camera raw files start like a TIFF, but the picture in them is a preview; HEIC is not decoded.
     """
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "WebP"
-    if head.startswith(b"BM") and len(head) > 25:
-        return "BMP"
-    if head[:4] in (b"II*\0", b"MM\0*"):
-        return "TIFF"
-    if len(head) > 2 and head[:1] == b"P" and head[1:2] in b"23456" and head[2:3].isspace():
-        return "PNM"
-    return None
+    if name.lower().endswith(_RAW_SUFFIXES):
+        return False
+    return is_image(name) or content_of(storage.head(name)) == "picture"

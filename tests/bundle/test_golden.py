@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +110,26 @@ def test_a_golden_that_is_gone_or_damaged_is_an_integrity_error(
         contents[f"golden/{name}"] = contents[f"golden/{name}"][:40]
     with pytest.raises(BundleIntegrityError, match=name.rpartition("/")[2]):
         golden.read_goldens(contents)
+
+
+def test_arrays_that_would_fill_the_memory_are_never_unpacked() -> None:
+    packed = io.BytesIO()
+    with (
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("inputs.npy", "w", force_zip64=True) as out,
+    ):
+        for _ in range((golden.MAX_ARRAY_BYTES >> 20) + 1):
+            out.write(bytes(1 << 20))
+    contents = {"golden/cells.npz": packed.getvalue()}
+    assert len(contents["golden/cells.npz"]) < 1 << 20
+    tracemalloc.start()
+    with pytest.raises(BundleIntegrityError, match="unpacks to 513 MB"):
+        golden.load_arrays(contents, "cells.npz")
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("data", [b"", b"\x93NUMPY\x01\0", b"PK\x05\x06" + bytes(18)])
+def test_what_is_no_archive_of_arrays_is_damaged(data: bytes) -> None:
+    with pytest.raises(BundleIntegrityError):
+        golden.read_goldens({f"golden/{name}": data for name in ARCHIVES})

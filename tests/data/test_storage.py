@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_malaria.data.dataset import open_dataset
-from edge_malaria.data.storage import MAX_FILE_BYTES, image_kind, open_storage
+from edge_malaria.data.storage import MAX_FILE_BYTES, open_storage
 from edge_malaria.errors import DatasetError
 from tests.data.cells import picture, write
 
@@ -227,11 +227,6 @@ def test_damaged_zips_never_end_in_anything_but_an_error_of_ours(
             opened.read_bytes(row)
     except DatasetError:
         pass
-
-
-@given(st.binary(max_size=40))
-def test_any_bytes_have_a_kind_or_none(head: bytes) -> None:
-    assert image_kind(head) in (None, "PNG", "JPEG", "WebP", "BMP", "TIFF", "PNM")
 
 
 def test_a_file_that_goes_away_is_named(tmp_path: Path) -> None:
