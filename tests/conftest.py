@@ -7,6 +7,16 @@ from pathlib import Path
 
 import pytest
 
+EXPORTED = {"tiny_keras", "tiny_bundle"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what exports a network, by its fixtures, as slow: `make test-quick` leaves it out."""
+    for item in items:
+        if EXPORTED & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:

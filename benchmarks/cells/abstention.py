@@ -32,16 +32,16 @@ from edge_malaria.prepare.preprocess import network_input
 from edge_malaria.records import Image
 from edge_malaria.runtime.classify.abstain import not_a_red_cell
 from edge_malaria.runtime.classify.second_look import FOREIGN_ABOVE, SecondLook, second_look
-from edge_malaria.synthetic import draw_cell
+from edge_malaria.synthetic import DrawnKind, draw_cell
 from edge_malaria.training.classifier.cells import RENDERINGS, default_cache, load_renderings
 
 SIZE_PX = 48
 SEED = 1
-DRAWN_RED = ("healthy", "ring", "late-trophozoite", "schizont")
-DRAWN_FOREIGN = ("white-cell", "platelet")
+DRAWN_RED: tuple[DrawnKind, ...] = ("healthy", "ring", "late-trophozoite", "schizont")
+DRAWN_FOREIGN: tuple[DrawnKind, ...] = ("white-cell", "platelet")
 
 
-def drawn(kinds: tuple[str, ...], count: int, seed: int) -> dict[str, Image]:
+def drawn(kinds: tuple[DrawnKind, ...], count: int, seed: int) -> dict[str, Image]:
     """Drawn cells: "drawn <kind>" -> uint8 [count, S, S, 3]."""
     groups = {}
     for kind in kinds:

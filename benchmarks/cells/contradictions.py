@@ -130,8 +130,8 @@ def main() -> None:
     wrong = table["called"][seen] != (cells.labels == 1)
     own = against(table["chance"][seen], cells.labels)
     opinions = every_opinion(given.run, results, cells)
-    every = against(opinions, cells.labels).all(axis=0)
-    likely = against(opinions, cells.labels, LIKELY).all(axis=0)
+    every = np.asarray(against(opinions, cells.labels).all(axis=0))
+    likely = np.asarray(against(opinions, cells.labels, LIKELY).all(axis=0))
     page(cells, wrong & every, given.run / "contradicted-by-every-fold.png")
     page(cells, wrong & likely, given.run / "contradicted-by-every-fold-likely.png")
     figures = {

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.fields.cell_truth import annotations, boxes_of, files_of, inside_field
+from benchmarks.fields.cell_truth import boxes_of, files_of, inside_field, read_annotations
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.files import read_image
@@ -31,7 +31,7 @@ ASEXUAL = ("ring", "trophozoite", "schizont")
 def boxed_inputs(data: Path, name: str, part: str, size_px: int) -> dict[str, Image]:
     """Annotated boxes, isolated: kind -> uint8 [N, S, S, 3]."""
     folder = data / "fields" / name
-    rows = annotations(folder)
+    rows = read_annotations(folder)
     found: dict[str, list[Image]] = {}
     for path in files_of(folder, part):
         image = read_image(path)
@@ -54,7 +54,7 @@ def found_inputs(data: Path, name: str, part: str, size_px: int) -> dict[str, Im
     from the box, and cells without a box are left out.
     """
     folder = data / "fields" / name
-    rows = annotations(folder)
+    rows = read_annotations(folder)
     bundle = read_bundle(shipped_bundle())
     finder, target, slide = default_finder(bundle), bundle.classifier.target, SlideColour()
     found: dict[str, list[Image]] = {}

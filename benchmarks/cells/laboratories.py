@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from benchmarks.cells.westlake import westlake_inputs, westlake_rows
 from benchmarks.evidence_file import shipped_sha256, write_evidence
-from benchmarks.fields.cell_truth import annotations, boxes_of
+from benchmarks.fields.cell_truth import boxes_of, read_annotations
 from edge_malaria.bundle.format import Bundle, read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.data.dataset import open_dataset
@@ -66,7 +66,7 @@ def set_cells(
 ) -> dict[str, NDArray[Any]]:
     """``inputs`` uint8 [N, S, S, 3] and ``label`` str [N] (of a box at IoU >= 0.5, or empty)."""
     part = "report" if SETS[name].teaches or name == "iml" else "all"
-    rows = annotations(fields / name) if (fields / name / "annotations.csv").is_file() else {}
+    rows = read_annotations(fields / name) if (fields / name / "annotations.csv").is_file() else {}
     slide, current = SlideColour(), ""
     parts, labels = [], []
     for path in field_files(fields, name, part):  # type: ignore[arg-type]
@@ -189,7 +189,8 @@ def own_points(
     bundle: Bundle, cells: dict[str, dict[str, Any]], logits: dict[str, Logits]
 ) -> dict[str, Any]:
     """What the bundle calls at its own thresholds, and NIH test accuracy at the balanced one."""
-    decision, found = bundle.classifier.decision, {}
+    decision = bundle.classifier.decision
+    found: dict[str, Any] = {}
     for point in ("balanced", "screening"):
         chance = bundle.classifier.threshold(point)
         logit = np.log(chance / (1 - chance)) * decision["temperature"] - decision["bias"]

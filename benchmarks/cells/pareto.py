@@ -19,6 +19,7 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -174,9 +175,9 @@ def points() -> dict[str, tuple[str, Callable[[Bench], tuple[bytes, int]]]]:
     for criterion, keep in PRUNED:
         table[f"pruned-{criterion}-{keep:g}"] = ("pruned", pruned(criterion, keep))
     for width in WIDTHS:
-        table[f"width-{width:g}"] = ("width", scratch(lambda width=width: wide(width)))
+        table[f"width-{width:g}"] = ("width", scratch(partial(wide, width)))
     for name in LITERATURE:
-        table[f"{name}-48px"] = ("literature", scratch(lambda name=name: literature(name)))
+        table[f"{name}-48px"] = ("literature", scratch(partial(literature, name)))
     return table
 
 
@@ -202,7 +203,7 @@ def timed(names: list[str], run: Path, rounds: int) -> dict[str, Any]:
     for name in names:
         engine = open_engine((run / f"{name}.tflite").read_bytes(), "litert", 1)
         key = "compact int8 litert" if name == "default" else name
-        runs[key] = lambda engine=engine: engine.run(cells)
+        runs[key] = partial(engine.run, cells)
     table = measured(runs, rounds)
     table["default"] = table.pop("compact int8 litert")
     return {

@@ -26,12 +26,12 @@ import numpy as np
 
 from benchmarks.fields.cell_truth import (
     PARASITIZED,
-    annotations,
     count_boxed,
     count_masked,
     count_points,
     files_of,
     rates,
+    read_annotations,
 )
 from edge_malaria.files import encode_image, read_image, sha256_of, write_image, write_json
 from edge_malaria.records import Cell, Image
@@ -82,7 +82,7 @@ def count_one(name: str, image: Image, cells: list[Cell], truth: Any) -> Counter
 def measure_set(finder: CellFinder, data: Path, name: str, part: str, pictures: Path | None) -> Any:
     """Figures, counts and milliseconds of a finder on one set."""
     folder = data / "fields" / name
-    rows = annotations(folder)
+    rows = read_annotations(folder)
     total: Counter[str] = Counter()
     times = []
     for path in files_of(folder, part):
@@ -165,7 +165,7 @@ def drawn_over(image: Image, cells: list[Cell], truth: Any) -> Image:
         corner = np.array(cell.box[:2]) - 1
         lines = [np.asarray((line + corner) * zoom, np.int32) for line in contours]
         cv2.polylines(page, lines, True, colour, 2)
-    return page
+    return np.asarray(page, np.uint8)
 
 
 def median_ms(work: Callable[[], object]) -> float:

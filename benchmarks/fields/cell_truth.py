@@ -19,7 +19,7 @@ PARASITIZED = {"ring", "trophozoite", "schizont", "gametocyte"}
 RED = {"RBC", "red blood cell", "RBC_blob", *PARASITIZED}
 
 
-def annotations(folder: Path) -> dict[str, list[dict[str, str]]]:
+def read_annotations(folder: Path) -> dict[str, list[dict[str, str]]]:
     """Rows of annotations.csv by image."""
     found: dict[str, list[dict[str, str]]] = {}
     with (folder / "annotations.csv").open(newline="", encoding="utf-8") as handle:

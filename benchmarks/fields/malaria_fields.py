@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks.cells.westlake import westlake_inputs
 from benchmarks.evidence_file import EVIDENCE, shipped_sha256, write_evidence
-from benchmarks.fields.cell_truth import annotations, boxes_of, files_of, inside_field, match
+from benchmarks.fields.cell_truth import boxes_of, files_of, inside_field, match, read_annotations
 from edge_malaria.bundle.format import Bundle, read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.files import read_image
@@ -95,7 +95,7 @@ def slide_record(path: WholePath, count: SlideCount) -> dict[str, Any]:
 def malaria_set(path: WholePath, folder: Path, part: str) -> dict[str, Any]:
     """One set with malaria."""
     path.next_slide()
-    rows = annotations(folder)
+    rows = read_annotations(folder)
     scores: list[float] = []
     labels: list[str] = []
     fields, counted, refused = [], [], 0

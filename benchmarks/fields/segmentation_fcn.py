@@ -133,7 +133,8 @@ def pixels(finder: SemanticFinder, data: Path, drawn: int) -> dict[str, Any]:
     folder = data / "fields" / "mpidb_preview"
     masked = hit = said = 0
     for path in files_of(folder, "all"):
-        mask = cv2.imread(str(folder / "masks" / f"{path.stem}.png"), cv2.IMREAD_GRAYSCALE)
+        name = str(folder / "masks" / f"{path.stem}.png")
+        mask = np.asarray(cv2.imread(name, cv2.IMREAD_GRAYSCALE))
         found = finder.label_map(read_image(path)) == PARASITE
         masked += int((mask > 0).sum())
         said += int(found.sum())

@@ -96,7 +96,8 @@ def build_tflite(
     model = schema.ModelT()
     model.version = 3
     model.description = "sweep"
-    buffers, graph, codes = [schema.BufferT()], schema.SubGraphT(), {}
+    buffers, graph = [schema.BufferT()], schema.SubGraphT()
+    codes: dict[str, int] = {}
     graph.tensors = []
     for index, sketch in enumerate(tensors):
         buffer = schema.BufferT()

@@ -30,7 +30,7 @@ from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.files import write_json
 
 sys.path.insert(0, str(ROOT / "firmware_examples"))
-import targets
+import targets  # type: ignore[import-not-found]
 
 MODELS = {"default": "compact", "micro": "micro"}
 KEPT = ("target", "chip", "flash_bytes", "ram_bytes", "stack_bytes", "instructions")

@@ -34,7 +34,7 @@ COMMAND = "python -m benchmarks.literature.classical --data DATA"
 SEED = 0
 IN_FULL = "svm"
 # Two cores manage these in minutes; the studies' 227 and 224 px would take days.
-SMALL: dict[str, dict[str, int]] = {
+SMALL: dict[str, dict[str, Any]] = {
     "alexnet-svm": {"input_size": 67, "cells": 6000, "epochs": 4},
     "vgg16-svm": {"input_size": 32, "cells": 3000, "epochs": 3},
 }

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.evidence_file import shipped_sha256
-from benchmarks.fields.cell_truth import annotations, boxes_of, match
+from benchmarks.fields.cell_truth import boxes_of, match, read_annotations
 from edge_malaria.bundle.format import Bundle, read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.data.dataset import open_dataset
@@ -105,7 +105,7 @@ def _labels(cells: list[Cell], rows: list[dict[str, str]]) -> list[str]:
 def score_fields(bundle: Bundle, folder: Path, *, labelled: bool) -> SourceScores:
     """Every picture of a folder of fields."""
     finder, classifier = default_finder(bundle), Classifier(bundle, operating_point="screening")
-    truth = annotations(folder) if labelled else {}
+    truth = read_annotations(folder) if labelled else {}
     files = sorted((folder / "images").iterdir(), key=lambda path: path.name)
     chances: list[float] = []
     picture: list[int] = []

@@ -102,7 +102,7 @@ def main() -> None:
             journal = Journal(Path(folder), HeaderLine(("field.jpg",), ""))
             line = SlidePipeline(Path(folder), journal, finder, classifier, ScreenConfig())
             field = Field(rgb, "field.jpg", number)
-            predictions = line._classify(rgb, cells)
+            predictions = line._classify(rgb, cells, None)
             record = watch(
                 "picture_and_gallery",
                 lambda p=placement, f=field, q=quality, s=predictions, w=line, c=cells, o=small: (

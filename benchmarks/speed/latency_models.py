@@ -21,6 +21,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,15 +57,14 @@ def contestants(names: list[str]) -> dict[str, Run]:
         cells = rng.integers(0, 256, (CELLS, size, size, 3), dtype=np.uint8)
         model = build(name)
         engine = open_engine(convert(model, "int8", cells), "litert", 1)
-        runs[f"{name} int8 litert"] = lambda engine=engine, cells=cells: engine.run(cells)
+        runs[f"{name} int8 litert"] = partial(engine.run, cells)
         if name == REFERENCE:
             floats = cells.astype(np.float32)
-            runs[f"{name} keras predict"] = lambda model=model, floats=floats: model.predict(
-                floats, batch_size=CELLS, verbose=0
+            runs[f"{name} keras predict"] = partial(
+                model.predict, floats, batch_size=CELLS, verbose=0
             )
-            one = floats[:1]
-            runs[f"{name} keras predict, one cell a call"] = lambda model=model, one=one: (
-                model.predict(one, verbose=0)
+            runs[f"{name} keras predict, one cell a call"] = partial(
+                model.predict, floats[:1], verbose=0
             )
     return runs
 

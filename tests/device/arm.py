@@ -228,16 +228,16 @@ def run_shell(
     merged = places["root"]
     lines = ["set -e", shlex.join(["mount", "-t", "overlay", "overlay", "-o", layers, str(merged)])]
     lines += _bind_lines(merged, processor, binds)
-    place = shlex.quote(str(work))
+    quoted = shlex.quote(str(work))
     settings = {"QEMU_CPU": processor.qemu, "HOME": "/root", "LC_ALL": "C.UTF-8"}
     settings["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     inside = ["env", "-i", *(f"{key}={value}" for key, value in settings.items())]
     inside += ["/usr/sbin/chroot", str(merged), "/bin/bash", "-euo", "pipefail", "-c", commands]
     magic = _MAGIC.format(name=system.qemu, path=shutil.which(system.qemu))
     register = [
-        f"mkdir {place}/binfmt",
-        f"mount -t binfmt_misc binfmt_misc {place}/binfmt 2>{place}/why &&",
-        f"printf %s {shlex.quote(magic)} >{place}/binfmt/register 2>{place}/why ||",
+        f"mkdir {quoted}/binfmt",
+        f"mount -t binfmt_misc binfmt_misc {quoted}/binfmt 2>{quoted}/why &&",
+        f"printf %s {shlex.quote(magic)} >{quoted}/binfmt/register 2>{quoted}/why ||",
         f"chroot {shlex.quote(str(merged))} /bin/true || exit {_NO_INTERPRETER}",
         "exec " + shlex.join(inside),
     ]

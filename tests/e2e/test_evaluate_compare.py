@@ -77,6 +77,7 @@ def test_wrong_calls_say_what_to_do(cells: Path) -> None:
     assert ".png or .svg" in named.error
 
 
+@pytest.mark.slow
 def test_costs_of_a_file_are_those_of_its_keras_network(
     tiny_keras: Path, tiny_bundle: Path
 ) -> None:
