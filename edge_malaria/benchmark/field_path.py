@@ -65,6 +65,13 @@ class _Finder:
         self._clock.cells.append(len(found))
         return found
 
+    def find_at(self, image: Image, diameter_px: float, small: Image | None = None) -> list[Cell]:
+        found: list[Cell] = self._clock.timed(
+            "find", self._finder.find_at, image, diameter_px, small
+        )
+        self._clock.cells.append(len(found))
+        return found
+
 
 class _Classifier:
     def __init__(self, classifier: Classifier, clock: Clock) -> None:
