@@ -10,6 +10,21 @@ from numpy.typing import NDArray
 from edge_malaria.bundle.format import TensorSpec
 from edge_malaria.records import Image
 
+# Cells at a time, as pixels: 256 of 64 x 64. A 224-px MobileNetV2 keeps about 1 GB of activations
+# at such a batch, and 20 GB at 256 cells.
+PIXELS_AT_ONCE = 256 * 64 * 64
+_MOST_CELLS = 256
+
+
+def run_in_batches(model: Any, cells: NDArray[Any]) -> NDArray[Any]:
+    """A Keras model on pixels [N, S, S, 3], so many cells at a time as memory allows."""
+    step = max(1, min(_MOST_CELLS, PIXELS_AT_ONCE // int(np.prod(cells.shape[1:3]))))
+    parts = [
+        np.asarray(model(cells[start : start + step].astype(np.float32), training=False))
+        for start in range(0, max(len(cells), 1), step)
+    ]
+    return np.concatenate(parts)[: len(cells)]
+
 
 class KerasEngine:
     """Runs a Keras model on pixels, in batches.
@@ -30,11 +45,7 @@ class KerasEngine:
 
     def run_raw(self, batch: Image) -> NDArray[Any]:
         """uint8 [N, H, W, 3] RGB -> float32 [N, ...]."""
-        parts = [
-            np.asarray(self._model(batch[i : i + 256].astype(np.float32), training=False))
-            for i in range(0, max(len(batch), 1), 256)
-        ]
-        return np.concatenate(parts)[: len(batch)]
+        return run_in_batches(self._model, batch)
 
     def run(self, batch: Image) -> NDArray[np.float32]:
         """See ``run_raw``."""

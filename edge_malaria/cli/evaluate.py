@@ -23,6 +23,9 @@ from edge_malaria.cli.options import (
     open_named,
 )
 
+# Files that run in their own framework; anything else is a bundle.
+MODEL_SUFFIXES = (".keras", ".h5", ".hdf5", ".onnx", ".tflite")
+
 
 def register(app: typer.Typer) -> None:
     """Adds ``evaluate``."""
@@ -34,7 +37,8 @@ def evaluate(
         list[Path],
         typer.Argument(
             metavar="MODEL-or-BUNDLE",
-            help="A bundle, a shipped name, or a .keras file; several with --compare.",
+            help="A bundle, a shipped name, or a model's file (one of somebody else's with its "
+            "contract in a .toml beside it); several with --compare.",
         ),
     ],
     dataset: Annotated[
@@ -179,7 +183,7 @@ def _classifier(
 ) -> Any:
     from edge_malaria.runtime.classify.classifier import crop_classifier
 
-    if model.suffix == ".keras":
+    if model.suffix in MODEL_SUFFIXES or (model / "saved_model.pb").is_file():
         from edge_malaria.export import keras_classifier
 
         return keras_classifier(model, operating_point.value)

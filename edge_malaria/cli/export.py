@@ -8,6 +8,21 @@ from typing import Annotated, Any
 import typer
 
 from edge_malaria.cli.options import JsonOption
+from edge_malaria.cli.own_model import (
+    ArchOption,
+    CellMaskOption,
+    ClassesOption,
+    ColourOption,
+    CustomOption,
+    ExpectOption,
+    OutputOption,
+    RangeOption,
+    ResizeOption,
+    SizeOption,
+    SuggestOption,
+    declaration,
+    print_suggestions,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -17,7 +32,12 @@ def register(app: typer.Typer) -> None:
 
 def export(
     model: Annotated[
-        str, typer.Argument(metavar="[MODEL]", help="A .keras file or a shipped model's name.")
+        str,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="A shipped model's name, or a file: .keras, .h5, .onnx, .tflite, or a SavedModel "
+            "folder.",
+        ),
     ] = "default",
     int8: Annotated[bool, typer.Option("--int8", help="float32 and int8 in every format.")] = False,
     half: Annotated[bool, typer.Option("--half", help="Add float16 (TFLite).")] = False,
@@ -35,7 +55,7 @@ def export(
         Path | None, typer.Option("--patients", help="A patients.csv that names every file.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Bundle. Default: ./<model>-bundle")
+        Path | None, typer.Option("-o", "--out", help="Bundle. Default: ./<model>-bundle")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
     no_fine_tune: Annotated[
@@ -44,16 +64,37 @@ def export(
             "--no-fine-tune", help="Where int8 fails, do not train it anew (with --data)."
         ),
     ] = False,
+    delta: Annotated[
+        float, typer.Option("--delta", min=0.0001, max=0.5, help="Non-inferiority margin.")
+    ] = 0.01,
+    input_range: RangeOption = None,
+    colour: ColourOption = None,
+    resize: ResizeOption = None,
+    mask: CellMaskOption = None,
+    output: OutputOption = None,
+    classes: ClassesOption = None,
+    input_size: SizeOption = None,
+    custom_objects: CustomOption = None,
+    arch: ArchOption = None,
+    expect: ExpectOption = None,
+    suggest: SuggestOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Convert and quantize a model, prove that it decides as the trained one did, write a bundle.
 
-    The parity gate runs inside: where it refuses, nothing is written and the exit code is 1.
+    The parity gate runs inside: where it refuses, nothing is written and the exit code is 1. A
+    model of somebody else needs its contract: what its file does not tell is asked for.
     """
     from edge_malaria.cli.output import log, print_json
     from edge_malaria.data.dataset import open_dataset
     from edge_malaria.errors import OutputExists
-    from edge_malaria.export import Options, export_bundle
+    from edge_malaria.export import Loading, Options, OwnModel, export_bundle
+
+    declared = declaration(input_range, colour, resize, mask, output, classes, input_size)
+    loading = Loading(custom_objects, arch)
+    if suggest:
+        print_suggestions(model, declared, loading, data, patients)
+        return
 
     target = out or Path(f"{Path(model).stem}-bundle")
     if target.exists() and not force:
@@ -66,9 +107,11 @@ def export(
         tuple(word.strip() for word in formats.split(",") if word.strip()),
         force,
         fine_tune=not no_fine_tune,
+        delta=delta,
     )
     dataset = None if data is None else open_dataset(data, patients)
-    exported = export_bundle(model, target, options, dataset, log)
+    own = OwnModel(declared, loading, expect)
+    exported = export_bundle(model, target, options, dataset, log, own)
     if as_json:
         print_json(_document(exported))
         return

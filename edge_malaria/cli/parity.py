@@ -16,6 +16,7 @@ from edge_malaria.cli.dataset_options import (
 from edge_malaria.cli.options import JsonOption, OperatingPoint, PointOption, Split, open_named
 
 if TYPE_CHECKING:
+    from edge_malaria.bundle.format import Bundle
     from edge_malaria.data.dataset import Dataset
     from edge_malaria.parity import ParityReport, Settings
     from edge_malaria.runtime.engines.base import Engine
@@ -41,7 +42,7 @@ def parity(
     classes: ClassesOption = None,
     reference: Annotated[
         Path | None,
-        typer.Option("--reference", help="Run this .keras file beside the stored outputs."),
+        typer.Option("--reference", help="Run this model's file beside the stored outputs."),
     ] = None,
     engine: Annotated[
         str | None,
@@ -106,7 +107,7 @@ def _run(
         opened,
         dataset=dataset,
         split=name,
-        reference=None if reference is None else _keras(reference),
+        reference=None if reference is None else _keras(reference, opened),
         engines=device,
         extra=small.engines,
         settings=settings,
@@ -138,16 +139,24 @@ def _dataset(
     return dataset, split.value if split else ("test" if dataset.has_splits else "all")
 
 
-def _keras(path: Path) -> Engine:
-    """A live Keras engine; TensorFlow is loaded here and nowhere else in this command."""
+def _keras(path: Path, bundle: Bundle) -> Engine:
+    """A live Keras engine; TensorFlow is loaded here and nowhere else in this command.
+
+    A model of somebody else is read under the contract that the bundle records.
+    """
     from converters.keras_engine import KerasEngine
     from converters.quiet import quiet, require
 
     require("tensorflow")
+    contract = bundle.record.get("provenance", {}).get("contract")
     with quiet():
         from edge_malaria.keras_layers import load_model, strip_fake_quant
-
+    if contract is None:
         return KerasEngine(strip_fake_quant(load_model(path)))
+    from edge_malaria.export.importers import import_model
+    from edge_malaria.export.importers.contract import declared_of
+
+    return KerasEngine(import_model(path, declared_of(contract)).model)
 
 
 def _write(

@@ -2,5 +2,15 @@
 
 from edge_malaria.export.convert import Options
 from edge_malaria.export.gate import Exported, export_bundle, keras_classifier
+from edge_malaria.export.importers import Declared, Loading
+from edge_malaria.export.sense import OwnModel
 
-__all__ = ["Exported", "Options", "export_bundle", "keras_classifier"]
+__all__ = [
+    "Declared",
+    "Exported",
+    "Loading",
+    "Options",
+    "OwnModel",
+    "export_bundle",
+    "keras_classifier",
+]

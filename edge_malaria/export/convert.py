@@ -32,6 +32,7 @@ class Options:
         formats: of ``tflite onnx``.
         force: replace an existing bundle.
         finder: include the cell finder where the model ships with one.
+        delta: the gate's non-inferiority margin of sensitivity and specificity, a fraction.
         fine_tune: where int8 fails, the last rung may train with rounding (minutes to hours).
     """
 
@@ -40,6 +41,7 @@ class Options:
     force: bool = False
     finder: bool = True
     fine_tune: bool = True
+    delta: float = 0.01
 
     def __post_init__(self) -> None:
         unknown = set(self.formats) - set(ENGINE_FORMATS.values())

@@ -26,8 +26,11 @@ from edge_malaria.bundle import golden, golden_draw
 from edge_malaria.bundle.format import FileSpec, read_bundle, write_index
 from edge_malaria.data.dataset import Dataset
 from edge_malaria.errors import GateFailed, UsageError
+from edge_malaria.export import sense
 from edge_malaria.export.card import bundle_readme
 from edge_malaria.export.convert import Log, Options, Work, add_files, took
+from edge_malaria.export.importers import Declared, Loading
+from edge_malaria.export.sense import OwnModel
 from edge_malaria.export.source import Source, load_source
 from edge_malaria.files import new_directory, write_json, write_text
 from edge_malaria.runtime.classify.classifier import Classifier
@@ -62,8 +65,11 @@ def export_bundle(
     options: Options,
     dataset: Dataset | None = None,
     log: Log = lambda line: None,
+    own: OwnModel | None = None,
 ) -> Exported:
-    """Exports ``model`` (a .keras file or a shipped model's name) to the bundle ``out``.
+    """Exports ``model`` (a file, a SavedModel folder or a shipped model's name) to ``out``.
+
+    ``own`` says what is known of a model of somebody else.
 
     Raises:
         GateFailed: the gate refused; nothing is left at ``out``.
@@ -71,8 +77,15 @@ def export_bundle(
         StorageError: see ``errors``.
     """
     started = time.monotonic()
-    source = load_source(model)
+    known = own or OwnModel()
+    labels = dataset if dataset is not None and dataset.has_splits else None
+    source = load_source(model, known.declared, known.loading, labels)
     log(f"model     {source.name}: {source.weights} weights, {source.size_px} px, {source.ranges}")
+    sense.show_contract(source, log)
+    if known.expect is not None:
+        sense.check_expectation(source, known.expect, dataset, log)
+    if labels is not None:
+        sense.check_on_labels(source, labels, log)
     calibration = _calibration(source, options, dataset, log)
     with new_directory(out, force=options.force) as directory:
         work = Work(directory, source, options, log, calibration)
@@ -107,8 +120,9 @@ def _calibration(
 def _write_goldens(work: Work) -> golden.GoldenCells:
     source, started = work.source, time.monotonic()
     cells = golden_draw.draw_golden_cells(
-        source.logits, source.threshold_logit, source.size_px, seed=GOLDEN_SEED
+        source.logits, source.threshold_logit, source.preparation, seed=GOLDEN_SEED
     )
+    sense.check_on_drawn(source, cells)
     golden_draw.write_goldens(work.directory, cells, source.logits)
     work.log(f"goldens   {len(cells.inputs)} drawn cells, {took(started)}")
     return cells
@@ -161,6 +175,7 @@ def _run_gate(work: Work, dataset: Dataset | None) -> parity.ParityReport:
         dataset=dataset if has_val else None,
         split="val",
         reference=KerasEngine(work.source.plain),
+        settings=parity.Settings(delta=work.options.delta),
         finder=False,  # add_finder has compared it with Keras itself
     )
 
@@ -182,7 +197,8 @@ def _evaluate(
 
     bundle = read_bundle(directory, proven=False)
     chosen = dataset.select("val")
-    variant = "int8" if "int8" in bundle.classifier.variants else "float32"
+    variants = bundle.classifier.variants
+    variant = next((name for name in ("int8", "int8-mixed") if name in variants), "float32")
     engine = next((e for e in ENGINES if e in bundle.classifier.variants.get(variant, {})), None)
     if engine is None or engine not in installed_engines():
         return None
@@ -260,11 +276,16 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def keras_classifier(path: Path, operating_point: str) -> Classifier:
-    """A classifier that runs a .keras file itself: ``evaluate model.keras DATASET``."""
+def keras_classifier(
+    path: Path,
+    operating_point: str,
+    declared: Declared | None = None,
+    loading: Loading | None = None,
+) -> Classifier:
+    """A classifier that runs a model's file itself: ``evaluate model.keras DATASET``."""
     from edge_malaria.bundle.format import Bundle, ModelSpec
 
-    source = load_source(str(path))
+    source = load_source(str(path), declared, loading)
     spec = ModelSpec(
         "classify-cell",
         ("uninfected", "parasitized"),
@@ -272,6 +293,7 @@ def keras_classifier(path: Path, operating_point: str) -> Classifier:
         {},
         source.decision,
         {},
+        source.preparation,
     )
     bundle = Bundle(path, source.name, "", {"classifier": spec}, {}, {})
     engine = KerasEngine(source.plain)

@@ -1,15 +1,17 @@
-"""What an export starts from: a .keras file, and beside it a JSON with its decision.
+"""What an export starts from: a model of this project, or one of somebody else.
 
-``<name>.json`` beside ``<name>.keras`` holds ``decision`` (temperature, bias, operating points,
-abstention, false positives), ``provenance`` and, where the network was trained behind the slide's
-colour scaling, ``preprocessing`` (``steps`` and ``stain``); training writes it. A .keras file that
-comes alone gets the plain decision: probability 0.5.
+``<name>.json`` beside this project's ``<name>.keras`` holds ``decision`` (temperature, bias,
+operating points, abstention, false positives), ``provenance`` and, where the network was trained
+behind the slide's colour scaling, ``preprocessing`` (``steps`` and ``stain``); training writes it.
+A file that comes alone gets the plain decision: probability 0.5. A model of somebody else goes
+through ``importers``, which completes its contract and rebuilds it.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import zipfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_malaria.bundle.shipped import SHIPPED_MODELS
-from edge_malaria.errors import ModelFileError, ModelShapeError
+from edge_malaria.data.dataset import Dataset
+from edge_malaria.errors import ModelFileError, ModelShapeError, UsageError
+from edge_malaria.export.importers.contract import Contract, Declared
+from edge_malaria.export.importers.importing import Imported, Loading
+from edge_malaria.export.importers.original import is_foreign
 from edge_malaria.files import sha256_of
 from edge_malaria.prepare.contract import Preparation
 from edge_malaria.prepare.stain import StainScaling
 
+# Val cells that prove the order of the classes.
+_PROOF_CELLS = 400
 PLAIN_DECISION: dict[str, Any] = {
     "temperature": 1.0,
     "bias": 0.0,
@@ -46,6 +54,8 @@ class Source:
         decision, provenance, measured: of the JSON beside the file.
         finder: the cell finder's .keras file, where the model ships with one.
         stain: the slide's colour scaling that the network was trained behind; None for none.
+        contract: of a model of somebody else.
+        notes: what a user should know about it.
     """
 
     name: str
@@ -59,10 +69,14 @@ class Source:
     measured: dict[str, Any]
     finder: Path | None
     stain: StainScaling | None = None
+    contract: Contract | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def target(self) -> Preparation:
         """The way from a crop to the network's input."""
+        if self.contract is not None:
+            return self.contract.preparation
         return Preparation(self.size_px, stain=self.stain)
 
     @property
@@ -86,43 +100,85 @@ class Source:
 
     def logits(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Pixel values [N, S, S, 3], uint8 or float32 -> the float network's logits float32 [N]."""
-        parts = [
-            np.asarray(self.plain(pixels[i : i + 256].astype(np.float32), training=False))
-            for i in range(0, len(pixels), 256)
-        ]
-        return np.concatenate(parts).reshape(-1).astype(np.float32)
+        from converters.keras_engine import run_in_batches
+
+        return run_in_batches(self.plain, pixels).reshape(-1).astype(np.float32)
 
 
 def resolve_model(model: str) -> Path:
-    """The .keras file of a shipped model's name, or the path itself.
+    """The .keras file of a shipped model's name, or the path itself, of whatever kind.
 
     Raises:
         ModelFileError: neither exists.
     """
     path = Path(model)
-    if path.suffix == ".keras":
+    if is_foreign(model):
         return path
     shipped = SHIPPED_MODELS / f"{model}.keras"
     if not shipped.is_file():
         names = ", ".join(
             sorted(p.stem for p in SHIPPED_MODELS.glob("*.keras") if p.stem != "finder")
         )
-        raise ModelFileError(f"no model {model!r}: expected a .keras file or one of: {names}.")
+        raise ModelFileError(
+            f"no model {model!r}: expected a file (.keras, .h5, .onnx, .tflite), a SavedModel "
+            f"folder, or one of: {names}."
+        )
     return shipped
 
 
-def load_source(model: str) -> Source:
+def is_own(path: Path) -> bool:
+    """Whether a model is this project's: pixels in, one logit of parasitized out, by its making.
+
+    Its file carries this project's layers, or the name of one of its networks, or the JSON that
+    training writes beside it.
+    """
+    if path.suffix != ".keras" or not zipfile.is_zipfile(path):
+        return path.suffix == ".keras" and not path.is_file()
+    with zipfile.ZipFile(path) as archive:
+        if archive.testzip() is not None or "config.json" not in archive.namelist():
+            return True  # its own loader says how it is damaged
+        text = archive.read("config.json").decode("utf-8", "replace")
+    if '"edge_malaria>' in text or "decision" in _beside(path):
+        return True
+    from edge_malaria.training.architectures.registry import architectures
+
+    config = json.loads(text)
+    named = str(config.get("config", {}).get("name", ""))
+    return config.get("class_name") == "Functional" and named in {a.name for a in architectures()}
+
+
+def load_source(
+    model: str,
+    declared: Declared | None = None,
+    loading: Loading | None = None,
+    dataset: Dataset | None = None,
+) -> Source:
     """Loads a model and what stands beside it.
+
+    Args:
+        model: a file, a folder, or a shipped model's name.
+        declared: the contract of a model of somebody else, as far as it is known.
+        loading: how such a model's file is read.
+        dataset: labelled cells, which can prove the order of its classes.
 
     Raises:
         ModelFileError: missing, corrupt or unsafe.
         ModelShapeError: not S x S x 3 pixels to one logit.
+        UsageError: a contract that is incomplete, or one for a model of this project.
         MissingExtra: TensorFlow is not installed.
     """
     from converters.quiet import quiet, require
 
-    require("tensorflow")
     path = resolve_model(model)
+    if path.suffix != ".keras" or path.is_dir() or not is_own(path):
+        return _foreign(path, declared or Declared(), loading or Loading(), dataset)
+    said = set((declared or Declared()).said) - {"classes"}
+    if said:
+        raise UsageError(
+            f"{model} is this project's own: it takes RGB pixels 0-255 and gives one logit. Leave "
+            f"out --{min(said).replace('_', '-')}."
+        )
+    require("tensorflow")
     with quiet():
         from edge_malaria.keras_layers import has_ranges, load_model, strip_fake_quant
 
@@ -145,6 +201,52 @@ def load_source(model: str) -> Source:
         measured=beside.get("measured", {}),
         finder=finder if finder.is_file() and path.parent == SHIPPED_MODELS else None,
         stain=StainScaling.from_contract(beside.get("preprocessing", {})),
+    )
+
+
+def _foreign(path: Path, declared: Declared, loading: Loading, dataset: Dataset | None) -> Source:
+    from edge_malaria.export.importers import import_model
+
+    imported = import_model(path, declared, loading, labels=dataset is not None)
+    if dataset is not None and imported.contract.origins["classes"] == "to be proven":
+        imported = _with_proven_classes(imported, dataset)
+    return _source_of(imported)
+
+
+def _with_proven_classes(imported: Imported, dataset: Dataset) -> Imported:
+    from edge_malaria.export.importers import proof
+    from edge_malaria.export.importers.importing import build, logits_of, sigmoid
+
+    contract = imported.contract
+    inputs, truth = proof.labelled(dataset, contract.preparation, _PROOF_CELLS)
+    chances = sigmoid(logits_of(imported.model, inputs))
+    positive = proof.prove_classes(chances, truth, str(imported.original.path))
+    origins = {**contract.origins, "classes": "proven from labels"}
+    classes = contract.classes if positive == contract.positive else contract.classes[::-1]
+    proven = replace(contract, classes=classes, origins=origins)
+    if positive != contract.positive:
+        return build(imported.original, proven)
+    return replace(imported, contract=proven)
+
+
+def _source_of(imported: Imported) -> Source:
+    original, contract = imported.original, imported.contract
+    provenance: dict[str, Any] = {"model_kind": original.kind, "contract": contract.as_json()}
+    if original.path.is_file():
+        provenance["model_sha256"] = sha256_of(original.path)
+    return Source(
+        name=original.name,
+        quantized=imported.model,
+        plain=imported.model,
+        size_px=contract.size_px,
+        weights=int(imported.model.count_params()),
+        has_ranges=False,
+        decision=dict(PLAIN_DECISION),
+        provenance=provenance,
+        measured={},
+        finder=None,
+        contract=contract,
+        notes=original.notes,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,24 @@ class OnnxEngine:
 
     def _invoke(self, values: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(self._session.run([self.output.name], {self.input.name: values})[0])
+
+
+def float_session(data: bytes) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
+    """A function that runs a float network of somebody else, one input and one output, as it is.
+
+    Raises:
+        MissingExtra: ONNX Runtime is not installed.
+        BundleIntegrityError: it cannot load the model.
+    """
+    if not has_module("onnxruntime"):
+        raise MissingExtra("ONNX Runtime", "onnx")
+    runtime = importlib.import_module("onnxruntime")
+    try:
+        session = _session(runtime, data, 1, precise=False)
+    except Exception as error:  # its exception classes share no public base
+        raise BundleIntegrityError(f"ONNX Runtime cannot load the model: {error}") from error
+    name = session.get_inputs()[0].name
+    return lambda values: np.asarray(session.run(None, {name: values})[0])
 
 
 _ONNX_TYPES = {"tensor(float)": "float32", "tensor(int8)": "int8", "tensor(uint8)": "uint8"}

@@ -1,0 +1,296 @@
+"""What a network of somebody else expects and answers: declared, read from its file, or asked for.
+
+A wrong contract gives a network that runs and is wrong. So nothing is guessed: what the file does
+not tell and labels cannot prove must be said, on the command line or in ``<model>.toml`` beside it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_malaria.errors import ConfigError, UsageError
+from edge_malaria.prepare.contract import MASKS, RESIZES, Preparation
+
+RANGES = ("0-1", "-1-1", "0-255", "imagenet", "caffe")
+COLOURS = ("rgb", "bgr")
+OUTPUTS = ("logit", "sigmoid", "softmax")
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "input_range": RANGES,
+    "colour": COLOURS,
+    "resize": RESIZES,
+    "mask": MASKS,
+    "output": OUTPUTS,
+}
+PARASITIZED_WORDS = ("parasitized", "parasitised", "infected", "positive", "malaria", "parasite")
+UNINFECTED_WORDS = ("uninfected", "healthy", "negative", "normal", "clean", "noninfected")
+DEFAULT_CLASSES = ("Uninfected", "Parasitized")
+# torchvision.transforms.Normalize of the ImageNet models, in the order in which the network takes
+# its channels: https://pytorch.org/vision/stable/models.html
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# keras.applications.imagenet_utils, mode "caffe": mean of each colour, on 0-255; order R, G, B.
+CAFFE_MEAN = (123.68, 116.779, 103.939)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """From RGB pixels 0-255 to what the network takes: channel j is
+    ``factor[j] * pixel[channels[j]] + shift[j]``."""
+
+    channels: tuple[int, int, int]
+    factor: tuple[float, float, float]
+    shift: tuple[float, float, float]
+
+    def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 [N, S, S, 3] RGB -> float32 of the same shape."""
+        taken = pixels[..., list(self.channels)].astype(np.float32)
+        factor, shift = np.array(self.factor, np.float32), np.array(self.shift, np.float32)
+        return np.asarray(taken * factor + shift, np.float32)
+
+
+def scaling_of(input_range: str, colour: str) -> Scaling:
+    """The scaling of a declared range and channel order."""
+    channels = (0, 1, 2) if colour == "rgb" else (2, 1, 0)
+    factor, shift = {
+        "0-1": ((1 / 255,) * 3, (0.0,) * 3),
+        "-1-1": ((1 / 127.5,) * 3, (-1.0,) * 3),
+        "0-255": ((1.0,) * 3, (0.0,) * 3),
+        "imagenet": (
+            tuple(1 / (255 * s) for s in IMAGENET_STD),
+            tuple(-m / s for m, s in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)),
+        ),
+        "caffe": ((1.0,) * 3, tuple(-CAFFE_MEAN[channel] for channel in channels)),
+    }[input_range]
+    return Scaling(channels, factor, shift)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What somebody says about a network; None where nothing was said.
+
+    Attributes:
+        input_range, colour, resize, mask, output: of ``CHOICES``.
+        classes: names in the order of the outputs; of one output, the names of 0 and of 1.
+        input_size: side of the input, where the file leaves it open.
+    """
+
+    input_range: str | None = None
+    colour: str | None = None
+    resize: str | None = None
+    mask: str | None = None
+    output: str | None = None
+    classes: tuple[str, ...] | None = None
+    input_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            value = getattr(self, name)
+            if value is not None and value not in choices:
+                raise UsageError(
+                    f"{option(name)}: expected one of {', '.join(choices)}, got {value!r}."
+                )
+        if self.classes is not None:
+            positive_index(self.classes)
+        if self.input_size is not None and not (1 <= self.input_size <= 4096):
+            raise UsageError(f"--input-size: expected 1 to 4096 px, got {self.input_size}.")
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What was said."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def over(self, other: Declared) -> Declared:
+        """This, and what ``other`` says beyond it."""
+        return replace(other, **self.said)
+
+
+def option(name: str) -> str:
+    """``--input-range`` of ``input_range``."""
+    return "--" + name.replace("_", "-")
+
+
+def _plain(word: str) -> str:
+    return "".join(letter for letter in word.lower() if letter.isalpha())
+
+
+def positive_index(classes: tuple[str, ...]) -> int:
+    """Which of two class names is the parasitized one.
+
+    Raises:
+        UsageError: not two names, or they do not tell.
+    """
+    words = [_plain(name) for name in classes]
+    sick = [k for k, word in enumerate(words) if word in PARASITIZED_WORDS]
+    well = [k for k, word in enumerate(words) if word in UNINFECTED_WORDS]
+    if len(classes) != 2 or len(sick) != 1 or len(well) != 1:
+        raise UsageError(
+            f"--classes: expected two names, one of {', '.join(PARASITIZED_WORDS)} and one of "
+            f"{', '.join(UNINFECTED_WORDS)}, in the order of the outputs; got "
+            f"{','.join(classes)!r}."
+        )
+    return sick[0]
+
+
+def split_classes(text: str) -> tuple[str, ...]:
+    """``Parasitized,Uninfected`` -> names."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A network's contract, complete.
+
+    Attributes:
+        origins: name -> ``declared``, ``read from the file``, ``proven from labels`` or
+            ``default``.
+    """
+
+    size_px: int
+    input_range: str
+    colour: str
+    resize: str
+    mask: str
+    output: str
+    classes: tuple[str, ...]
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def positive(self) -> int:
+        """0 or 1: the output, or the value, that means parasitized."""
+        return positive_index(self.classes)
+
+    @property
+    def scaling(self) -> Scaling:
+        """From pixels to the network's own input."""
+        return scaling_of(self.input_range, self.colour)
+
+    @property
+    def preparation(self) -> Preparation:
+        """What the device does before the network."""
+        return Preparation(self.size_px, self.resize, self.mask)
+
+    def as_json(self) -> dict[str, Any]:
+        """``provenance.contract`` in bundle.json: each value and where it comes from."""
+        names = ("input_range", "colour", "resize", "mask", "output", "classes")
+        values: dict[str, Any] = {name: getattr(self, name) for name in names}
+        values["classes"] = list(self.classes)
+        made = {k: {"value": v, "from": self.origins.get(k, "declared")} for k, v in values.items()}
+        return {**made, "size_px": self.size_px}
+
+    def lines(self) -> list[str]:
+        """For the log: one part a line."""
+        names = ("input_range", "colour", "resize", "mask", "output", "classes")
+        shown = {name: getattr(self, name) for name in names}
+        shown["classes"] = ",".join(self.classes)
+        return [f"{n.replace('_', ' ')} {v} ({self.origins.get(n, '?')})" for n, v in shown.items()]
+
+
+def declared_of(record: Mapping[str, Any]) -> Declared:
+    """What a bundle's ``provenance.contract`` says, as a declaration."""
+    said = {name: record[name]["value"] for name in (*CHOICES, "classes")}
+    return Declared(**{**said, "classes": tuple(said["classes"])}, input_size=record["size_px"])
+
+
+def read_toml(model: Path) -> Declared:
+    """``<model>.toml`` beside a model; nothing said where there is none.
+
+    Raises:
+        ConfigError: not TOML, an unknown key, a value of the wrong kind.
+    """
+    path = model.with_suffix(".toml")
+    if not path.is_file():
+        return Declared()
+    try:
+        value = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} is not readable TOML ({error}).") from error
+    known = {one.name for one in fields(Declared)}
+    odd = sorted(set(value) - known)
+    if odd:
+        raise ConfigError(f"{path}: unknown key {odd[0]}; expected of {', '.join(sorted(known))}.")
+    classes = value.get("classes")
+    if isinstance(classes, str):
+        value["classes"] = split_classes(classes)
+    elif classes is not None:
+        value["classes"] = tuple(map(str, classes))
+    try:
+        return Declared(**value)
+    except (UsageError, TypeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def settle(
+    name: str, size_px: int, declared: Declared, told: Mapping[str, str], *, labels: bool
+) -> Contract:
+    """Completes a contract.
+
+    Args:
+        name: of the model, for messages.
+        size_px: side of the input.
+        declared: from the command line and the TOML.
+        told: what the file itself tells.
+        labels: whether labelled cells can prove the order of the classes.
+
+    Raises:
+        UsageError: something is missing, or the declaration contradicts the file.
+    """
+    said = declared.said
+    if "output" in said and said["output"] != told["output"]:
+        raise UsageError(_contradiction(name, said["output"], told["output"]))
+    values, origins = {}, {}
+    for key in CHOICES:
+        if key in said:
+            values[key], origins[key] = said[key], "declared"
+        elif key in told:
+            values[key], origins[key] = told[key], "read from the file"
+        elif key == "mask":
+            values[key], origins[key] = "black", "default"
+    missing = [key for key in CHOICES if key not in values]
+    if declared.classes is None and not labels:
+        missing.append("classes")
+    if missing:
+        raise UsageError(question(name, declared, missing))
+    classes = declared.classes or DEFAULT_CLASSES
+    origins["classes"] = "declared" if declared.classes else "to be proven"
+    return Contract(size_px, classes=classes, origins=origins, **values)
+
+
+def _contradiction(name: str, said: str, told: str) -> str:
+    ends = {
+        "sigmoid": "a sigmoid: its output is a probability and can never be read as a logit",
+        "softmax": "a softmax over two classes",
+        "logit": "no activation: its output is a logit",
+    }[told]
+    return f"{name} ends in {ends}; --output {said} contradicts it. Type: --output {told}"
+
+
+_WORDS = {
+    "input_range": "the range of its input",
+    "colour": "the order of its colours",
+    "resize": "how cells were brought to its size",
+    "output": "what it answers",
+    "classes": "which class is which",
+}
+
+
+def question(name: str, declared: Declared, missing: list[str]) -> str:
+    """What is missing, and the very line to type."""
+    words = ", ".join(_WORDS[key] for key in missing)
+    parts = [f"edge-malaria export {name}"]
+    for key, value in declared.said.items():
+        shown = ",".join(value) if isinstance(value, tuple) else value
+        parts.append(f"{option(key)} {shown}")
+    for key in missing:
+        choices = "|".join(CHOICES.get(key, ("Uninfected,Parasitized", "Parasitized,Uninfected")))
+        parts.append(f"{option(key)} {choices}")
+    return (
+        f"{name} does not tell {words}, and a guess may be wrong without being noticed. "
+        f"Choose one of each |:\n  {' '.join(parts)}"
+    )

@@ -1,0 +1,259 @@
+"""A foreign model as it came: its graph, how to run it, and what its file tells of its contract."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.quiet import quiet, require
+from edge_malaria.errors import ModelFileError, UsageError
+from edge_malaria.export.importers.graph import Graph, read_graph
+
+Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+OPSET = 17
+TORCH = (".pt", ".pth", ".ckpt", ".pkl")
+KINDS = (".keras", ".h5", ".hdf5", ".json", ".onnx", ".tflite")
+# Cells at a time while a foreign model runs, as pixels: 16 of 224 x 224.
+_PIXELS_AT_ONCE = 16 * 224 * 224
+
+
+@dataclass(frozen=True, eq=False)
+class Original:
+    """A foreign model.
+
+    Attributes:
+        path, name, kind: where it lies, its stem, and what it is for a person.
+        graph: as an ONNX graph.
+        run: float32 [N, S, S, 3] in the network's own range and colours -> float32 [N, outputs].
+        told: parts of the contract that the file tells.
+        notes: what a user should know.
+        rounds: whether running it rounds activations to 8 bits.
+    """
+
+    path: Path
+    name: str
+    kind: str
+    graph: Graph
+    run: Run
+    told: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    rounds: bool = False
+
+
+def is_foreign(model: str) -> bool:
+    """Whether this names a file or folder of a kind that is imported."""
+    path = Path(model)
+    return path.suffix.lower() in (*KINDS, *TORCH) or (path / "saved_model.pb").is_file()
+
+
+def read_original(
+    path: Path,
+    input_size: int | None = None,
+    custom: Mapping[str, Any] | None = None,
+    arch: str | None = None,
+) -> Original:
+    """Reads a model of any kind that can be imported.
+
+    Raises:
+        ModelFileError: missing, damaged, code, or of no kind that is known.
+        UsageError: its side is open, or it is PyTorch's.
+        ModelShapeError: not one RGB picture in and one tensor out.
+    """
+    suffix = path.suffix.lower()
+    if suffix in TORCH:
+        raise UsageError(_torch_line(path, input_size))
+    if path.is_dir():
+        return _saved_model(path, input_size)
+    if suffix not in KINDS:
+        raise ModelFileError(
+            f"{path}: expected a model of a kind among {', '.join(KINDS)} or a SavedModel folder."
+        )
+    if not path.is_file():
+        raise ModelFileError(f"model file {path} does not exist.")
+    require("tensorflow")
+    require("tf2onnx")
+    if suffix == ".onnx":
+        return _onnx(path, input_size)
+    if suffix == ".tflite":
+        return _tflite(path, input_size)
+    return _keras(path, input_size, custom, arch)
+
+
+def _torch_line(path: Path, input_size: int | None) -> str:
+    side = input_size or 64
+    return (
+        f"{path} is PyTorch's, which is code and weights: write it as ONNX where it was trained, "
+        "then export that file:\n  torch.onnx.export(model.eval(), torch.zeros(1, 3, "
+        f'{side}, {side}), "{path.stem}.onnx", opset_version=17, dynamo=False)'
+    )
+
+
+def in_parts(run: Run, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``run`` on so many cells at a time as memory allows."""
+    step = max(1, _PIXELS_AT_ONCE // int(np.prod(values.shape[1:3])))
+    parts = [run(values[start : start + step]) for start in range(0, len(values), step)]
+    return np.concatenate(parts).reshape(len(values), -1).astype(np.float32)
+
+
+def _traced(call: Callable[[Any], Any], size: int) -> Any:
+    """A TensorFlow function of [1, S, S, 3] -> ONNX message."""
+    import tensorflow as tf
+    import tf2onnx
+
+    signature = [tf.TensorSpec((1, size, size, 3), tf.float32, name="pixels")]
+    traced = tf.function(call, input_signature=signature)
+    proto, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=OPSET)
+    return proto
+
+
+def _keras(
+    path: Path, input_size: int | None, custom: Mapping[str, Any] | None, arch: str | None
+) -> Original:
+    from edge_malaria.export.importers.keras_files import load_keras
+
+    model = load_keras(path, custom, arch)
+    told = _resizing(model)
+    size = _keras_side(model, path, input_size, told)
+    with quiet():
+        try:
+            proto = _traced(lambda pixels: model(pixels, training=False), size)
+        except Exception as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            raise ModelFileError(f"{path} cannot be traced ({reason}).") from error
+
+    def run(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(model(values, training=False))
+
+    kind = f"Keras {type(model).__name__}"
+    resize = {"resize": told["resize"]} if "resize" in told else {}
+    graph = read_graph(proto, str(path), size)
+    return Original(path, path.stem, kind, graph, lambda v: in_parts(run, v), resize)
+
+
+def _flat_layers(model: Any) -> list[Any]:
+    found = []
+    for layer in model.layers:
+        found += _flat_layers(layer) if hasattr(layer, "layers") else [layer]
+    return found
+
+
+def _resizing(model: Any) -> dict[str, str]:
+    """The first Resizing layer in front of everything with weights, if there is one."""
+    for layer in _flat_layers(model):
+        if type(layer).__name__ == "Resizing":
+            word = {"bilinear": "linear", "nearest": "nearest", "area": "area"}
+            if layer.interpolation in word and not layer.crop_to_aspect_ratio:
+                return {"resize": word[layer.interpolation], "side": str(layer.height)}
+        if layer.weights:
+            return {}
+    return {}
+
+
+def _keras_side(model: Any, path: Path, input_size: int | None, told: dict[str, str]) -> int:
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4:
+        shape = (None, None, None, 3)
+    side = shape[1]
+    if side is None and "side" in told:
+        # The network brings any size to this one by itself: the device does that before it.
+        return int(told["side"])
+    told.pop("resize", None)
+    if side is None and input_size is None:
+        raise UsageError(
+            f"{path} leaves the side of its input open. Say what it was trained with, for example: "
+            "--input-size 64"
+        )
+    if shape[1] != shape[2] or shape[3] != 3:
+        from edge_malaria.errors import ModelShapeError
+
+        raise ModelShapeError(f"{path}: expected input [N, S, S, 3], got {shape}.")
+    return int(side or input_size or 0)
+
+
+def _saved_model(path: Path, input_size: int | None) -> Original:
+    if not (path / "saved_model.pb").is_file():
+        raise ModelFileError(f"{path} is a folder without saved_model.pb: no SavedModel.")
+    require("tensorflow")
+    with quiet():
+        import tensorflow as tf
+
+        try:
+            loaded = tf.saved_model.load(str(path))
+            call = next(iter(loaded.signatures.values()))
+        except Exception as error:
+            raise ModelFileError(f"{path} cannot be loaded as a SavedModel ({error}).") from error
+        [key], [out] = list(call.structured_input_signature[1]), list(call.structured_outputs)
+        shape = call.structured_input_signature[1][key].shape.as_list()
+        side = shape[1] or input_size
+        if side is None:
+            raise UsageError(f"{path} leaves the side of its input open. Say it: --input-size 64")
+        proto = _traced(lambda pixels: call(**{key: pixels})[out], int(side))
+
+    def run(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(call(**{key: tf.constant(values)})[out])
+
+    graph = read_graph(proto, str(path), input_size if shape[1] is None else None)
+    # The signature keeps ``loaded`` from being collected; ``run`` holds both.
+    run.__dict__["keeps"] = loaded
+    return Original(path, path.name, "SavedModel", graph, lambda v: in_parts(run, v))
+
+
+def _onnx(path: Path, input_size: int | None) -> Original:
+    import onnx
+
+    from edge_malaria.runtime.engines.onnx import float_session
+
+    try:
+        proto = onnx.load(str(path))
+        graph = read_graph(proto, str(path), input_size)
+        session = float_session(proto.SerializeToString())
+    except (UsageError, ModelFileError):
+        raise
+    except Exception as error:  # onnx and protobuf share no public base
+        raise ModelFileError(f"{path} is not an ONNX file or is damaged ({error}).") from error
+
+    def run(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        turned = values.transpose(0, 3, 1, 2) if graph.channels_first else values
+        parts = [session(np.ascontiguousarray(turned[i : i + 1])) for i in range(len(turned))]
+        return np.concatenate([part.reshape(1, -1) for part in parts])
+
+    return Original(path, path.stem, "ONNX", graph, run)
+
+
+def _tflite(path: Path, input_size: int | None) -> Original:
+    import tf2onnx
+
+    from edge_malaria.runtime.engines.litert import load_interpreter_module
+
+    with quiet(), tempfile.TemporaryDirectory():
+        try:
+            interpreter = load_interpreter_module().Interpreter(model_path=str(path))
+            interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ModelFileError(f"{path} is not a TFLite file or is damaged ({error}).") from error
+        entry, out = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+        if np.dtype(entry["dtype"]) != np.float32:
+            raise ModelFileError(
+                f"{path} is quantized already ({np.dtype(entry['dtype']).name} input): its weights "
+                "are rounded for another scale. Give the float model that it was made from."
+            )
+        proto, _ = tf2onnx.convert.from_tflite(str(path), opset=OPSET)
+
+    def run(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        found = []
+        for cell in values:
+            interpreter.set_tensor(entry["index"], cell[None])
+            interpreter.invoke()
+            found.append(interpreter.get_tensor(out["index"]).reshape(1, -1).copy())
+        return np.concatenate(found)
+
+    graph = read_graph(proto, str(path), input_size)
+    rounded = any(node.op == "DequantizeLinear" for node in graph.nodes)
+    notes = ("its weights are stored in 8 bits: what it loses by that stays lost",)
+    return Original(path, path.stem, "TFLite", graph, run, {}, notes if rounded else (), rounded)
