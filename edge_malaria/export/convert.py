@@ -58,6 +58,7 @@ class Work:
     Attributes:
         directory: temporary; renamed when everything passed.
         source, options, log, calibration: of the export.
+        unlabelled: whether no labelled cells were there to show that the network works.
         files: variant -> its files.
         rung: where the int8 ranges come from.
         finder: the finder's object in bundle.json.
@@ -69,6 +70,7 @@ class Work:
     options: Options
     log: Log
     calibration: Calibration | None
+    unlabelled: bool = False
     files: dict[str, list[FileSpec]] = field(default_factory=dict)
     rung: str = ""
     finder: dict[str, Any] | None = None

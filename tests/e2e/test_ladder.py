@@ -57,6 +57,7 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.get_layer("depth").set_weights([spread, offset])
     path = tmp_path_factory.mktemp("keras") / "fragile.keras"
     model.save(path)
+    path.with_suffix(".json").write_text('{"decision": {}}')  # as training leaves it
     return path
 
 
@@ -122,6 +123,7 @@ def hopeless(tmp_path_factory: pytest.TempPathFactory) -> Path:
     head.set_weights([weights / levels.std(), -np.median(levels, axis=0) / levels.std()])
     path = tmp_path_factory.mktemp("keras") / "hopeless.keras"
     model.save(path)
+    path.with_suffix(".json").write_text('{"decision": {}}')
     return path
 
 

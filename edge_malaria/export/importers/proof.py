@@ -185,14 +185,19 @@ def check_sense(
         raise GateFailed(f"the network gives every cell the same answer ({what}): untrained?")
     found = metrics.auc(truth, logits.astype(np.float64))
     value = float("nan") if found is None else float(found)
-    if value < 0.5:
+    sick, well = int(truth.sum()), int((~truth).sum())
+    # Standard error of the AUC of a coin (Hanley and McNeil 1982).
+    error = np.sqrt((sick + well + 1) / (12.0 * sick * well))
+    if not (value >= 0.5 - 2.0 * error):
         raise GateFailed(
             f"looks inverted: AUC {value:.3f} on {what}; is it --classes with the two names turned?"
         )
+    if min(sick, well) < LEAST_LABELLED:
+        return value  # so few show nothing about calls; the gate says so
     called = logits >= threshold
     sensitivity, specificity = float(called[truth].mean()), float((~called[~truth]).mean())
     # Balanced accuracy of a coin is .5; its standard error on so many cells of each class.
-    error = 0.5 * np.sqrt(0.25 / truth.sum() + 0.25 / (~truth).sum())
+    error = 0.5 * np.sqrt(0.25 / sick + 0.25 / well)
     balanced = (sensitivity + specificity) / 2.0
     if not (balanced > 0.5 + 2.0 * error):
         one_way = called.all() or not called.any()

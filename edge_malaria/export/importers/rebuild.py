@@ -70,7 +70,8 @@ def step(net: Net, node: Node) -> None:
         return
     handler = HANDLERS.get(node.op)
     if handler is None:
-        raise Untranslatable(f"operation {node.op} ({node.name or node.outputs[0]})")
+        why = ", augmentation that stays on: leave its Random layers out" * ("random_" in node.name)
+        raise Untranslatable(f"operation {node.op} ({node.name or node.outputs[0]}){why}")
     value = handler(net, node)
     net.values[node.outputs[0]] = value
     if net.graph.readers[node.outputs[0]] > 1:

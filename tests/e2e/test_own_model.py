@@ -1,0 +1,132 @@
+"""Models of others through the command: asked, refused, exported; every line of docs/OWN_MODEL.md."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_malaria.bundle.format import read_bundle
+from edge_malaria.files import write_image
+from tests.cli import run_cli
+from tests.export.importers import authors
+from tests.export.importers.authors import Habit
+
+pytest.importorskip("tensorflow", reason="importing needs the [export] extra")
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "OWN_MODEL.md"
+TUTORIAL = Habit(50, "0-1", "rgb", "linear", "sigmoid", 0, "sequential", "keras")
+# Who made the model of each documented line.
+AUTHORS = {
+    "theirs.keras": TUTORIAL,
+    "theirs.h5": replace(TUTORIAL, output="softmax", parasitized=1, file="keras2"),
+    "theirs": replace(TUTORIAL, colour="bgr", parasitized=1, file="saved_model"),
+    "theirs.onnx": replace(TUTORIAL, input_range="imagenet", file="onnx"),
+    "theirs.tflite": replace(TUTORIAL, input_range="-1-1", resize="area", file="tflite"),
+}
+
+
+def documented() -> list[str]:
+    """The export lines of the document."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    return re.findall(r"^edge-malaria (export theirs.*)$", text, flags=re.M)
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn cells of ten patients: 70 of a class on val."""
+    root = tmp_path_factory.mktemp("data") / "cells"
+    images, truth = authors.crops(200, seed=21)
+    lines = ["file,class,patient_id,split"]
+    for index, (image, sick) in enumerate(zip(images, truth, strict=True)):
+        split = ("train", "val", "val")[index // 2 % 3]
+        label = "Parasitized" if sick else "Uninfected"
+        write_image(root / label / f"{label}{index}.png", image)
+        lines.append(f"{label}{index}.png,{label},{split}{index // 2 % 15},{split}")
+    (root / "patients.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def made(folder: Path, habit: Habit) -> Path:
+    """The author's model in a folder."""
+    return authors.saved(authors.network(habit), folder, habit)
+
+
+def test_what_is_not_told_is_asked_for(tmp_path: Path) -> None:
+    path = made(tmp_path, TUTORIAL)
+    asked = run_cli("export", path, "--int8", "--colour", "rgb", cwd=tmp_path)
+    assert asked.code == 2
+    for words in ("--input-range 0-1|", "--resize area|", "--classes Uninfected,", "--colour rgb"):
+        assert words in asked.err
+    assert "--output" not in asked.err  # the file ends in a sigmoid
+    read_as_logit = run_cli("export", path, "--output", "logit", cwd=tmp_path)
+    assert read_as_logit.code == 2
+    assert "can never be read as a logit" in read_as_logit.error
+    torch = run_cli("export", "theirs.pth", "--int8", cwd=tmp_path)
+    assert torch.code == 2
+    assert "torch.onnx.export(" in torch.err
+    assert [p.name for p in tmp_path.iterdir()] == ["theirs.keras"]
+
+
+def test_a_contract_in_a_toml_and_its_faults(tmp_path: Path, cells: Path) -> None:
+    path = made(tmp_path, TUTORIAL)
+    beside = path.with_suffix(".toml")
+    beside.write_text('input_range = "0-1"\ncolour = "rgb"\nresise = "linear"\n')
+    assert "unknown key resise" in run_cli("export", path, cwd=tmp_path).error
+    beside.write_text(
+        'input_range = "0-1"\ncolour = "rgb"\nresize = "linear"\n'
+        'classes = ["Uninfected", "Parasitized"]\n'
+    )
+    turned = run_cli("export", path, "--data", cells, cwd=tmp_path)
+    assert turned.code == 1
+    assert "looks inverted" in turned.error
+    beside.write_text(beside.read_text().replace('"Uninfected", "Par', '"Parasitized", "Uninf'))
+    beside.write_text(beside.read_text().replace('"Parasitized", "Uninfasitized"', '"a", "b"'))
+    odd = run_cli("export", path, "--data", cells, cwd=tmp_path)
+    assert odd.code == 2
+    assert "--classes" in odd.error
+
+
+def test_suggest_shows_and_chooses_none(tmp_path: Path, cells: Path) -> None:
+    path = made(tmp_path, TUTORIAL)
+    ran = run_cli("export", path, "--suggest", "--data", cells, "--resize", "linear", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    assert "None was chosen" in ran.out
+    assert "20 contracts tried" in ran.out
+    first = next(line for line in ran.out.splitlines() if "--input-range" in line)
+    assert "--input-range 0-1" in first and "--classes Parasitized,Uninfected" in first
+    assert [p.name for p in tmp_path.iterdir()] == ["theirs.keras"]
+
+
+def test_the_document_has_a_line_of_each_kind() -> None:
+    assert {shlex.split(line)[1] for line in documented()} == set(AUTHORS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", documented(), ids=lambda line: shlex.split(line)[1])
+def test_each_documented_line_works(line: str, cells: Path, tmp_path: Path) -> None:
+    words = shlex.split(line)
+    habit = AUTHORS[words[1]]
+    made(tmp_path, habit)
+    (tmp_path / "cells").symlink_to(cells)
+    ran = run_cli(*words, "--delta", "0.08", "--no-fine-tune", cwd=tmp_path, timeout_s=900)
+    assert ran.code == 0, ran.err
+    bundle = read_bundle(tmp_path / "theirs-bundle")
+    contract = bundle.record["provenance"]["contract"]
+    assert contract["classes"]["value"] == list(habit.classes)
+    spec = bundle.classifier
+    assert spec.preparation is not None
+    assert spec.preparation.resize == habit.resize
+    images, truth = authors.crops(40, seed=33)
+    from edge_malaria.runtime.classify.classifier import Classifier
+
+    variant = "int8" if "int8" in spec.variants else "int8-mixed"
+    found = Classifier(bundle, variant).classify(images)
+    said = np.array([p.p_parasitized for p in found])
+    theirs = authors.answers(authors.network(habit), images, habit)
+    assert (((said >= 0.5) == (theirs >= 0.5)).mean()) >= 0.9
+    assert (((said >= 0.5) == truth).mean()) >= 0.7
