@@ -31,6 +31,10 @@ CELLS = 1024
 CROPS = 16
 DEFAULT_SEED = 20260101
 _BLEND_STEPS = 7
+# A large network takes minutes for all steps; halving four times leaves a sixteenth of a blend,
+# and whether a cell came close enough is measured in any case.
+_FEW_BLEND_STEPS, _LARGE_PX = 4, 160
+_MIXED_AT_ONCE = 64
 _PARASITIZED: tuple[DrawnKind, ...] = ("ring", "late-trophozoite", "schizont", "gametocyte")
 # Diameters of the drawn cells; smaller ones than a microscope gives, because they draw faster.
 _CELL_PX = (50, 111)
@@ -136,8 +140,13 @@ def _draw_crop(rng: np.random.Generator, index: int) -> GoldenCrop:
 
 def _mix(ill: Image, healthy: Image, share: NDArray[np.float64]) -> Image:
     """``share`` [N] of the parasitized cell, the rest of the healthy one, per pair."""
-    weight = share[:, None, None, None]
-    return np.rint(weight * ill + (1.0 - weight) * healthy).astype(np.uint8)
+    mixed = np.empty_like(ill)
+    # In float64 a few pairs at a time: all pairs of a 224-px network would take 3 GB.
+    for start in range(0, len(ill), _MIXED_AT_ONCE):
+        part = slice(start, start + _MIXED_AT_ONCE)
+        weight = share[part, None, None, None]
+        mixed[part] = np.rint(weight * ill[part] + (1.0 - weight) * healthy[part])
+    return mixed
 
 
 def _near_threshold(
@@ -154,7 +163,8 @@ def _near_threshold(
     best = np.full(len(ill), np.inf)
     chosen = healthy.copy()
     ends = []
-    for step in range(_BLEND_STEPS + 2):
+    steps = _BLEND_STEPS if ill.shape[1] < _LARGE_PX else _FEW_BLEND_STEPS
+    for step in range(steps + 2):
         share = np.full(len(ill), float(step)) if step < 2 else (low + high) / 2.0
         mixed = _mix(ill, healthy, share)
         miss = _flat(logits(mixed)).astype(np.float64) - targets

@@ -7,6 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from edge_malaria.cli.dataset_options import (
+    NoPatientsOption,
+    PatientsOption,
+    UnknownPatientsOption,
+    open_cells,
+)
 from edge_malaria.cli.options import JsonOption
 from edge_malaria.cli.own_model import (
     ArchOption,
@@ -51,9 +57,9 @@ def export(
         Path | None,
         typer.Option("--data", help="DATASET: train cells calibrate, val cells gate."),
     ] = None,
-    patients: Annotated[
-        Path | None, typer.Option("--patients", help="A patients.csv that names every file.")
-    ] = None,
+    patients: PatientsOption = None,
+    no_patients: NoPatientsOption = False,
+    unknown_patients: UnknownPatientsOption = False,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Bundle. Default: ./<model>-bundle")
     ] = None,
@@ -86,14 +92,16 @@ def export(
     model of somebody else needs its contract: what its file does not tell is asked for.
     """
     from edge_malaria.cli.output import log, print_json
-    from edge_malaria.data.dataset import open_dataset
-    from edge_malaria.errors import OutputExists
+    from edge_malaria.errors import OutputExists, UsageError
     from edge_malaria.export import Loading, Options, OwnModel, export_bundle
 
     declared = declaration(input_range, colour, resize, mask, output, classes, input_size)
     loading = Loading(custom_objects, arch)
     if suggest:
-        print_suggestions(model, declared, loading, data, patients)
+        if data is None:
+            raise UsageError("--suggest tries contracts on labelled cells: give them with --data.")
+        cells = open_cells(data, patients, no_patients, classes, unknown_patients)
+        print_suggestions(model, declared, loading, cells)
         return
 
     target = out or Path(f"{Path(model).stem}-bundle")
@@ -109,7 +117,9 @@ def export(
         fine_tune=not no_fine_tune,
         delta=delta,
     )
-    dataset = None if data is None else open_dataset(data, patients)
+    dataset = None
+    if data is not None:
+        dataset = open_cells(data, patients, no_patients, classes, unknown_patients)
     own = OwnModel(declared, loading, expect)
     exported = export_bundle(model, target, options, dataset, log, own)
     if as_json:

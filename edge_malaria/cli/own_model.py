@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from edge_malaria.data.dataset import Dataset
     from edge_malaria.export import Declared, Loading
 
 _PANEL = "A model of somebody else"
@@ -56,7 +57,8 @@ ClassesOption = Annotated[
     str | None,
     typer.Option(
         "--classes",
-        help="Names in the order of its outputs; of one output, the names of 0 and of 1.",
+        help="Names in the order of its outputs; of one output, the names of 0 and of 1. The "
+        "data set's folders may have these names too.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -119,23 +121,17 @@ def declaration(
     return Declared(input_range, colour, resize, mask, output, names, input_size)
 
 
-def print_suggestions(
-    model: str, declared: Declared, loading: Loading, data: Path | None, patients: Path | None
-) -> None:
+def print_suggestions(model: str, declared: Declared, loading: Loading, dataset: Dataset) -> None:
     """The table of ``--suggest``."""
     from edge_malaria.cli.output import log, print_table
-    from edge_malaria.data.dataset import open_dataset
-    from edge_malaria.errors import UsageError
     from edge_malaria.export.importers import importing, proof
     from edge_malaria.records import RESEARCH_USE
 
-    if data is None:
-        raise UsageError("--suggest tries contracts on labelled cells: give them with --data.")
     original, full = importing.open_original(Path(model), declared, loading)
     told = importing.facts_of(original)
     for key, value in told.items():
         log(f"contract  {key.replace('_', ' ')} {value} (read from the file)")
-    tried = proof.suggest(original, full, told, open_dataset(data, patients))
+    tried = proof.suggest(original, full, told, dataset)
     rows = [
         (
             f"{one.accuracy:.3f}",

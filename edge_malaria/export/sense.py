@@ -49,7 +49,7 @@ def show_contract(source: Source, log: Log) -> None:
 
 def check_expectation(source: Source, path: Path, dataset: Dataset | None, log: Log) -> None:
     """``--expect``: see ``importers.proof.check_expected``."""
-    found = proof.check_expected(path, source.logits, source.preparation, dataset)
+    found = proof.check_expected(path, source.logits, source.target, dataset)
     log(
         f"expect    {found.cells} of the author's answers: largest difference {found.largest:.2g}, "
         f"mean {found.mean:.2g}"
@@ -58,7 +58,7 @@ def check_expectation(source: Source, path: Path, dataset: Dataset | None, log: 
 
 def check_on_labels(source: Source, dataset: Dataset, log: Log) -> None:
     """Labelled val cells: turned classes, a constant answer, no better than chance are refused."""
-    inputs, truth = proof.labelled(dataset, source.preparation, _CELLS)
+    inputs, truth = proof.labelled(dataset, source.target, _CELLS)
     if not (truth.any() and not truth.all()):
         raise GateFailed("the val split holds one class only: it cannot show that anything works.")
     logits = source.logits(inputs)

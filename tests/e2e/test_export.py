@@ -172,7 +172,7 @@ def test_bad_models_are_one_line_errors_and_nothing_is_written(tmp_path: Path) -
     for name, path in _bad_models(models).items():
         code, words = expected[name]
         ran = run_cli("export", path, "--int8", "-o", tmp_path / "out" / name)
-        assert (ran.code, words in ran.error) == (code, True), (name, ran.err)
+        assert (ran.code, words in ran.err) == (code, True), (name, ran.err)
     assert not list((tmp_path / "out").rglob("*")) if (tmp_path / "out").exists() else True
 
 

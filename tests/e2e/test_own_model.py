@@ -1,4 +1,4 @@
-"""Models of others through the command: asked, refused, exported; every line of docs/OWN_MODEL.md."""
+"""Models of others through the command: every line of docs/OWN_MODEL.md, and what is refused."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_malaria.data.labels import parse_classes
 from edge_malaria.errors import ConfigError, UsageError
 from edge_malaria.prepare.contract import MASKS, RESIZES, Preparation
 
@@ -28,8 +29,6 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "mask": MASKS,
     "output": OUTPUTS,
 }
-PARASITIZED_WORDS = ("parasitized", "parasitised", "infected", "positive", "malaria", "parasite")
-UNINFECTED_WORDS = ("uninfected", "healthy", "negative", "normal", "clean", "noninfected")
 DEFAULT_CLASSES = ("Uninfected", "Parasitized")
 # torchvision.transforms.Normalize of the ImageNet models, in the order in which the network takes
 # its channels: https://pytorch.org/vision/stable/models.html
@@ -40,8 +39,10 @@ CAFFE_MEAN = (123.68, 116.779, 103.939)
 
 @dataclass(frozen=True)
 class Scaling:
-    """From RGB pixels 0-255 to what the network takes: channel j is
-    ``factor[j] * pixel[channels[j]] + shift[j]``."""
+    """From RGB pixels 0-255 to what the network takes.
+
+    Its channel j is ``factor[j] * pixel[channels[j]] + shift[j]``.
+    """
 
     channels: tuple[int, int, int]
     factor: tuple[float, float, float]
@@ -116,26 +117,18 @@ def option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _plain(word: str) -> str:
-    return "".join(letter for letter in word.lower() if letter.isalpha())
-
-
 def positive_index(classes: tuple[str, ...]) -> int:
     """Which of two class names is the parasitized one.
+
+    Args:
+        classes: in the order of the outputs, as ``data.labels.parse_classes`` takes them.
 
     Raises:
         UsageError: not two names, or they do not tell.
     """
-    words = [_plain(name) for name in classes]
-    sick = [k for k, word in enumerate(words) if word in PARASITIZED_WORDS]
-    well = [k for k, word in enumerate(words) if word in UNINFECTED_WORDS]
-    if len(classes) != 2 or len(sick) != 1 or len(well) != 1:
-        raise UsageError(
-            f"--classes: expected two names, one of {', '.join(PARASITIZED_WORDS)} and one of "
-            f"{', '.join(UNINFECTED_WORDS)}, in the order of the outputs; got "
-            f"{','.join(classes)!r}."
-        )
-    return sick[0]
+    names = parse_classes(",".join(classes))
+    first = names.label(classes[0].partition("=")[0])
+    return 0 if first == 1 else 1
 
 
 def split_classes(text: str) -> tuple[str, ...]:
