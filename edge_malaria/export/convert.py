@@ -59,6 +59,7 @@ class Work:
         directory: temporary; renamed when everything passed.
         source, options, log, calibration: of the export.
         unlabelled: whether no labelled cells were there to show that the network works.
+        patients_unknown: whether calibration and val cells may be of the same patients.
         files: variant -> its files.
         rung: where the int8 ranges come from.
         finder: the finder's object in bundle.json.
@@ -71,6 +72,7 @@ class Work:
     log: Log
     calibration: Calibration | None
     unlabelled: bool = False
+    patients_unknown: bool = False
     files: dict[str, list[FileSpec]] = field(default_factory=dict)
     rung: str = ""
     finder: dict[str, Any] | None = None

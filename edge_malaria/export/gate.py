@@ -91,6 +91,7 @@ def export_bundle(
     calibration = _calibration(source, options, dataset, log)
     with new_directory(out, force=options.force) as directory:
         work = Work(directory, source, options, log, calibration, unlabelled=labels is None)
+        work.patients_unknown = dataset is not None and dataset.unknown_patients
         cells = _write_goldens(work)
         for variant in options.variants:
             _add_variant(work, cells, variant)
@@ -257,7 +258,7 @@ def _write_record(
         "name": source.name,
         "version": str(source.provenance.get("version", __version__)),
         "models": models,
-        "provenance": dict(source.provenance),
+        "provenance": _provenance(work),
         "evidence": "drawn" if report is None else report.evidence,
         "exported_with": {"edge_malaria": __version__, **_versions()},
     }
@@ -267,6 +268,11 @@ def _write_record(
     )
     write_text(work.directory / "README.md", bundle_readme(record, sizes, evaluation))
     write_index(work.directory, record)
+
+
+def _provenance(work: Work) -> dict[str, Any]:
+    unknown = {"patients": "unknown"} if work.patients_unknown else {}
+    return {**work.source.provenance, **unknown}
 
 
 def _gate_record(report: parity.ParityReport) -> dict[str, Any]:
