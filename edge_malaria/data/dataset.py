@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from edge_malaria.data import patients as owners
 from edge_malaria.data.duplicates import Twins, count_once
@@ -19,6 +19,7 @@ from edge_malaria.data.layouts import Found, find_rows, rows_of_table, whose_cel
 from edge_malaria.data.rows import SPLITS, Row, assert_patient_disjoint, parse_nih_name
 from edge_malaria.data.storage import FolderStorage, Storage, ZipStorage, open_storage
 from edge_malaria.data.tables import read_table
+from edge_malaria.data.tfrecords import NAMES_FILE, RecordStorage, record_files, rows_of_records
 from edge_malaria.errors import DatasetError, UsageError
 from edge_malaria.files import decode_image
 from edge_malaria.records import Image
@@ -204,8 +205,25 @@ def _opened(path: Path, names: ClassNames) -> tuple[Storage, Found]:
         table = read_table(path, ("file",))
         return storage, Found(rows_of_table(storage, table, names), table=whose_cells(table))
     storage = open_storage(path)
+    files = record_files(storage)
+    if files:
+        return _records(storage, files, names)
     roots = [path.name] if path.is_dir() else []
     return storage, find_rows(storage, names, roots)
+
+
+def _records(storage: Storage, files: list[str], names: ClassNames) -> tuple[Storage, Found]:
+    """The records of TensorFlow Datasets, and the names of its classes beside the first."""
+    if not isinstance(storage, FolderStorage):
+        raise DatasetError(f"{storage.path} holds {files[0]}. Unpack it and give the folder.")
+    beside = str(PurePosixPath(files[0]).with_name(NAMES_FILE))
+    if beside not in storage.names:
+        raise DatasetError(
+            f"{storage.path}: {files[0]} is there but not {beside}, which names the classes."
+        )
+    records = RecordStorage(storage, files)
+    text = storage.read(beside).decode("utf-8", "replace")
+    return records, Found(rows_of_records(records, text, names))
 
 
 def _without_patients(made: Dataset) -> Dataset:

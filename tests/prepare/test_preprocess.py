@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_malaria.prepare.preprocess import apply_mask, cell_inputs, network_input, network_inputs
@@ -14,6 +14,7 @@ from edge_malaria.records import Cell
 sides = st.integers(1, 140)
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(sides, sides, st.integers(0, 2**32 - 1))
 def test_shape_dtype_and_that_the_crop_is_never_changed(h: int, w: int, seed: int) -> None:
     crop = np.random.default_rng(seed).integers(0, 256, (h, w, 3), dtype=np.uint8)
