@@ -45,6 +45,7 @@ class Rolled:
     def __init__(self, fields: int) -> None:
         self.total: int | None = fields
         self.warnings: list[str] = []
+        self.facts: dict[str, Any] = {}
         self.peaks: dict[int, float] = {}
         drawn = [draw_field(seed, 960, 720, cell_diameter_px=60)[0] for seed in range(6)]
         self._drawn = [turn for d in drawn for turn in (d, d[::-1], d[:, ::-1], d[::-1, ::-1])]

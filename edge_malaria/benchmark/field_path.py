@@ -106,6 +106,7 @@ class _Jpegs:
         self.pictures, self._count, self._clock = list(pictures), count, clock
         self.total: int | None = count
         self.warnings: list[str] = []
+        self.facts: dict[str, Any] = {}
 
     def fields(self, skip: Container[str] = ()) -> Iterator[Field | Unreadable]:
         for number in range(self._count):

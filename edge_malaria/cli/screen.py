@@ -98,7 +98,9 @@ def screen(
     settings = load_config(config)
     opened = None
     if not report_only:
-        opened = open_source(source or [], follow=follow, settings=settings.source)
+        opened = open_source(
+            source or [], follow=follow, settings=settings.source, camera=settings.camera
+        )
     read = open_named(bundle)
     if not resume:
         check_directory(out, force=force)
@@ -115,7 +117,7 @@ def screen(
     options = ScreenOptions(not no_quality_gate, fields, cells)
     end_like_ctrl_c()
     with progress("fields", opened.total if opened else 0) as bar:
-        done = run_screen(opened, read, classifier, call, settings, options, bar.step)
+        done = run_screen(opened, read, classifier, call, settings, options, bar.step, warn)
     for text in (*done.report.warnings, *done.notes):
         warn(text)
     if as_json:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from edge_malaria.errors import ConfigError
 from edge_malaria.runtime.quality.field_quality import QualityLimits
 from edge_malaria.runtime.slide.statistics import VerdictRules
-from edge_malaria.runtime.sources.base import SourceSettings
+from edge_malaria.runtime.sources.base import CameraSettings, SourceSettings
 
 DEFAULTS = Path(__file__).with_name("quality.toml")
 
@@ -43,6 +43,7 @@ class ScreenConfig:
     motion: MotionSettings = field(default_factory=MotionSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
     source: SourceSettings = field(default_factory=SourceSettings)
+    camera: CameraSettings = field(default_factory=CameraSettings)
 
     def as_json(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -85,6 +86,11 @@ def _section(current: Section, entries: Mapping[str, Any], where: str) -> Sectio
     for name, value in entries.items():
         if name not in known:
             raise ConfigError(f"{where} knows {', '.join(known)}; got {name!r}.")
+        if isinstance(known[name], str):
+            if not isinstance(value, str):
+                raise ConfigError(f"{where} {name}: expected text, got {value!r}.")
+            values[name] = value
+            continue
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or (isinstance(known[name], int) and not isinstance(value, int)):
             raise ConfigError(

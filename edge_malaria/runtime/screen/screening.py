@@ -28,6 +28,7 @@ from edge_malaria.runtime.slide.lines import HeaderLine
 from edge_malaria.runtime.slide.site_profile import SiteProfile
 from edge_malaria.runtime.slide.statistics import FalsePositiveFit
 from edge_malaria.runtime.sources.base import Source, Unreadable
+from edge_malaria.runtime.sources.cameras import CAMERA_FACT
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,8 @@ class _Opened:
     """A source that has given its first field already: it does open."""
 
     def __init__(self, source: Source) -> None:
-        self.live, self.total, self.warnings = source.live, source.total, source.warnings
+        self.live, self.total = source.live, source.total
+        self.warnings, self.facts = source.warnings, source.facts
         self._rest = iter(source.fields())
         self._first = next(self._rest, None)
 
@@ -209,6 +211,7 @@ def screen(
     config: ScreenConfig,
     options: ScreenOptions,
     step: Callable[[], None] = lambda: None,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> Screened:
     """Screens ``source`` and writes the report.
 
@@ -219,6 +222,7 @@ def screen(
 
     Args:
         source: None with ``call.report_only``.
+        step, tell: see ``SlidePipeline.run``.
 
     Raises:
         UsageError, StorageError, ImageError, HardwareError: see the stages; nothing was counted.
@@ -243,8 +247,12 @@ def screen(
         pipeline = SlidePipeline(call.directory, journal, finder, classifier, config, options)
         if call.resume:
             pipeline.resume()
+            if source is not None:
+                # A resumed camera is set as it was.
+                known = journal.facts()
+                source.facts.update({k: known[k] for k in (CAMERA_FACT,) if k in known})
         lines = journal.line_count
-        ended = None if source is None else _run(pipeline, source, step)
+        ended = None if source is None else _run(pipeline, source, step, tell)
         live = source is not None and source.live
         cut = isinstance(ended, KeyboardInterrupt) and not live
         error = ended if isinstance(ended, Exception) else None
@@ -261,6 +269,7 @@ def screen(
             warnings=(
                 *remarks.of_the_end(cut, error),
                 *(source.warnings if source is not None else ()),
+                *pipeline.warnings,
                 *remarks.of_the_gate(options.quality_gate),
                 *remarks.of_the_files(pipeline.totals),
                 *remarks.of_the_finder(variant, classifier.variant),
@@ -282,7 +291,10 @@ def screen(
 
 
 def _run(
-    pipeline: SlidePipeline, source: Source, step: Callable[[], None]
+    pipeline: SlidePipeline,
+    source: Source,
+    step: Callable[[], None],
+    tell: Callable[[str], None],
 ) -> KeyboardInterrupt | Exception | None:
     """Runs the slide; what ended it early, where there is something to report.
 
@@ -290,7 +302,7 @@ def _run(
         Exception: an error before anything was counted.
     """
     try:
-        pipeline.run(source, step)
+        pipeline.run(source, step, tell)
     except KeyboardInterrupt as error:
         pipeline.recount()
         return error

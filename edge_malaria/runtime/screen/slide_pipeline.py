@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from edge_malaria.errors import ImageError
 from edge_malaria.files import encode_image, write_bytes
@@ -22,6 +22,7 @@ from edge_malaria.records import Cell, Field, Image, Prediction
 from edge_malaria.runtime.detect.cells import CellFinder
 from edge_malaria.runtime.quality.field_quality import FieldQuality, describe
 from edge_malaria.runtime.report.pictures import annotated, cell_crop
+from edge_malaria.runtime.screen.blank_frames import BlankFrames
 from edge_malaria.runtime.screen.config import ScreenConfig
 from edge_malaria.runtime.screen.field_look import FieldLook, FieldView, view_of
 from edge_malaria.runtime.slide.field_line import (
@@ -34,6 +35,7 @@ from edge_malaria.runtime.slide.field_line import (
     left_out,
 )
 from edge_malaria.runtime.slide.journal import Journal
+from edge_malaria.runtime.slide.lines import SlideLine
 from edge_malaria.runtime.slide.registration import CountedCells, Placement, Registrar
 from edge_malaria.runtime.slide.totals import PlacedFrame, SlideTotals
 from edge_malaria.runtime.sources.base import Source, Unreadable
@@ -105,9 +107,19 @@ class SlidePipeline:
         self._stain = preparation(classifier.target).stain
         self._colour = SlideColour()
         self._started = time.monotonic()
+        self._facts: dict[str, Any] = {}
+        self._blank = BlankFrames()
+        # Whether the field at hand may show the place of the one before it.
+        self._live = False
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the report should say of the frames."""
+        return self._blank.warnings
 
     def resume(self) -> None:
         """Takes up what the journal holds."""
+        self._facts = self.journal.facts()
         for line in self.journal.fields():
             self.totals.add(line, self.config.report.gallery_cells)
             if line.place is not None and not line.reason:
@@ -125,8 +137,18 @@ class SlidePipeline:
         for line in self.journal.fields():
             self.totals.add(line, self.config.report.gallery_cells)
 
-    def run(self, source: Source, step: Callable[[], None] = lambda: None) -> SlideTotals:
+    def run(
+        self,
+        source: Source,
+        step: Callable[[], None] = lambda: None,
+        tell: Callable[[str], None] = lambda text: None,
+    ) -> SlideTotals:
         """Looks at every field of ``source``; ``step`` is called after each.
+
+        Args:
+            source: of the fields.
+            step: called after each.
+            tell: called with what somebody at the microscope should know now.
 
         Raises:
             ImageError: no field at all could be read.
@@ -135,7 +157,9 @@ class SlidePipeline:
         why = ""
         if self._full():
             return self.totals
+        self._blank.tell = tell
         for item in source.fields(skip):
+            self._keep_facts(source)
             if isinstance(item, Unreadable):
                 if item.name not in self.totals.names:
                     why = item.why
@@ -143,7 +167,8 @@ class SlidePipeline:
             elif item.name in self._replay:
                 self._place_again(item)
             elif item.name not in self.totals.names:
-                self._field(item, source)
+                self._live = source.live or item.stream
+                self._field(item)
             step()
             # Asked here and not before the next field: a watched folder may never give another.
             if self._full():
@@ -152,6 +177,13 @@ class SlidePipeline:
         if self.totals.seen and unreadable == self.totals.seen:
             raise ImageError(f"no field could be read. The last one: {why or 'see the journal'}")
         return self.totals
+
+    def _keep_facts(self, source: Source) -> None:
+        """Writes down what the source found out about itself, such as the camera's settings."""
+        for name, value in source.facts.items():
+            if self._facts.get(name) != value:
+                self.journal.append(SlideLine(name, value))
+                self._facts[name] = value
 
     def _full(self) -> bool:
         fields, cells = self.options.max_fields, self.options.max_cells
@@ -165,12 +197,11 @@ class SlidePipeline:
         if frame.place is not None:
             self._registrar.put_back(view_of(item.image).small, frame.place, frame.reason)
 
-    def _field(self, item: Field, source: Source) -> None:
+    def _field(self, item: Field) -> None:
         view = view_of(item.image)
         placement = self._registrar.place(view.small, item.image.shape)
-        stream = source.live or item.stream
         if placement.new_share < self.config.motion.min_new_share:
-            if stream:
+            if self._live:
                 self._skipped += 1
             else:
                 self._write(FieldLine(item.name, item.index, SEEN_BEFORE))
@@ -178,12 +209,15 @@ class SlidePipeline:
         quality = self._look.quality(view)
         if self._look.worth_looking(quality):
             self._count(replace(item, image=view.corrected()), view, placement, quality)
-        elif stream and self._registrar.refused_here(placement) == quality.reason:
-            self._skipped += 1
         else:
             self._refuse(item, placement, quality)
 
     def _refuse(self, item: Field, placement: Placement, quality: FieldQuality) -> None:
+        again = item.stream and self._blank.again(quality.reason, placement)
+        here = self._live and self._registrar.refused_here(placement) == quality.reason
+        if again or here:
+            self._skipped += 1
+            return
         self._registrar.commit(placement, refused=quality.reason)
         measures = describe(quality.measures)
         line = FieldLine(item.name, item.index, quality.reason, place=placement, quality=measures)
@@ -203,6 +237,7 @@ class SlidePipeline:
         predictions = self._classify(item.image, cells, colour)
         self._registrar.commit(placement)
         self._counted.add(cells, placement)
+        self._blank.counted()
         line = self._line(item, view.small, placement, quality, cells, predictions)
         if colour is not None:
             line = replace(line, stain=StainSeen(colour, tuple(self._colour.window)))

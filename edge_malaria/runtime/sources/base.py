@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from edge_malaria.records import Field
+from edge_malaria.records import Field, expect
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,37 @@ class SourceSettings:
 
 
 @dataclass(frozen=True)
+class CameraSettings:
+    """``[camera]`` of the configuration; 0 and "" leave a thing to the camera.
+
+    Whatever is left to it is found by the camera itself during the warm-up and then kept: automatic
+    exposure and white balance would change the stain's colours from field to field.
+
+    Attributes:
+        width_px, height_px: of a frame.
+        frames_per_s: how many frames the camera takes a second.
+        fourcc: four letters for how a USB camera sends frames, such as MJPG or YUYV.
+        exposure: in the driver's unit: 100 microseconds for most USB cameras, 1 for picamera.
+        white_balance_k: colour temperature in kelvin (USB cameras).
+        warm_up_s: how long the camera may adjust itself.
+    """
+
+    width_px: int = 0
+    height_px: int = 0
+    frames_per_s: float = 0.0
+    fourcc: str = ""
+    exposure: float = 0.0
+    white_balance_k: float = 0.0
+    warm_up_s: float = 2.0
+
+    def __post_init__(self) -> None:
+        sides = (self.width_px, self.height_px)
+        expect(min(sides) >= 0 and (min(sides) > 0) == (max(sides) > 0), "both sides in px", sides)
+        expect(self.fourcc == "" or len(self.fourcc) == 4, "four letters", self.fourcc)
+        expect(0 <= self.warm_up_s <= 60, "warm_up_s from 0 to 60", self.warm_up_s)
+
+
+@dataclass(frozen=True)
 class Unreadable:
     """A file that should have been a field."""
 
@@ -42,11 +73,14 @@ class Source(Protocol):
         live: frames of a moving or still stage; Ctrl-C is then the usual way to end.
         total: how many fields are expected, None where unknown.
         warnings: what the user should know, filled while iterating.
+        facts: name -> JSON value for the journal, such as a camera's settings; filled while
+            iterating. A resumed slide puts in what the journal has.
     """
 
     live: bool
     total: int | None
     warnings: list[str]
+    facts: dict[str, Any]
 
     def fields(self, skip: Container[str] = ()) -> Iterator[Field | Unreadable]:
         """The fields in order; those named in ``skip`` are left out where that is cheap."""

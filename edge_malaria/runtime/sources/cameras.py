@@ -1,4 +1,4 @@
-"""Video files and cameras, read so that a silent camera cannot hold up the program."""
+"""Cameras, read so that a silent, stuck or failing one cannot hold up the program."""
 
 from __future__ import annotations
 
@@ -6,80 +6,31 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Container, Iterator
-from typing import Any, Protocol
+from contextlib import suppress
+from typing import Any
 
-import cv2
 import numpy as np
 
-from edge_malaria.errors import HardwareError, UsageError
+from edge_malaria.errors import EdgeMalariaError, HardwareError, UsageError
 from edge_malaria.records import Field, Image
-from edge_malaria.runtime.sources.base import Source, SourceSettings, Unreadable
+from edge_malaria.runtime.sources.base import CameraSettings, Source, SourceSettings, Unreadable
+from edge_malaria.runtime.sources.camera_drivers import Capture, PiCamera, UsbCamera
 
-
-class Capture(Protocol):
-    """What a camera driver offers."""
-
-    def read(self) -> Image | None:
-        """The next frame, uint8 [H, W, 3] RGB; None where the driver has none."""
-        ...
-
-    def close(self) -> None:
-        """Gives the camera back."""
-        ...
-
-
-class _V4L2:
-    """``camera:N`` by OpenCV."""
-
-    def __init__(self, number: int) -> None:
-        self._camera = cv2.VideoCapture(number)
-        if not self._camera.isOpened():
-            raise HardwareError(
-                f"camera:{number} does not open. Is it plugged in, and not used elsewhere? "
-                "v4l2-ctl --list-devices lists what there is."
-            )
-
-    def read(self) -> Image | None:
-        ok, frame = self._camera.read()
-        return np.ascontiguousarray(frame[:, :, ::-1]) if ok and frame is not None else None
-
-    def close(self) -> None:
-        self._camera.release()
-
-
-class _PiCamera:
-    """Raspberry Pi OS's own python3-picamera2; imported only here."""
-
-    def __init__(self) -> None:
-        try:
-            from picamera2 import Picamera2
-        except ImportError as error:
-            raise HardwareError(
-                "picamera2 is not installed. On Raspberry Pi OS: sudo apt install "
-                "python3-picamera2, and make the environment with --system-site-packages."
-            ) from error
-        try:
-            self._camera: Any = Picamera2()
-            # picamera2 calls the byte order B, G, R "RGB888" and the other way round.
-            self._camera.configure(self._camera.create_still_configuration({"format": "BGR888"}))
-            self._camera.start()
-        except (RuntimeError, IndexError) as error:
-            raise HardwareError(f"the Raspberry Pi camera does not start: {error}.") from error
-
-    def read(self) -> Image | None:
-        return np.ascontiguousarray(self._camera.capture_array())
-
-    def close(self) -> None:
-        self._camera.stop()
+# The name of a camera's settings among a slide's facts.
+CAMERA_FACT = "camera"
 
 
 class CameraSource:
     """Frames of a camera, read by a thread so that a silent one ends in an error, not in a hang.
 
+    A camera that repeats one picture bit by bit is stuck: a sensor's noise never repeats. One whose
+    frames change their size would count places twice. Both are errors after ``timeout_s``; so is
+    whatever a driver raises.
+
     Args:
         name: for the fields' names.
         opener: opens the camera; runs in the thread, as opening may hang too.
-        timeout_s: a camera that delivers nothing for so long is a ``HardwareError``.
+        timeout_s: a camera that delivers nothing usable for so long is a ``HardwareError``.
     """
 
     live = True
@@ -88,6 +39,7 @@ class CameraSource:
         self.name, self._opener, self._timeout_s = name, opener, timeout_s
         self.total: int | None = None
         self.warnings: list[str] = []
+        self.facts: dict[str, Any] = {}
 
     def fields(self, skip: Container[str] = ()) -> Iterator[Field | Unreadable]:
         """See ``Source``; always the newest frame."""
@@ -98,62 +50,142 @@ class CameraSource:
         reader.start()
         index = 0
         try:
-            while True:
-                try:
-                    item = frames.get(timeout=self._timeout_s)
-                except queue.Empty:
-                    raise HardwareError(
-                        f"{self.name} delivered no frame for {self._timeout_s:g} s. "
-                        "Unplug it, plug it in again, and try another USB port."
-                    ) from None
-                if isinstance(item, BaseException):
-                    raise item
-                name = f"{self.name}#{index}"
-                if name not in skip:
-                    yield Field(item, name, index, stream=True)
+            for frame in self._usable(frames):
+                while f"{self.name}#{index}" in skip:
+                    index += 1
+                yield Field(frame, f"{self.name}#{index}", index, stream=True)
                 index += 1
         finally:
             stop.set()
 
+    def _usable(self, frames: queue.Queue[Image | BaseException]) -> Iterator[Image]:
+        """The frames that show something new, all of one size.
+
+        Raises:
+            HardwareError: none came for ``timeout_s``; says what came instead.
+        """
+        last: Image | None = None
+        since, trouble = time.monotonic(), ""
+        while True:
+            left_s = since + self._timeout_s - time.monotonic()
+            try:
+                frame = frames.get(timeout=max(left_s, 0.001))
+            except queue.Empty:
+                raise self._useless(trouble) from None
+            if isinstance(frame, BaseException):
+                raise self._error(frame)
+            if last is not None and frame.shape != last.shape:
+                trouble = f"changed its frames from {_size(last)} to {_size(frame)} px"
+            elif last is not None and _repeats(frame, last):
+                trouble = "delivers one and the same picture again and again: it is stuck"
+            else:
+                last, trouble = frame, ""
+                yield frame
+                # Work on the frame is not the camera's time.
+                since = time.monotonic()
+                continue
+            if left_s <= 0:
+                raise self._useless(trouble)
+
+    def _useless(self, trouble: str) -> HardwareError:
+        what = trouble or f"delivered no frame for {self._timeout_s:g} s"
+        return HardwareError(
+            f"{self.name} {what}. Unplug it, plug it in again, and try another USB port."
+        )
+
+    def _error(self, error: BaseException) -> BaseException:
+        if isinstance(error, EdgeMalariaError) or not isinstance(error, Exception):
+            return error
+        found = HardwareError(
+            f"{self.name}: the camera's driver failed: {type(error).__name__}: {error}"
+        )
+        found.__cause__ = error
+        return found
+
     def _read(self, frames: queue.Queue[Image | BaseException], stop: threading.Event) -> None:
+        camera: Capture | None = None
         try:
             camera = self._opener()
-        except BaseException as error:
-            frames.put(error)
-            return
-        try:
+            self._keep(camera)
             while not stop.is_set():
                 frame = camera.read()
                 if frame is None:
                     time.sleep(0.01)
                     continue
-                if frames.full():
-                    # The consumer may have taken it in between: then there is room already.
-                    _drop_oldest(frames)
-                frames.put(frame)
+                _put_newest(frames, _checked(frame))
         except BaseException as error:
-            _drop_oldest(frames)
-            frames.put(error)
+            _put_newest(frames, error)
         finally:
-            camera.close()
+            if camera is not None:
+                # Whoever waits for frames was told already.
+                with suppress(Exception):
+                    camera.close()
+
+    def _keep(self, camera: Capture) -> None:
+        """Notes what the camera was set to, and where that is not what it was before."""
+        settings = dict(getattr(camera, "settings", {}))
+        self.warnings.extend(getattr(camera, "notes", ()))
+        before = self.facts.get(CAMERA_FACT)
+        if settings and before and settings != before:
+            names = ", ".join(sorted(k for k in settings if settings[k] != before.get(k)))
+            self.warnings.append(f"The camera is not set as earlier on this slide: {names}.")
+        if settings:
+            self.facts[CAMERA_FACT] = settings
 
 
-def _drop_oldest(frames: queue.Queue[Image | BaseException]) -> None:
-    try:
+def _checked(frame: Any) -> Image:
+    """A frame of three channels of 8 bits.
+
+    Raises:
+        HardwareError: it is anything else.
+    """
+    shape: Any = getattr(frame, "shape", ())
+    kind = getattr(frame, "dtype", None)
+    if len(shape) != 3 or shape[2] not in (3, 4) or kind != np.uint8 or 0 in shape:
+        raise HardwareError(
+            f"the camera delivers {kind} frames of shape {list(shape)}: expected 8-bit colour. "
+            "Set fourcc under [camera] in a --config file."
+        )
+    return np.ascontiguousarray(frame[:, :, :3])
+
+
+def _repeats(frame: Image, last: Image) -> bool:
+    """Whether a frame is the one before it bit by bit; a field of one colour may well be."""
+    if not np.array_equal(frame[::64], last[::64]) or not np.array_equal(frame, last):
+        return False
+    return bool(frame.min() != frame.max())
+
+
+def _size(frame: Image) -> str:
+    return f"{frame.shape[1]} x {frame.shape[0]}"
+
+
+def _put_newest(frames: queue.Queue[Image | BaseException], item: Image | BaseException) -> None:
+    # The consumer may have taken the old one in between: then there is room already.
+    with suppress(queue.Empty):
         frames.get_nowait()
-    except queue.Empty:
-        return
+    frames.put(item)
 
 
-def open_camera(spec: str, settings: SourceSettings) -> Source:
+def open_camera(
+    spec: str, settings: SourceSettings, camera: CameraSettings | None = None
+) -> Source:
     """``camera:N`` or ``picamera``.
 
     Raises:
         UsageError: N is no number.
     """
-    if spec == "picamera":
-        return CameraSource("picamera", _PiCamera, settings.camera_timeout_s)
+    wish = camera or CameraSettings()
     number = spec.partition(":")[2]
-    if not number.isdigit():
+    if spec != "picamera" and not (number.isdecimal() and number.isascii()):
         raise UsageError(f"expected camera:0, camera:1 ..., got {spec}.")
-    return CameraSource(spec, lambda: _V4L2(int(number)), settings.camera_timeout_s)
+
+    def opener() -> Capture:
+        before = source.facts.get(CAMERA_FACT)
+        return (
+            PiCamera(wish, before) if spec == "picamera" else UsbCamera(int(number), wish, before)
+        )
+
+    # The camera may adjust itself before its first frame comes.
+    source = CameraSource(spec, opener, settings.camera_timeout_s + wish.warm_up_s)
+    return source

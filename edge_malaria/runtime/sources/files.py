@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -177,6 +177,7 @@ class FileSource:
         self.settings = settings or SourceSettings()
         self.total: int | None = len(self.files)
         self.warnings: list[str] = list(warnings)
+        self.facts: dict[str, Any] = {}
 
     def fields(self, skip: Container[str] = ()) -> Iterator[Item]:
         """See ``Source``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Container, Iterator
 from pathlib import Path
+from typing import Any
 
 from edge_malaria.files import printable
 from edge_malaria.records import Field
@@ -30,6 +31,7 @@ class FollowedFolder:
         self.folder, self.settings = folder, settings
         self.total: int | None = None
         self.warnings: list[str] = []
+        self.facts: dict[str, Any] = {}
         # name -> (size and time of the file, when that was first seen)
         self._seen: dict[str, tuple[tuple[int, int], float]] = {}
         self._taken: set[str] = set()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edge_malaria.errors import ImageError, UsageError
 from edge_malaria.files import printable
-from edge_malaria.runtime.sources.base import Source, SourceSettings
+from edge_malaria.runtime.sources.base import CameraSettings, Source, SourceSettings
 from edge_malaria.runtime.sources.cameras import open_camera
 from edge_malaria.runtime.sources.files import FileSource
 from edge_malaria.runtime.sources.following import FollowedFolder
@@ -21,14 +21,18 @@ from edge_malaria.runtime.sources.video import VideoSource
 
 
 def open_source(
-    specs: Sequence[str], *, follow: bool = False, settings: SourceSettings | None = None
+    specs: Sequence[str],
+    *,
+    follow: bool = False,
+    settings: SourceSettings | None = None,
+    camera: CameraSettings | None = None,
 ) -> Source:
     """The source behind what the user named.
 
     Args:
         specs: files, a folder, a glob, a video, ``camera:N``, ``picamera`` or ``sim:...``.
         follow: watch a folder for fields that another program writes.
-        settings: by default those of quality.toml.
+        settings, camera: by default those of quality.toml.
 
     Raises:
         UsageError: nothing of that name, or a combination that makes no sense.
@@ -51,7 +55,7 @@ def open_source(
 
         return SimulatedSource(first)
     if first.startswith("camera:") or first == "picamera":
-        return open_camera(first, how)
+        return open_camera(first, how, camera)
     path = Path(first)
     if path.is_file() and kind_of_file(path) == "film":
         return VideoSource(path, how)

@@ -75,6 +75,7 @@ class SimulatedSource:
         self.live = False
         self.total: int | None = len(self.stage)
         self.warnings: list[str] = []
+        self.facts: dict[str, Any] = {}
 
     def fields(self, skip: Container[str] = ()) -> Iterator[Field | Unreadable]:
         """See ``Source``."""

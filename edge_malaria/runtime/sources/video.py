@@ -38,6 +38,7 @@ class VideoSource:
         self.name = name or printable(path.name)
         self._shown = printable(str(path))
         self.warnings: list[str] = []
+        self.facts: dict[str, Any] = {}
         with _opened(path) as film:
             if not film.isOpened():
                 raise ImageError(

@@ -208,6 +208,7 @@ class _Stops:
 
     def __init__(self, source: Source, after: int) -> None:
         self.source, self.after, self.warnings = source, after, []
+        self.facts: dict[str, Any] = {}
 
     def fields(self, skip: Any = ()) -> Iterator[Any]:
         for number, item in enumerate(self.source.fields(skip)):

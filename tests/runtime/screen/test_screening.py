@@ -9,12 +9,13 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edge_malaria.bundle.format import Bundle, read_bundle
 from edge_malaria.errors import HardwareError, OutputExists, UsageError
 from edge_malaria.files import encode_image, from_csv_text, write_image
-from edge_malaria.records import Field
+from edge_malaria.records import Field, Image
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.screen.config import load_config
 from edge_malaria.runtime.screen.screening import ScreenCall, Screened, screen
@@ -62,6 +63,7 @@ class Ends:
 
     def __init__(self, after: int, error: BaseException) -> None:
         self.after, self.error, self.warnings = after, error, []
+        self.facts: dict[str, Any] = {}
 
     def fields(self, skip: Container[str] = ()) -> Iterator[Field | Unreadable]:
         """See ``Source``."""
@@ -224,4 +226,33 @@ def test_names_like_formulas_and_of_other_code_pages_end_no_count(run: Any, tmp_
     assert [line.field for line in journal.fields()] == [
         "+1.png", "=HYPERLINK(1).png", "caf\\xe9.png",
     ]  # fmt: skip
+    journal.close()
+
+
+class Shots:
+    """A camera's frames, given one by one."""
+
+    live, total = True, None
+
+    def __init__(self, images: list[Image]) -> None:
+        self.images, self.warnings = images, []
+        self.facts: dict[str, Any] = {"camera": {"exposure": 157.0}}
+
+    def fields(self, skip: Container[str] = ()) -> Iterator[Field | Unreadable]:
+        """See ``Source``."""
+        for number, image in enumerate(self.images):
+            yield Field(image, f"camera:0#{number}", number, stream=True)
+
+
+def test_black_frames_by_the_thousand_have_one_line_and_are_told(run: Any, tmp_path: Path) -> None:
+    fields = [i.image for i in open_source([SIM]).fields() if isinstance(i, Field)]
+    black = [np.full((480, 640, 3), n % 2, np.uint8) for n in range(1000)]
+    done = run(tmp_path / "r", Shots([fields[0], *black, fields[0], fields[1], *black[:9]]))
+    report = done.report
+    assert report.details["fields_accepted"] == 2
+    assert report.fields_rejected == {"too-dark": 2}
+    assert any("1007 more frames were refused as too-dark" in text for text in report.warnings)
+    journal = Journal(tmp_path / "r", resume=True)
+    assert sum(1 for _ in journal.fields()) == 4
+    assert journal.facts()["camera"] == {"exposure": 157.0}
     journal.close()
