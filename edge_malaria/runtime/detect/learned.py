@@ -16,6 +16,7 @@ import numpy as np
 from edge_malaria.errors import ModelShapeError
 from edge_malaria.records import Cell, Image
 from edge_malaria.runtime.detect.cells import cells_of, check_field
+from edge_malaria.runtime.detect.chromatin import without_stained
 from edge_malaria.runtime.detect.light import FloatMap, shrink, shrink_to
 from edge_malaria.runtime.detect.peaks import (
     CHANNEL_EDGES,
@@ -125,7 +126,7 @@ class LearnedFinder:
         check_field(image)
         view = _View(image, small)
         look = None if diameter_px is None else self._known_look(view, diameter_px)
-        return self._cells(image, look or self._best_look(view))
+        return self._cells(view, look or self._best_look(view))
 
     def _known_look(self, view: _View, diameter_px: float) -> _Look | None:
         """The look at a known scale; None where it does not hold in this field."""
@@ -141,13 +142,14 @@ class LearnedFinder:
     def find_at(self, image: Image, diameter_px: float, small: Image | None = None) -> list[Cell]:
         """``find`` where the red cells' diameter, px of ``image``, is known; see ``CellFinder``."""
         check_field(image)
-        look = self._look(_View(image, small), NOMINAL_DIAMETER_PX / diameter_px)
-        return self._cells(image, look)
+        view = _View(image, small)
+        return self._cells(view, self._look(view, NOMINAL_DIAMETER_PX / diameter_px))
 
-    def _cells(self, image: Image, look: _Look) -> list[Cell]:
+    def _cells(self, view: _View, look: _Look) -> list[Cell]:
         peaks = drop_red_in_white(read_peaks(look.answer, self.settings))
-        reach = self.settings.reach
-        return cells_of(candidates(peaks, look.answer, look.factor, reach), image.shape)
+        found = candidates(peaks, look.answer, look.factor, self.settings.reach)
+        cells = cells_of(found, view.image.shape)
+        return without_stained(cells, view.shrunk(look.factor), look.factor)
 
     def _best_look(self, view: _View) -> _Look:
         """Finds the scale: sure answers of nominal size, on as much of the field as possible."""
