@@ -75,21 +75,22 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 # What a file system answers that lacks an operation, as those of USB sticks do (FAT, exFAT).
 _LACKING = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EACCES)
-_notes: dict[str, None] = {}
+_notes: list[str] = []
 
 
 def storage_notes() -> list[str]:
-    """What the disks written to so far lack, and what that means; each is said once."""
+    """What the disk written to lacks, and what that means; said once."""
     found = list(_notes)
     _notes.clear()
     return found
 
 
 def _note_lacking(path: Path) -> None:
-    _notes.setdefault(
-        f"the disk of {path} cannot be told to write at once, as many USB sticks: "
-        "a power cut may lose what was written last."
-    )
+    if not _notes:
+        _notes.append(
+            f"the disk of {path} cannot be told to write at once, as many USB sticks: "
+            "a power cut may lose what was written last."
+        )
 
 
 def fsync_file(handle: int, path: Path) -> None:

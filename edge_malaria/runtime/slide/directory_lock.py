@@ -10,8 +10,13 @@ from edge_malaria.errors import OutputExists
 
 if sys.platform == "win32":
     import msvcrt
+
+    # What a lock that another process holds raises.
+    _HELD: type[OSError] = PermissionError
 else:
     import fcntl
+
+    _HELD: type[OSError] = BlockingIOError
 
 
 class DirectoryLock:
@@ -29,7 +34,7 @@ class DirectoryLock:
         self._handle = -1
         try:
             self._handle = _locked(directory)
-        except (BlockingIOError, PermissionError) as error:
+        except _HELD as error:
             raise OutputExists(
                 f"{directory} is in use by another edge-malaria that still runs. "
                 "Wait for it, or choose another directory."

@@ -7,6 +7,8 @@ import os
 import struct
 import subprocess
 import sys
+import threading
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -419,3 +421,25 @@ def test_a_stream_is_read_picture_by_picture(pictures: list[Image]) -> None:
     one = encode_image(pictures[0], ".jpg")
     handle = io.BytesIO(one * 3000)
     assert sum(whole for _, whole in jpeg_pictures(handle)) == 3000
+
+
+@pytest.mark.parametrize("skew_s", [-3600, 3600])
+def test_a_writer_whose_clock_is_wrong_loses_no_field(
+    tmp_path: Path, pictures: list[Image], skew_s: int
+) -> None:
+    """A file whose writer pauses is not given up for old because its time says so."""
+    data = encode_image(pictures[0], ".jpg")
+    path = tmp_path / "a.jpg"
+
+    def dated(content: bytes) -> None:
+        path.write_bytes(content)
+        now = time.time() + skew_s
+        os.utime(path, (now, now))
+
+    dated(data[: len(data) // 2])
+    writer = threading.Timer(0.6, dated, [data])
+    writer.start()
+    watched = FollowedFolder(tmp_path, SourceSettings(follow_idle_s=2.0, poll_s=0.05))
+    [item] = list(watched.fields())
+    writer.join()
+    assert isinstance(item, Field)
