@@ -18,7 +18,6 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -29,6 +28,7 @@ from benchmarks.slides.laboratory_scores import (
     read_scores,
 )
 from edge_malaria.bundle.contents import INDEX
+from edge_malaria.bundle.decision import DecisionRecord
 from edge_malaria.bundle.format import read_bundle, write_index
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.errors import DataError
@@ -139,9 +139,9 @@ def error_record(
     return ErrorRecord(tuple(rungs), tuple(healthy), tuple(parasitized), how)
 
 
-def rungs_of(decision: dict[str, Any]) -> tuple[float, ...]:
+def rungs_of(decision: DecisionRecord) -> tuple[float, ...]:
     """The ladder: the usual rungs and the bundle's own operating points."""
-    own = {float(point["threshold"]) for point in decision["operating_points"].values()}
+    own = set(decision.thresholds.values())
     return tuple(sorted({*RUNGS, *own}))
 
 
@@ -173,7 +173,7 @@ def main() -> None:
     patients = patients_of(scores)
     if options.crossfit:
         patients = crossfitted(options.crossfit, options.data, scores)
-    record = error_record(options.run, rungs_of(dict(bundle.classifier.decision)), patients)
+    record = error_record(options.run, rungs_of(bundle.classifier.decision), patients)
     beside = directory.parent / f"{options.name}.json"
     source = json.loads(beside.read_text())
     source["decision"]["error_model"] = record.as_json()

@@ -193,7 +193,7 @@ def own_points(
     found: dict[str, Any] = {}
     for point in ("balanced", "screening"):
         chance = bundle.classifier.threshold(point)
-        logit = np.log(chance / (1 - chance)) * decision["temperature"] - decision["bias"]
+        logit = np.log(chance / (1 - chance)) * decision.temperature - decision.bias
         found[point] = shares(cells, logits, float(np.nextafter(logit, -np.inf)))
         if point == "balanced":
             nih = cells["nih"]

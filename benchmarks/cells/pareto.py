@@ -88,7 +88,7 @@ def open_bench(data: Path) -> Bench:
     bundle = read_bundle(shipped_bundle())
     spec = bundle.classifier
     engine = open_engine(bundle.read(spec.file("int8", "litert").file), "litert", 1)
-    temperature, bias = (spec.decision.get(k, d) for k, d in (("temperature", 1.0), ("bias", 0.0)))
+    temperature, bias = spec.decision.temperature, spec.decision.bias
     opinion = probability(_logits(engine, parts[0]), temperature, bias)
     mixed = TEACHER_SHARE * opinion + (1 - TEACHER_SHARE) * train["full"].labels[chosen]
     examples = Examples(parts, mixed.astype(np.float32))

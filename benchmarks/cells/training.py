@@ -187,7 +187,7 @@ def _box(row: dict[str, str]) -> tuple[int, int, int, int]:
 
 def abstention(data: Path, measured: Measured) -> dict[str, Any]:
     """How often each kind of crop gets no label; red cells should, everything else should not."""
-    fitted = measured.bundle.classifier.decision["abstention"]["not_a_red_cell"]
+    fitted = measured.bundle.classifier.decision.not_a_red_cell or {}
     cells = nih(data, measured, "test")["full"]
     size = measured.size_px
     groups = {"red cells of the test split": cells.inputs}

@@ -106,8 +106,8 @@ def _modes(bundle: Bundle, a: Any, b: Any) -> dict[str, Any]:
     chances = [
         probability(
             dequantize(r, form),
-            float(spec.decision.get("temperature", 1.0)),
-            float(spec.decision.get("bias", 0.0)),
+            spec.decision.temperature,
+            spec.decision.bias,
         )
         for r in raw
     ]

@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="print only")
     options = parser.parse_args()
     bundle = read_bundle(options.bundle)
-    record = ErrorRecord.from_json(bundle.classifier.decision["error_model"])
+    record = ErrorRecord.from_json(bundle.classifier.decision.error_model or {})
     figures: dict[str, Any] = {"classifier_sha256": shipped_sha256(options.bundle)}
     for point in ("screening", "balanced"):
         place = record.place(bundle.classifier.threshold(point))

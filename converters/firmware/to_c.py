@@ -124,7 +124,7 @@ def _decide(spec: ModelSpec, thresholds: Mapping[str, float], network: Network) 
     shifted = (_RAW - result.zero_point).astype(np.int32)
     logits = (shifted * np.float32(result.scale)).astype(np.float32)
     chances = Decision(spec, thresholds["balanced"]).probabilities(logits)
-    low, high = (spec.decision.get("abstention") or {}).get("p_between", (1.0, 0.0))
+    low, high = spec.decision.unsure_between or (1.0, 0.0)
     unsure = _RAW[(chances > low) & (chances < high)]
     return {
         "thresholds": {

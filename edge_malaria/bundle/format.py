@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_malaria.bundle.contents import INDEX, read_contents
+from edge_malaria.bundle.decision import DecisionRecord
 from edge_malaria.bundle.index import (
     SEAL,
     as_object,
@@ -126,8 +127,7 @@ class ModelSpec:
         labels: of the classifier, ("uninfected", "parasitized").
         size_px: side of the square input; 0 for a fully convolutional finder.
         variants: variant -> engine -> file.
-        decision: temperature, bias, operating points, abstention, false positives: see
-            ``threshold`` and docs/BUNDLE.md.
+        decision: how its logit becomes a call.
         record: the whole JSON object.
         preparation: of a classifier, the way from a crop to its input.
     """
@@ -136,7 +136,7 @@ class ModelSpec:
     labels: tuple[str, ...]
     size_px: int
     variants: Mapping[str, Mapping[str, FileSpec]]
-    decision: Mapping[str, Any]
+    decision: DecisionRecord
     record: Mapping[str, Any]
     preparation: Preparation | None = None
 
@@ -150,19 +150,13 @@ class ModelSpec:
 
         Raises:
             UsageError: the bundle has no such operating point.
-            BundleSchemaError: the stored value is not a probability.
         """
-        points = self.decision.get("operating_points", {})
+        points = self.decision.thresholds
         if operating_point not in points:
             raise UsageError(
                 f"no operating point {operating_point!r}: expected one of {sorted(points)}."
             )
-        value = points[operating_point].get("threshold")
-        if not (isinstance(value, int | float) and 0.0 < value < 1.0):
-            raise BundleSchemaError(
-                f"operating point {operating_point}: expected a threshold in (0, 1), got {value!r}."
-            )
-        return float(value)
+        return points[operating_point]
 
     def file(self, variant: str, engine: str) -> FileSpec:
         """The file of one variant for one engine.
@@ -337,7 +331,7 @@ def _model(value: Mapping[str, Any]) -> ModelSpec:
         tuple(value["labels"]),
         int(value["preprocessing"].get("size_px", 0)),
         variants,
-        value.get("decision", {}),
+        DecisionRecord.from_json(value.get("decision", {})),
         value,
         preparation,
     )

@@ -309,6 +309,7 @@ def keras_classifier(
     loading: Loading | None = None,
 ) -> Classifier:
     """A classifier that runs a model's file itself: ``evaluate model.keras DATASET``."""
+    from edge_malaria.bundle.decision import DecisionRecord
     from edge_malaria.bundle.format import Bundle, ModelSpec
 
     source = load_source(str(path), declared, loading)
@@ -317,7 +318,7 @@ def keras_classifier(
         ("uninfected", "parasitized"),
         source.size_px,
         {},
-        source.decision,
+        DecisionRecord.from_json(source.decision),
         {},
         source.target,
     )

@@ -21,7 +21,7 @@ from edge_malaria.runtime.classify.classifier import Decision
 
 def other_points(spec: ModelSpec, settings: Settings) -> dict[str, Decision]:
     """Name -> decision of every operating point but the one that the settings name."""
-    names = spec.decision.get("operating_points", {})
+    names = spec.decision.thresholds
     return {
         name: Decision(spec, spec.threshold(name))
         for name in names

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_malaria.bundle.decision import DecisionRecord
 from edge_malaria.bundle.format import ModelSpec
 from edge_malaria.parity import LIMITS, Settings
 from edge_malaria.parity.numeric import (
@@ -24,7 +25,8 @@ from edge_malaria.runtime.classify.classifier import Decision
 
 RNG = np.random.default_rng(4)
 LOGITS = RNG.normal(0.0, 4.0, 2000).astype(np.float32)
-DECISION = Decision(ModelSpec("classify-cell", ("uninfected", "parasitized"), 48, {}, {}, {}), 0.5)
+LABELS = ("uninfected", "parasitized")
+DECISION = Decision(ModelSpec("classify-cell", LABELS, 48, {}, DecisionRecord(), {}), 0.5)
 floats = st.floats(-50, 50, width=32)
 
 

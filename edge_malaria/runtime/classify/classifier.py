@@ -122,12 +122,11 @@ class Decision:
     """From logits to labels: temperature, threshold and abstention of one model."""
 
     def __init__(self, spec: ModelSpec, threshold: float) -> None:
-        decision = spec.decision
         self.threshold = threshold
-        self.temperature = float(decision.get("temperature", 1.0))
-        self.bias = float(decision.get("bias", 0.0))
-        self._abstention: dict[str, Any] = dict(decision.get("abstention") or {})
-        limits = (self._abstention.get("not_a_red_cell") or {}).get("limits", {})
+        self.temperature, self.bias = spec.decision.temperature, spec.decision.bias
+        self._unsure_between = spec.decision.unsure_between or (1.0, 0.0)
+        self._not_a_red_cell = spec.decision.not_a_red_cell
+        limits = (self._not_a_red_cell or {}).get("limits", {})
         unknown = sorted(set(limits) - set(MARGINS))
         if unknown:
             raise BundleSchemaError(
@@ -161,12 +160,12 @@ class Decision:
         return found
 
     def _unsure(self, chances: NDArray[np.float64], batch: Image) -> NDArray[np.bool_]:
-        low, high = self._abstention.get("p_between", (1.0, 0.0))
+        low, high = self._unsure_between
         doubt = (chances > low) & (chances < high)
         # A logit that is no number must never become a label.
         doubt |= ~np.isfinite(chances)
-        if self._abstention.get("not_a_red_cell"):
-            doubt |= not_a_red_cell(batch, self._abstention["not_a_red_cell"])
+        if self._not_a_red_cell is not None:
+            doubt |= not_a_red_cell(batch, self._not_a_red_cell)
         return np.asarray(doubt, np.bool_)
 
 

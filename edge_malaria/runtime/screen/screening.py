@@ -7,7 +7,6 @@ from collections.abc import Callable, Container, Generator, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from edge_malaria.bundle.format import Bundle, sha256_hex
 from edge_malaria.errors import EdgeMalariaError, StorageError, UsageError
@@ -59,16 +58,15 @@ def bundle_errors(bundle: Bundle) -> ErrorRecord:
         UsageError: the bundle has neither; no verdict is possible.
     """
     decision = bundle.classifier.decision
-    if decision.get("error_model"):
-        return ErrorRecord.from_json(decision["error_model"])
-    found: Any = decision.get("false_positives")
-    if not isinstance(found, dict) or "alpha" not in found:
+    if decision.error_model is not None:
+        return ErrorRecord.from_json(decision.error_model)
+    if decision.false_positives is None or "alpha" not in decision.false_positives:
         raise UsageError(
             f"{bundle.path} records no false-positive rate: no verdict is possible. "
             "Use a bundle exported with --data."
         )
     screening = bundle.classifier.threshold("screening")
-    return ErrorRecord.of_fit(FalsePositiveFit.from_json(found), screening)
+    return ErrorRecord.of_fit(FalsePositiveFit.from_json(decision.false_positives), screening)
 
 
 def slide_errors(bundle: Bundle, operating_point: str = "screening") -> SlideErrors:

@@ -1,0 +1,56 @@
+"""What a bundle records of how a model's logit becomes a call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from edge_malaria.records import expect
+
+
+@dataclass(frozen=True, eq=False)
+class DecisionRecord:
+    """The ``decision`` of a model in bundle.json; a finder's is empty.
+
+    Attributes:
+        temperature, bias: probability = sigmoid((logit + bias) / temperature).
+        thresholds: operating point -> the probability from which a cell is positive, in (0, 1).
+        unsure_between: probabilities between which the classifier abstains; None for nowhere.
+        not_a_red_cell: the fit of ``classify.abstain``; None where it was not fitted.
+        false_positives: the measured errors of one laboratory (``slide.error_rates``), or None.
+        error_model: the measured errors of several laboratories, or None.
+    """
+
+    temperature: float = 1.0
+    bias: float = 0.0
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    unsure_between: tuple[float, float] | None = None
+    not_a_red_cell: Mapping[str, Any] | None = None
+    false_positives: Mapping[str, Any] | None = None
+    error_model: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        expect(self.temperature > 0, "a temperature above 0", self.temperature)
+        inside = all(0 < value < 1 for value in self.thresholds.values())
+        expect(inside, "thresholds in (0, 1)", dict(self.thresholds))
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> DecisionRecord:
+        """Reads the JSON object; ``bundle.index`` has checked its types and ranges.
+
+        Raises:
+            ValueError, KeyError, TypeError: not a decision.
+        """
+        abstention = value.get("abstention") or {}
+        between = abstention.get("p_between")
+        points = value.get("operating_points", {})
+        return cls(
+            float(value.get("temperature", 1.0)),
+            float(value.get("bias", 0.0)),
+            {name: float(point["threshold"]) for name, point in points.items()},
+            None if between is None else (float(between[0]), float(between[1])),
+            abstention.get("not_a_red_cell") or None,
+            value.get("false_positives") or None,
+            value.get("error_model") or None,
+        )
