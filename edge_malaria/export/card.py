@@ -43,8 +43,8 @@ def bundle_readme(
         *[f"| {name} | {size:,} |" for name, size in sizes.items()],
         "",
         f"Input: {classifier['preprocessing']['size_px']} x "
-        f"{classifier['preprocessing']['size_px']} RGB uint8, background black, INTER_AREA. "
-        "int8 input is pixel - 128.",
+        f"{classifier['preprocessing']['size_px']} RGB uint8, "
+        f"{', '.join(classifier['preprocessing']['steps'])}. int8 input is pixel - 128.",
         "",
         "| operating point | threshold on p(parasitized) |",
         "|---|---|",
@@ -56,6 +56,8 @@ def bundle_readme(
         f"Int8 ranges: {classifier['int8']['ranges'] or 'no int8 variant'}. "
         f"Evidence of the parity gate: {record['evidence']}.",
         "",
+        *_few_cells(classifier.get("gate") or {}),
+        *_unknown_patients(record.get("provenance") or {}),
         *_measured(evaluation),
         "",
         _NOT_FOR,
@@ -65,6 +67,28 @@ def bundle_readme(
         "",
     ]
     return "\n".join(lines)
+
+
+def _few_cells(gate: Mapping[str, Any]) -> list[str]:
+    """The margin, where few labelled cells made it wider."""
+    if "delta_asked" not in gate:
+        return []
+    return [
+        f"Few labelled cells: the gate's margin is {gate['delta']:.1%} in place of "
+        f"{gate['delta_asked']:.1%}. A smaller change could not be shown; drawn cells were held to "
+        "the usual limits.",
+        "",
+    ]
+
+
+def _unknown_patients(provenance: Mapping[str, Any]) -> list[str]:
+    if provenance.get("patients") != "unknown":
+        return []
+    return [
+        "**The patients of its cells are unknown.** Cells of one patient may stand on both sides, "
+        "so every figure below is too good and none may be quoted.",
+        "",
+    ]
 
 
 def _measured(evaluation: Mapping[str, Any] | None) -> list[str]:

@@ -60,6 +60,7 @@ class Work:
         source, options, log, calibration: of the export.
         unlabelled: whether no labelled cells were there to show that the network works.
         patients_unknown: whether calibration and val cells may be of the same patients.
+        delta: the gate's margin: that of the options, or the smallest that so few cells can show.
         files: variant -> its files.
         rung: where the int8 ranges come from.
         finder: the finder's object in bundle.json.
@@ -73,6 +74,7 @@ class Work:
     calibration: Calibration | None
     unlabelled: bool = False
     patients_unknown: bool = False
+    delta: float = 0.01
     files: dict[str, list[FileSpec]] = field(default_factory=dict)
     rung: str = ""
     finder: dict[str, Any] | None = None

@@ -26,7 +26,7 @@ from edge_malaria.bundle import golden, golden_draw
 from edge_malaria.bundle.format import FileSpec, read_bundle, write_index
 from edge_malaria.data.dataset import Dataset
 from edge_malaria.errors import GateFailed, UsageError
-from edge_malaria.export import sense
+from edge_malaria.export import margin, sense
 from edge_malaria.export.card import bundle_readme
 from edge_malaria.export.convert import Log, Options, Work, add_files, took
 from edge_malaria.export.importers import Declared, Loading
@@ -98,6 +98,7 @@ def export_bundle(
         if options.finder:
             _add_finder(work)
         judging = _judging(source, dataset, log)
+        work.delta = margin.widened(options.delta, judging, log)
         report = _gate(work, cells, dataset, judging)
         evaluation = _evaluate(directory, judging, options, log)
         _write_record(work, evaluation, report)
@@ -196,7 +197,7 @@ def _run_gate(work: Work, dataset: Dataset | None) -> parity.ParityReport:
         dataset=dataset,
         split="val",
         reference=KerasEngine(work.source.plain),
-        settings=parity.Settings(delta=work.options.delta),
+        settings=parity.Settings(delta=work.delta),
         finder=False,  # add_finder has compared it with Keras itself
     )
 
@@ -243,7 +244,7 @@ def _write_record(
         "task": "classify-cell",
         "labels": ["uninfected", "parasitized"],
         "preprocessing": source.preprocessing,
-        "gate": None if report is None else _gate_record(report),
+        "gate": None if report is None else _gate_record(report, work.options.delta),
         "variants": {v: [spec.as_json() for spec in specs] for v, specs in work.files.items()},
         "decision": dict(source.decision),
         "int8": {
@@ -275,13 +276,16 @@ def _provenance(work: Work) -> dict[str, Any]:
     return {**work.source.provenance, **unknown}
 
 
-def _gate_record(report: parity.ParityReport) -> dict[str, Any]:
+def _gate_record(report: parity.ParityReport, asked: float) -> dict[str, Any]:
+    """What the gate said; ``delta_asked`` where few labelled cells made the margin wider."""
+    wider = {"delta_asked": asked} if report.settings.delta != asked else {}
     return {
         "worst_layers": [dict(layer) for layer in report.worst_layers],
         "passed": report.passed,
         "evidence": report.evidence,
         "cells": dict(report.cells),
         "delta": report.settings.delta,
+        **wider,
         "not_run": list(report.not_run),
     }
 
