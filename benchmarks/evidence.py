@@ -100,13 +100,21 @@ def commands(data: Path, runs: Path) -> dict[str, list[str]]:
                 str(runs / "baselines"),
             )
         ],
+        "laboratory_scores": [
+            "-m",
+            "benchmarks.slides.laboratory_scores",
+            *given,
+            "-o",
+            str(runs / "laboratory-scores"),
+        ],
+        "error_storeys": ["-m", "benchmarks.slides.error_storeys"],
         "slide_coverage": [
             "-m",
             "benchmarks.slides.slide_coverage",
-            *given,
-            "--run",
-            str(runs / "crossval"),
+            str(runs / "laboratory-scores"),
         ],
+        "site_iml": ["-m", "benchmarks.slides.site_iml", *given],
+        "review_durability": ["-m", "benchmarks.slides.review_durability"],
         "segmentation_fcn": [
             "-m",
             "benchmarks.fields.segmentation_fcn",

@@ -26,6 +26,7 @@ from benchmarks.slides.laboratory_scores import (
     REPORT_ONLY,
     SourceScores,
     read_scores,
+    slide_names,
 )
 from edge_malaria.bundle.contents import INDEX
 from edge_malaria.bundle.decision import DecisionRecord
@@ -43,11 +44,6 @@ from edge_malaria.runtime.slide.error_record import (
 
 SLIDE_CELLS = 800
 ASEXUAL = ("ring", "trophozoite", "schizont")
-
-
-def slide_names(source: str, names: Sequence[str]) -> list[str]:
-    """The slide of each picture where names tell it (cheap_rig), else the picture itself."""
-    return [n.split("_")[0] if source == "cheap_rig" else n for n in names]
 
 
 def part_of(source: str, scores: SourceScores, part: str) -> SourceScores:
@@ -149,7 +145,7 @@ def crossfitted(
     crossfit: Path, data: Path, scores: SourceScores
 ) -> tuple[dict[str, Floats], dict[str, Floats]]:
     """Patients' cells from cross-fitted networks; infected patients' plain cells from RUN's val."""
-    from benchmarks.slides.slide_coverage import crossval_scores
+    from benchmarks.slides.patient_scores import crossval_scores
 
     healthy, infected = crossval_scores(crossfit, data, {"train", "val"})
     plain, _ = patients_of(scores)

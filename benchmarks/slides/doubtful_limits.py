@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.evidence_file import ROOT, shipped_sha256, write_evidence
-from benchmarks.slides.slide_coverage import Scores, bundle_scores, crossval_scores
+from benchmarks.slides.patient_scores import Scores, bundle_scores, crossval_scores
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.runtime.slide.beta_binomial import fit_rates

@@ -29,12 +29,17 @@ from edge_malaria.runtime.sources.opening import open_source
 PARASITEMIAS = (0.0, 0.0002, 0.001, 0.01, 0.05)
 
 
+def screened_into(bundle: Bundle, spec: str, directory: Path) -> Screened:
+    """One drawn slide, screened into ``directory``."""
+    call = ScreenCall(directory, (spec,), 5e6)
+    classifier = Classifier(bundle, operating_point="screening")
+    return screen(open_source([spec]), bundle, classifier, call, load_config(), ScreenOptions())
+
+
 def screened(bundle: Bundle, spec: str) -> Screened:
     """One drawn slide, screened into a directory that is thrown away."""
     with tempfile.TemporaryDirectory() as folder:
-        call = ScreenCall(Path(folder) / "report", (spec,), 5e6)
-        classifier = Classifier(bundle, operating_point="screening")
-        return screen(open_source([spec]), bundle, classifier, call, load_config(), ScreenOptions())
+        return screened_into(bundle, spec, Path(folder) / "report")
 
 
 def row(bundle: Bundle, parasitemia: float, seeds: int, fields: int) -> dict[str, Any]:
@@ -50,7 +55,8 @@ def row(bundle: Bundle, parasitemia: float, seeds: int, fields: int) -> dict[str
         refused += sum(report.fields_rejected.values())
         low, high = report.ci95 or (0.0, 1.0)
         covered += low <= parasitemia <= high
-        shares.append(report.parasitemia or 0.0)
+        if report.parasitemia is not None:
+            shares.append(report.parasitemia)
         called.append(report.cells_positive / max(report.cells_counted, 1))
     return {
         "parasitemia": parasitemia,
@@ -59,7 +65,8 @@ def row(bundle: Bundle, parasitemia: float, seeds: int, fields: int) -> dict[str
         "fields_refused": refused,
         "verdicts": dict(verdicts),
         "interval_holds_truth": covered / seeds,
-        "mean_corrected": float(np.mean(shares)),
+        "numbers_shown": len(shares),
+        "mean_corrected": float(np.mean(shares)) if shares else None,
         "mean_called": float(np.mean(called)),
     }
 

@@ -11,6 +11,7 @@ already is not scored again. iml's cells carry the label of the box that they ma
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,15 @@ from benchmarks.fields.cell_truth import boxes_of, match, read_annotations
 from edge_malaria.bundle.format import Bundle, read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.data.dataset import open_dataset
+from edge_malaria.data.stains import SlideTables
 from edge_malaria.files import read_image, write_bytes
-from edge_malaria.prepare.preprocess import cell_inputs, network_input
-from edge_malaria.records import Cell
+from edge_malaria.prepare.preprocess import field_inputs
+from edge_malaria.prepare.stain import SlideColour
+from edge_malaria.records import Cell, Image
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.detect.opening import default_finder
-from edge_malaria.runtime.quality.field_quality import assess
+from edge_malaria.runtime.quality.field_quality import QualityLimits
+from edge_malaria.runtime.screen.field_look import FieldLook, view_of
 
 # Sources without malaria, and the laboratory that each belongs to.
 MALARIA_FREE = {
@@ -102,21 +106,52 @@ def _labels(cells: list[Cell], rows: list[dict[str, str]]) -> list[str]:
     return labels
 
 
+class SlidePath:
+    """The device's way from fields to scores, one slide at a time, the quality gate off."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.finder = default_finder(bundle)
+        self.classifier = Classifier(bundle, operating_point="screening")
+        self.next_slide()
+
+    def next_slide(self) -> None:
+        """What comes now is another slide: its own scale and colour."""
+        self.look = FieldLook(self.finder, QualityLimits(), gate=False)
+        self.colour = SlideColour()
+
+    def score(self, image: Image) -> tuple[list[Cell], list[float], str]:
+        """Counted cells, their probabilities, and what the quality gate would say."""
+        view = view_of(image)
+        quality = self.look.quality(view)
+        image = view.corrected()
+        cells = [c for c in self.look.cells(view, image, quality)[0] if c.counted]
+        self.look.counted([c.box for c in cells])
+        batch = field_inputs(image, cells, self.classifier.target, self.colour)
+        chances = [p.p_parasitized for p in self.classifier.predict_inputs(batch)]
+        return cells, chances, quality.reason
+
+
+def slide_names(source: str, names: Sequence[str]) -> list[str]:
+    """The slide of each picture where names tell it (cheap_rig), else the picture itself."""
+    return [n.split("_")[0] if source == "cheap_rig" else n for n in names]
+
+
 def score_fields(bundle: Bundle, folder: Path, *, labelled: bool) -> SourceScores:
-    """Every picture of a folder of fields."""
-    finder, classifier = default_finder(bundle), Classifier(bundle, operating_point="screening")
+    """Every picture of a folder of fields; where slides are unknown they share one scale."""
+    path = SlidePath(bundle)
     truth = read_annotations(folder) if labelled else {}
-    files = sorted((folder / "images").iterdir(), key=lambda path: path.name)
+    files = sorted((folder / "images").iterdir(), key=lambda file: file.name)
+    slides = slide_names(folder.name, [file.name for file in files])
     chances: list[float] = []
     picture: list[int] = []
     labels: list[str] = []
     reasons: list[str] = []
     for index, file in enumerate(files):
-        image = read_image(file)
-        reasons.append(assess(image).reason)
-        cells = [c for c in finder.find(image) if c.counted]
-        batch = cell_inputs(image, cells, classifier.input_size_px)
-        chances += [p.p_parasitized for p in classifier.predict_inputs(batch)]
+        if folder.name == "cheap_rig" and index and slides[index] != slides[index - 1]:
+            path.next_slide()
+        cells, found, reason = path.score(read_image(file))
+        chances += found
+        reasons.append(reason)
         picture += [index] * len(cells)
         labels += _labels(cells, truth.get(file.name, [])) if labelled else [""] * len(cells)
     return _packed(bundle, chances, picture, labels, [f.name for f in files], reasons)
@@ -126,13 +161,13 @@ def score_patients(bundle: Bundle, data: Path, split: str) -> SourceScores:
     """The NIH patients of one split; labels ``plain``, ``parasitized``, ``*-doubtful``."""
     dataset = open_dataset(data / "nih" / "cell_images.zip")
     classifier = Classifier(bundle, operating_point="screening")
+    tables = SlideTables(dataset, classifier.target)
     rows = [row for row in dataset.rows if row.split == split and row.patient_id]
     names = sorted({str(row.patient_id) for row in rows})
     chances: list[float] = []
     for start in range(0, len(rows), 512):
-        part = rows[start : start + 512]
-        crops = [network_input(dataset.read(row), classifier.input_size_px) for row in part]
-        chances += [p.p_parasitized for p in classifier.predict_inputs(np.stack(crops))]
+        batch = np.stack([tables.input(row) for row in rows[start : start + 512]])
+        chances += [p.p_parasitized for p in classifier.predict_inputs(batch)]
     labels = [
         ("parasitized" if row.label else "plain") + ("-doubtful" if row.suspect else "")
         for row in rows

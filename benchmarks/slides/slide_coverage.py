@@ -1,307 +1,340 @@
-"""Verdicts and intervals on slides made of real cells -> docs/evidence/slide_coverage.json.
+"""Verdicts, intervals and limits of detection found by running -> slide_coverage.json.
 
-    python -m benchmarks.slides.slide_coverage --data DATA [--bundle BUNDLE] [--run CROSSVAL_RUN]
+    python -m benchmarks.slides.laboratory_scores --data DATA -o RUN
+    python -m benchmarks.slides.slide_coverage RUN [--slides 40]
 
-Cells come from patients that the network behind each score had not seen: the five-fold
-cross-validation's predictions (--run), else the val and test patients of the bundle's network. Each
-slide takes its cells, with replacement, from one healthy and one infected patient, so that both
-keep their own error rates; the fit that judges it leaves out both patients. Reported: how often the
-95 % interval holds the true parasitemia, how many slides without parasites are called
-parasites-detected, the same at twice the healthy patients' rates, and on cells of bccd, a set
-without malaria from another laboratory.
+Slides are resampled from real cells outside the fit: healthy cells of one slide of a laboratory's
+report third (the laboratory itself left out of the error record), parasites of one NIH test
+patient. Slides of fewer than 1,000 cells are joined: a single call among 300 cells, drawn again and
+again, would make a rate of chance.
+Judged without a site profile, and with one that is fitted to the laboratory's other pictures
+(groups of pictures where slides are unknown). Readers are simulated: perfect, or confirming 95 of
+100 flagged parasites and 1 of 1,000, or of 100, other flagged cells. Reported: how often 95 %
+intervals hold the truth, slides without parasites called parasites-detected, the lowest parasitemia
+at which 95 of 100 slides are called, and each malaria-free set taken whole as one slide.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.evidence_file import shipped_sha256, write_evidence
-from benchmarks.fields.cell_truth import files_of
-from edge_malaria.bundle.format import Bundle, read_bundle
+from benchmarks.slides.laboratory_scores import MALARIA_FREE, read_scores
+from benchmarks.slides.simulated_slides import READERS, Drawn, Points, Reader, draw, usable
+from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
-from edge_malaria.data.dataset import open_dataset
-from edge_malaria.data.stains import SlideTables
-from edge_malaria.files import read_image
 from edge_malaria.metrics import clopper_pearson_interval
-from edge_malaria.prepare.preprocess import field_inputs
-from edge_malaria.prepare.stain import SlideColour
-from edge_malaria.runtime.classify.classifier import Classifier
-from edge_malaria.runtime.detect.opening import default_finder
-from edge_malaria.runtime.slide.statistics import (
-    FalsePositiveFit,
-    Measured,
-    SlideCount,
-    SlideStatistics,
-    VerdictRules,
-    choose_screening_threshold,
-    fit_false_positives,
-)
-from edge_malaria.training.classifier.calibrate import SCREENING_FALSE_POSITIVES
+from edge_malaria.runtime.screen.screening import bundle_errors
+from edge_malaria.runtime.slide.beta_binomial import Floats
+from edge_malaria.runtime.slide.counts import SlideCount, VerdictRules
+from edge_malaria.runtime.slide.error_record import ErrorRecord, SlideErrors, SlideScores
+from edge_malaria.runtime.slide.readers import confirmations_needed
+from edge_malaria.runtime.slide.site_profile import SiteFit, SiteProfile
+from edge_malaria.runtime.slide.statistics import SlideStatistics
+from tools.fit_error_model import part_of, patients_of, slides_of
 
 SEED = 11
 CELLS = (1000, 5000)
-PARASITEMIAS = (0.0005, 0.002, 0.01, 0.05, 0.15)
-REPEATS = 4
-# An infected patient lends slides an own sensitivity only from so many parasitized cells on: of one
-# or three cells it would be 0 or 1 by chance. All of them stay in the fit.
-LEAST_PARASITIZED = 20
-Scores = dict[str, NDArray[np.float64]]
+PARASITEMIAS = (0.0, 0.002, 0.01, 0.05, 0.15)
+LABORATORIES = ("bccd", "chula_more", "cheap_rig", "pbc", "raabin")
+SITES = ("bccd", "chula_more", "cheap_rig", "pbc")
+SITE_SLIDES, SITE_CELLS = 20, 2000
+LIMIT_SLIDES = 2000
+LEAST_CELLS = 1000
+LIMIT_GRID = np.geomspace(1e-4, 1.0, 81)
 
 
-def bundle_scores(
-    bundle: Bundle, data: Path, splits: Sequence[str] = ("val", "test")
-) -> tuple[Scores, Scores]:
-    """(healthy, infected): probabilities of the cells of each patient of ``splits``."""
-    dataset = open_dataset(data / "nih" / "cell_images.zip")
-    classifier = Classifier(bundle, operating_point="screening")
-    tables = SlideTables(dataset, classifier.target)
-    grouped: dict[tuple[str, int], list[Any]] = defaultdict(list)
-    for row in dataset.rows:
-        if row.split in splits and row.patient_id:
-            grouped[row.patient_id, row.label].append(row)
-    healthy: Scores = {}
-    infected: Scores = {}
-    for (patient, label), rows in grouped.items():
-        batch = np.stack([tables.input(row) for row in rows])
-        p = np.array([q.p_parasitized for q in classifier.predict_inputs(batch)])
-        if patient.startswith("H"):
-            healthy[patient] = p
-        elif label == 1:
-            infected[patient] = p
-    return healthy, infected
+@dataclass
+class Tally:
+    """Coverage and verdicts of one mode."""
+
+    slides: int = 0
+    covered: int = 0
+    shown: int = 0
+    shown_covered: int = 0
+    verdicts: dict[str, Counter[str]] = field(default_factory=dict)
+    errors: list[float] = field(default_factory=list)
+
+    def add(
+        self, key: str, verdict: str, truth: float, found: tuple[float | None, tuple[float, float]],
+        known: bool,
+    ) -> None:  # fmt: skip
+        """Adds one slide; ``known``: its number is shown."""
+        share, (low, high) = found
+        inside = low <= truth <= high
+        self.slides += 1
+        self.covered += inside
+        self.shown += known
+        self.shown_covered += known and inside
+        self.verdicts.setdefault(key, Counter())[verdict] += 1
+        if known and truth > 0 and share is not None:
+            self.errors.append(abs(share - truth) / truth)
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        calm = sum((c for k, c in self.verdicts.items() if k.startswith("0 ")), Counter[str]())
+        return {
+            "coverage": self.covered / max(self.slides, 1),
+            "shown": self.shown,
+            "coverage_shown": self.shown_covered / self.shown if self.shown else None,
+            "median_relative_error_shown": float(np.median(self.errors)) if self.errors else None,
+            "false_alarms": share_record(calm["parasites-detected"], sum(calm.values())),
+            "verdicts": {k: dict(v) for k, v in self.verdicts.items()},
+        }
 
 
-def crossval_scores(run: Path, data: Path, splits: set[str]) -> tuple[Scores, Scores]:
-    """(healthy, infected) from a cross-validation's stored predictions over ``splits``."""
-    from edge_malaria.crossval.results import read_result
-    from edge_malaria.runtime.classify.classifier import probability
-
-    every = open_dataset(data / "nih" / "cell_images.zip").rows
-    rows = [row for row in every if row.split in splits]
-    healthy: dict[str, list[float]] = defaultdict(list)
-    infected: dict[str, list[float]] = defaultdict(list)
-    for stored in sorted(run.glob("**/predictions.npz")):
-        result = read_result(stored)
-        chances = probability(result.logits, result.temperature, result.bias)
-        for place, p in zip(result.held_out, chances, strict=True):
-            row = rows[int(place)]
-            if row.patient_id and row.patient_id.startswith("H"):
-                healthy[row.patient_id].append(float(p))
-            elif row.patient_id and row.label == 1:
-                infected[row.patient_id].append(float(p))
-    return (
-        {k: np.array(v) for k, v in healthy.items()},
-        {k: np.array(v) for k, v in infected.items()},
-    )
-
-
-Points = tuple[float, float, float]
-
-
-def split_of(p: NDArray[np.float64], points: Points) -> NDArray[np.float64]:
-    """Shares of cells: positive, likely but not positive, doubtful but not likely, clear."""
-    edges = np.sort(np.asarray(points))[::-1]
-    above = np.array([float((p >= edge).mean()) for edge in edges])
-    return np.maximum(np.diff(np.concatenate([[0.0], above, [1.0]])), 0.0)
-
-
-def count_of(drawn: NDArray[np.int64]) -> SlideCount:
-    """What the statistics need of the counts of the four shares."""
-    return SlideCount(
-        int(drawn.sum()), int(drawn[0]), int(drawn[1] + drawn[2]), int(drawn[0] + drawn[1])
-    )
-
-
-class LeaveOut:
-    """Statistics whose fit leaves out some patients; the threshold is chosen without them too."""
-
-    def __init__(
-        self, healthy: Scores, infected: Scores, threshold: float | None, balanced: float
-    ) -> None:
-        self.healthy, self.infected, self.fixed = healthy, infected, threshold
-        self.balanced = balanced
-
-    def without(self, out: set[str]) -> tuple[SlideStatistics, Points]:
-        """(statistics, thresholds) from everybody but ``out``."""
-        kept = {k: v for k, v in self.healthy.items() if k not in out}
-        threshold = self.fixed
-        if threshold is None:
-            pooled = np.concatenate(list(kept.values()))
-            names = [k for k, v in kept.items() for _ in v]
-            threshold = choose_screening_threshold(pooled, names, SCREENING_FALSE_POSITIVES)
-        sick = {k: v for k, v in self.infected.items() if k not in out}
-
-        def fit(at: float) -> FalsePositiveFit:
-            return fit_false_positives(
-                [(int((v >= at).sum()), len(v)) for v in kept.values()],
-                [(int((v >= at).sum()), len(v)) for v in sick.values()],
-            )
-
-        likely = min(self.balanced, threshold)
-        whole = replace(fit(threshold), quantity=fit(likely), quantity_threshold=likely)
-        return SlideStatistics(whole), (threshold, likely, VerdictRules().doubtful_from)
-
-
-def share_record(hits: int, n: int, patients: int) -> dict[str, Any]:
-    """A share with its Clopper-Pearson interval over slides."""
+def share_record(hits: int, n: int) -> dict[str, Any]:
+    """A share with its Clopper-Pearson interval."""
     interval = clopper_pearson_interval(hits, n)
-    return {
-        "share": hits / max(n, 1),
-        "slides": n,
-        "ci95_slides": list(interval) if interval else None,
-        "patients": patients,
-    }
+    return {"share": hits / max(n, 1), "slides": n, "ci95": list(interval) if interval else None}
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """Statistics with their thresholds; judges drawn slides, each count once."""
+
+    statistics: SlideStatistics
+    points: Points
+    known: dict[Any, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, errors: SlideErrors, points: Points) -> Judge:
+        """A judge."""
+        return cls(SlideStatistics(errors), points)
+
+    def alone(self, count: SlideCount) -> tuple[str, Any, bool]:
+        """(verdict, (share, interval), whether it is shown) by the program alone."""
+        if count not in self.known:
+            s = self.statistics
+            found = s.measured(count)
+            verdict = s.verdict(count).verdict
+            assert found is not None
+            shown = verdict != "indeterminate" and not found.disagree
+            self.known[count] = verdict, (found.parasitemia, found.ci95), shown
+        answer: tuple[str, Any, bool] = self.known[count]
+        return answer
+
+    def reviewed(self, drawn: Drawn, place: int, confirmed: int) -> tuple[str, Any, bool]:
+        """The same where a reader confirmed so many."""
+        s, count = self.statistics, drawn.count(place)
+        review = drawn.review(place, confirmed)
+        key = ("read", drawn.cells, confirmed)
+        if key not in self.known:
+            self.known[key] = s.reader.measured(count.cells, confirmed, 0)
+        verdict = s.finding(count, review).verdict
+        shown = verdict != "indeterminate" and not s.unfamiliar(count)
+        return verdict, self.known[key], shown
+
+    def limits(
+        self, rng: np.random.Generator, healthy: list[Floats], sick: list[Floats]
+    ) -> dict[str, Any]:
+        """The lowest parasitemia at which 95 of 100 slides are called, found by running."""
+        table: dict[str, Any] = {}
+        for cells in CELLS:
+            needed = self.statistics.count_needed(cells)
+
+            def alone(drawn: Drawn, needed: int | None = needed) -> Floats:
+                if needed is None:
+                    return np.zeros(len(drawn.truth))
+                # As ``SlideStatistics.unfamiliar``.
+                errors, rules = self.statistics.errors, self.statistics.rules
+                base = max(rules.doubtful_base, errors.doubtful_base or 0.0)
+                familiar = (
+                    drawn.doubtful <= base * drawn.cells + rules.max_doubtful * drawn.positive
+                )
+                return np.asarray((drawn.positive >= needed) & familiar, float)
+
+            def lowest(called: Callable[[Drawn], Floats], n: int = cells) -> float | None:
+                low, high = 0, len(LIMIT_GRID)
+                while high > low:
+                    middle = (low + high) // 2
+                    p = float(LIMIT_GRID[middle])
+                    drawn = draw(rng, LIMIT_SLIDES, n, p, healthy, sick, self.points)
+                    found = called(drawn).mean() >= 0.95
+                    low, high = (low, middle) if found else (middle + 1, high)
+                return float(LIMIT_GRID[low]) if low < len(LIMIT_GRID) else None
+
+            row: dict[str, Any] = {
+                "alone": lowest(alone),
+                "stated_alone": self.statistics.limit_of_detection(cells),
+                "stated_reviewed": self.statistics.limit_reviewed(cells),
+            }
+            for reader in READERS[:2]:
+                row[f"reader {reader.name}"] = lowest(lambda d, r=reader: _read(d, r, rng))
+            row["two readers 0.95, 0.001, one cell"] = lowest(lambda d: _read_twice(d, rng))
+            table[str(cells)] = row
+        return table
+
+
+def _read(drawn: Drawn, reader: Reader, rng: np.random.Generator) -> Floats:
+    """Whether one reader's confirmed cells mean parasites."""
+    least = VerdictRules().confirm_cells
+    needed = np.array([confirmations_needed(int(f), least) for f in drawn.flagged])
+    return np.asarray(drawn.confirmed(reader, rng) >= needed, float)
+
+
+def _read_twice(drawn: Drawn, rng: np.random.Generator) -> Floats:
+    """Whether two readers confirm one and the same cell, each with 0.95."""
+    both = rng.binomial(drawn.flagged_parasites, 0.95**2)
+    return np.asarray(both >= 1, float)
 
 
 def measure(
-    healthy: Scores, infected: Scores, threshold: float | None, balanced: float
-) -> dict[str, Any]:
-    """Every table for slides of NIH patients."""
-    rng = np.random.default_rng(SEED)
-    leave = LeaveOut(healthy, infected, threshold, balanced)
-    sick = sorted(name for name, p in infected.items() if len(p) >= LEAST_PARASITIZED)
-    covered: Counter[str] = Counter()
-    total: Counter[str] = Counter()
-    verdicts: dict[str, Counter[str]] = defaultdict(Counter)
-    patients: dict[str, set[str]] = defaultdict(set)
-    errors: dict[str, list[float]] = defaultdict(list)
-    points: dict[str, Counter[str]] = defaultdict(Counter)
-    for number, name in enumerate(sorted(healthy)):
-        ill = sick[number % len(sick)]
-        stats, cuts = leave.without({name, ill})
-        calm, wild = split_of(healthy[name], cuts), split_of(infected[ill], cuts)
-        double = 2 * calm
-        double[3] = max(0.0, 1 - double[:3].sum())
-        results: dict[SlideCount, tuple[str, Measured]] = {}
-        for cells in CELLS:
-            for _ in range(REPEATS):
-                cases = [("0", 0.0, calm), ("0 at twice the rate", 0.0, double / double.sum())]
-                cases += [(f"{p:g}", p, calm) for p in PARASITEMIAS]
-                for key, truth, base in cases:
-                    parasites = int(rng.binomial(cells, truth)) if truth else 0
-                    drawn = rng.multinomial(cells - parasites, base) + rng.multinomial(
-                        parasites, wild
-                    )
-                    count = count_of(drawn)
-                    if count not in results:
-                        found = stats.measured(count) or Measured(None, (0.0, 1.0), "screening")
-                        results[count] = (stats.verdict(count)[0], found)
-                    verdict, found = results[count]
-                    label = f"{key} / {cells} cells"
-                    verdicts[label][verdict] += 1
-                    total[key] += 1
-                    covered[key] += found.ci95[0] <= truth <= found.ci95[1]
-                    points[key][found.at + (", disagree" if found.disagree else "")] += 1
-                    if truth:
-                        errors[key].append(abs((found.parasitemia or 0.0) - truth) / truth)
-                    if verdict == "parasites-detected":
-                        patients[label].add(name)
-    false = {
-        label: {
-            **share_record(c["parasites-detected"], sum(c.values()), len(healthy)),
-            "patients_with_any": len(patients[label]),
-            "ci95_patients": list(
-                clopper_pearson_interval(len(patients[label]), len(healthy)) or (0, 1)
-            ),
+    rng: np.random.Generator, judge: Judge, healthy: list[Floats], sick: list[Floats], slides: int
+) -> dict[str, Tally]:
+    """Tallies of the program alone and of each reader."""
+    tallies = {name: Tally() for name in ("alone", *(r.name for r in READERS))}
+    for cells in CELLS:
+        for p in PARASITEMIAS:
+            drawn = draw(rng, slides, cells, p, healthy, sick, judge.points)
+            key = f"{p:g} / {cells} cells"
+            confirmed = {r.name: drawn.confirmed(r, rng) for r in READERS}
+            for place in range(slides):
+                truth = p
+                tallies["alone"].add(key, *_row(judge.alone(drawn.count(place)), truth))
+                for reader in READERS:
+                    k = int(confirmed[reader.name][place])
+                    tallies[reader.name].add(key, *_row(judge.reviewed(drawn, place, k), truth))
+    return tallies
+
+
+def _row(answer: tuple[str, Any, bool], truth: float) -> tuple[str, float, Any, bool]:
+    return answer[0], truth, answer[1], answer[2]
+
+
+def _merged(parts: list[Tally]) -> Tally:
+    whole = Tally()
+    for part in parts:
+        whole.slides += part.slides
+        whole.covered += part.covered
+        whole.shown += part.shown
+        whole.shown_covered += part.shown_covered
+        whole.errors += part.errors
+        for key, counts in part.verdicts.items():
+            whole.verdicts.setdefault(key, Counter()).update(counts)
+    return whole
+
+
+def joined(slides: Mapping[str, Floats]) -> list[Floats]:
+    """Slides with at least ``LEAST_CELLS``: small ones in a row are joined."""
+    found: list[Floats] = []
+    for p in slides.values():
+        if found and len(found[-1]) < LEAST_CELLS:
+            found[-1] = np.concatenate([found[-1], p])
+        else:
+            found.append(p)
+    if len(found) > 1 and len(found[-1]) < LEAST_CELLS:
+        last = found.pop()
+        found[-1] = np.concatenate([found[-1], last])
+    return found
+
+
+def without(record: ErrorRecord, laboratory: str) -> ErrorRecord:
+    """The record without a laboratory."""
+    kept = tuple(lab for lab in record.healthy if lab.name != laboratory)
+    return ErrorRecord(record.rungs, kept, record.parasitized, record.how)
+
+
+def site_of(
+    rng: np.random.Generator, record: ErrorRecord, groups: Mapping[str, Floats], name: str
+) -> SiteProfile:
+    """A site's profile from groups of its pictures: 20 slides, up to 2,000 cells each."""
+    slides = [
+        SlideScores.count(
+            group, rng.choice(p, min(len(p), SITE_CELLS), replace=False), record.rungs
+        )
+        for group, p in list(groups.items())[:SITE_SLIDES]
+    ]
+    return SiteFit(record, slides).profile(name, "0" * 64, {})
+
+
+def whole_sets(judge: Judge, run: Path) -> dict[str, Any]:
+    """Each malaria-free set taken whole as one slide."""
+    table = {}
+    for source in MALARIA_FREE:
+        p, points = read_scores(run, source).chances, judge.points
+        positive = int((p >= points.screening).sum())
+        doubtful = int(((p >= points.doubtful) & (p < points.screening)).sum())
+        count = SlideCount(len(p), positive, doubtful, int((p >= points.balanced).sum()))
+        result = judge.statistics.result(count)
+        table[source] = {
+            "cells": count.cells,
+            "called": positive,
+            "flagged": count.likely,
+            "verdict": result.verdict,
+            "cause": result.cause,
+            "parasitemia": result.parasitemia,
+            "ci95": None if result.ci95 is None else list(result.ci95),
         }
-        for label, c in verdicts.items()
-        if label.startswith("0 ")
-    }
-    real = [key for key in total if "twice" not in key]
-    return {
-        "coverage": {k: covered[k] / total[k] for k in total},
-        "coverage_pooled": sum(covered[k] for k in real) / sum(total[k] for k in real),
-        "median_relative_error": {k: float(np.median(v)) for k, v in errors.items()},
-        "measured_at": {k: dict(v) for k, v in points.items()},
-        "verdicts": {k: dict(v) for k, v in verdicts.items()},
-        "false_alarms": false,
-    }
-
-
-def bccd_slides(bundle: Bundle, data: Path) -> dict[str, Any]:
-    """Slides resampled from cells of bccd, under the bundle's own fit and threshold."""
-    from edge_malaria.runtime.screen.screening import bundle_fit
-
-    rng = np.random.default_rng(SEED)
-    finder, classifier = default_finder(bundle), Classifier(bundle, operating_point="screening")
-    scores: list[float] = []
-    slide = SlideColour()
-    for file in files_of(data / "fields" / "bccd", "report"):
-        image = read_image(file)
-        cells = [c for c in finder.find(image) if c.counted]
-        found = classifier.predict_inputs(field_inputs(image, cells, classifier.target, slide))
-        scores += [p.p_parasitized for p in found]
-    stats = SlideStatistics(bundle_fit(bundle, "screening"))
-    balanced = bundle.classifier.threshold("balanced")
-    points = (classifier.threshold, balanced, stats.rules.doubtful_from)
-    shares = split_of(np.array(scores), points)
-    verdicts: Counter[str] = Counter()
-    for _ in range(200):
-        drawn = rng.multinomial(1000, shares)
-        verdicts[stats.verdict(count_of(drawn))[0]] += 1
-    return {
-        "cells": len(scores),
-        "share_called": float(shares[0]),
-        "share_doubtful": float(shares[1] + shares[2]),
-        "verdicts": dict(verdicts),
-        **share_record(verdicts["parasites-detected"], 200, 0),
-    }
+    return table
 
 
 def main() -> None:
     """Measures and writes the evidence."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("run", type=Path, help="where laboratory_scores wrote")
     parser.add_argument("--bundle", type=Path, default=shipped_bundle())
-    parser.add_argument("--run", type=Path, help="a cross-validation's run directory")
-    parser.add_argument("--run-splits", default="train,val,test", help="what the run covered")
+    parser.add_argument("--slides", type=int, default=40, help="of each kind")
     parser.add_argument("--dry", action="store_true", help="print only")
     options = parser.parse_args()
-    cv2.setNumThreads(1)
     bundle = read_bundle(options.bundle)
-    if options.run:
-        splits = set(options.run_splits.split(","))
-        healthy, infected = crossval_scores(options.run, options.data, splits)
-        threshold, whose = (
-            None,
-            f"cross-fitted over {options.run_splits}: networks that had not seen the patient",
-        )
-    else:
-        healthy, infected = bundle_scores(bundle, options.data)
-        threshold, whose = bundle.classifier.threshold("screening"), "val and test patients"
+    record = bundle_errors(bundle)
+    spec = bundle.classifier
+    points = Points(spec.threshold("screening"), spec.threshold("balanced"))
+    sick = usable(patients_of(read_scores(options.run, "test"))[1])
+    rng = np.random.default_rng(SEED)
+    tallies: dict[str, list[Tally]] = {}
+    limits: dict[str, Any] = {}
+    sites: dict[str, Any] = {}
+    false_alarms: dict[str, Any] = {}
+    for source in LABORATORIES:
+        scores = read_scores(options.run, source)
+        healthy = joined(slides_of(source, part_of(source, scores, "report"), LEAST_CELLS))
+        others = without(record, MALARIA_FREE[source])
+        judges = {"no site": Judge.of(others.errors(points.screening, points.balanced), points)}
+        if source in SITES:
+            fit = part_of(source, scores, "fit")
+            least = min(SITE_CELLS, len(fit.chances) // SITE_SLIDES)
+            site = site_of(rng, others, slides_of(source, fit, least), source)
+            judges["site"] = Judge.of(site.errors, Points(site.screening, site.balanced))
+            sites[source] = {
+                "slides": site.negatives, "cells": site.cells, "screening": site.screening,
+                "balanced": site.balanced, "passed": site.passed,
+            }  # fmt: skip
+        for mode, judge in judges.items():
+            own: dict[str, Any] = {}
+            for name, tally in measure(rng, judge, healthy, sick, options.slides).items():
+                tallies.setdefault(f"{mode}, {name}", []).append(tally)
+                own[name] = tally.as_json()["false_alarms"]["share"]
+            false_alarms[f"{source}, {mode}"] = own
+            limits[f"{source}, {mode}"] = judge.limits(rng, healthy, sick)
+        print(source, "done", flush=True)
+    home = Judge.of(record.errors(points.screening, points.balanced), points)
     figures: dict[str, Any] = {
         "classifier_sha256": shipped_sha256(options.bundle),
-        "cells_of": whose,
-        "healthy_patients": len(healthy),
-        "healthy_cells": sum(len(v) for v in healthy.values()),
-        "infected_patients": len(infected),
-        "infected_patients_that_lend_slides": sum(
-            len(p) >= LEAST_PARASITIZED for p in infected.values()
-        ),
-        "rules": vars(VerdictRules()),
-        "targets": {"coverage": [0.93, 0.97], "negative_slides_called_detected": 0.02},
-        **measure(healthy, infected, threshold, bundle.classifier.threshold("balanced")),
-        "bccd": bccd_slides(bundle, options.data),
+        "slides_of_each_kind": options.slides,
+        "parasites_of_patients": len(sick),
+        "modes": {name: _merged(parts).as_json() for name, parts in tallies.items()},
+        "false_alarms": false_alarms,
+        "sites": sites,
+        "limits_by_running": limits,
+        "malaria_free_sets": whole_sets(home, options.run),
     }
+    for name, value in figures["modes"].items():
+        print(name, {k: v for k, v in value.items() if k != "verdicts"})
+    for key in ("false_alarms", "sites", "limits_by_running", "malaria_free_sets"):
+        for name, value in figures[key].items():
+            print(key, name, value)
     if not options.dry:
-        command = "python -m benchmarks.slides.slide_coverage --data DATA"
-        write_evidence(
-            "slide_coverage",
-            command + (f" --run RUN --run-splits {options.run_splits}" if options.run else ""),
-            figures,
-            SEED,
-        )
-    for key, value in figures.items():
-        print(key, value)
+        command = f"python -m benchmarks.slides.slide_coverage RUN --slides {options.slides}"
+        write_evidence("slide_coverage", command, figures, SEED)
 
 
 if __name__ == "__main__":

@@ -115,7 +115,9 @@ def report_of(
     statistics = SlideStatistics(basis.errors, basis.rules)
     review = Review.of(journal)
     result = statistics.result(totals.count, basis.rbc_per_ul, review.count())
-    report = slide_report(totals, result, basis, limit_table(statistics))
+    share = len(review.cells) / totals.cells if totals.cells else None
+    rows = limit_table(statistics, flagged=share)
+    report = slide_report(totals, result, basis, rows)
     return report, write_report(directory, journal, totals, report, review)
 
 

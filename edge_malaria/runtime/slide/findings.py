@@ -37,11 +37,13 @@ class Seen:
         p_value: chance of as many positives or more without parasites.
         needed: the fewest positives that are called parasites; None where none are.
         unfamiliar: more cells than parasites explain are neither clear nor positive.
+        confirmations: so many confirmed cells mean parasites.
     """
 
     p_value: float
     needed: int | None
     unfamiliar: bool
+    confirmations: int = 2
 
 
 def found_alone(rules: VerdictRules, count: SlideCount, seen: Seen, limit: Limit) -> Finding:
@@ -82,7 +84,7 @@ def found_by_reader(
     n, found = count.cells, review.confirmed
     who = " and ".join(review.readers) or "A person"
     looked = f"{who} looked at all {review.flagged:,} flagged cells of {n:,}"
-    if found >= rules.confirm_cells or review.confirmed_by >= rules.confirm_readers:
+    if found >= seen.confirmations or review.confirmed_by >= rules.confirm_readers:
         why = f"{looked} and confirmed parasites in {found:,}."
         return Finding("parasites-detected", "confirmed", why)
     if review.open:
@@ -93,8 +95,9 @@ def found_by_reader(
         return Finding("indeterminate", "no-answer", why)
     if found:
         why = (
-            f"{looked} and confirmed a parasite in {found:,}. One cell that one person confirms "
-            "is not enough."
+            f"{looked} and confirmed parasites in {found:,}. Where so many cells are looked at, "
+            f"{seen.confirmations:,} are asked for, or one that {rules.confirm_readers} persons "
+            "confirm."
         )
         return Finding("indeterminate", "one-confirmed", why)
     nothing = f"{looked} and found no parasite."

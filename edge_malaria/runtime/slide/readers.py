@@ -5,16 +5,33 @@ from __future__ import annotations
 import numpy as np
 
 from edge_malaria.records import Interval
-from edge_malaria.runtime.slide.beta_binomial import RateFit, RateSpread
+from edge_malaria.runtime.slide.beta_binomial import RateFit, RateSpread, binomial_sf
 from edge_malaria.runtime.slide.error_record import PointErrors
 from edge_malaria.runtime.slide.operating_point import PointModel
 
-# A reader confirms 95 of 100 flagged cells that do hold a parasite, one reader 89, another 99
-# (Beta(57, 3)), and one of 1,000 flagged cells that hold none. Assumed, not measured: readers of
-# pictures of single cells have not been tested with this program.
-READER_SENSITIVITY = (57.0, 3.0)
+# A reader confirms 95 of 100 flagged cells that do hold a parasite, one reader 83, another all of
+# them (Beta(19, 1)), and one of 1,000 flagged cells that hold none. Assumed, not measured: readers
+# of pictures of single cells have not been tested with this program.
+READER_SENSITIVITY = (19.0, 1.0)
 READER_FALSE_CONFIRMATION = 0.001
+# How often mistaken confirmations alone may reach the number that means parasites.
+MISTAKEN_LEVEL = 0.01
 _NODES, _SENSITIVITY_NODES = 8, 24
+
+
+def confirmations_needed(flagged: int, least: int) -> int:
+    """How many confirmed cells mean parasites where so many were looked at.
+
+    At least ``least``; more where a reader who is wrong on one flagged cell of 1,000 would reach
+    that by mistakes alone on more than one slide of 100.
+    """
+    needed = least
+    while needed < flagged:
+        mistaken = float(binomial_sf(needed, flagged, READER_FALSE_CONFIRMATION))
+        if mistaken <= MISTAKEN_LEVEL:
+            break
+        needed += 1
+    return needed
 
 
 class ReaderModel:
@@ -22,6 +39,9 @@ class ReaderModel:
 
     Args:
         errors: of the point that flags.
+
+    Attributes:
+        flagged_share: of healthy cells that are flagged, on average.
     """
 
     def __init__(self, errors: PointErrors) -> None:
@@ -31,6 +51,7 @@ class ReaderModel:
         order = np.argsort(rates, kind="stable")
         found = RateSpread(rates[order], weights[order]).thinned(_SENSITIVITY_NODES)
         self.point = PointModel(PointErrors(errors.eps.scaled(READER_FALSE_CONFIRMATION), found))
+        self.flagged_share = errors.eps.mean
         self._limits: dict[tuple[int, int], float | None] = {}
 
     def limit_of_detection(self, cells: int, confirmed: int) -> float | None:

@@ -14,6 +14,8 @@ The chances behind it stand in ``operating_point``, the spread of error rates in
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from edge_malaria.records import Interval
@@ -40,7 +42,7 @@ from edge_malaria.runtime.slide.findings import (
     nothing_found,
 )
 from edge_malaria.runtime.slide.operating_point import PointModel
-from edge_malaria.runtime.slide.readers import ReaderModel
+from edge_malaria.runtime.slide.readers import ReaderModel, confirmations_needed
 
 __all__ = [
     "DEFAULT_RBC_PER_UL",
@@ -135,9 +137,16 @@ class SlideStatistics:
             self._limits[cells] = limit
         return limit
 
-    def limit_reviewed(self, cells: int) -> float | None:
-        """The same where a person looks at every flagged cell."""
-        return self.reader.limit_of_detection(cells, self.rules.confirm_cells)
+    def limit_reviewed(self, cells: int, flagged: float | None = None) -> float | None:
+        """The same where a person looks at every flagged cell.
+
+        Args:
+            cells: counted.
+            flagged: share of them that is flagged; None takes what is usual without parasites.
+        """
+        share = self.reader.flagged_share if flagged is None else flagged
+        needed = confirmations_needed(round(share * cells), self.rules.confirm_cells)
+        return self.reader.limit_of_detection(cells, needed)
 
     def unfamiliar(self, count: SlideCount) -> bool:
         """Whether more cells than parasites explain are neither clear nor positive.
@@ -165,12 +174,16 @@ class SlideStatistics:
         """The verdict that stands: the reader's once every flagged cell is judged."""
         n = count.cells
         if n and review.complete:
-            seen = self._seen(count)
-            return found_by_reader(self.rules, count, review, seen, lambda: self.limit_reviewed(n))
+            needed = confirmations_needed(review.flagged, self.rules.confirm_cells)
+            seen = replace(self._seen(count), confirmations=needed)
+            share = review.flagged / n
+            return found_by_reader(
+                self.rules, count, review, seen, lambda: self.limit_reviewed(n, share)
+            )
         found = self.verdict(count)
         if found.cause == "blind" and review.flagged == 0 and self.balanced is not None:
             # Nothing was flagged, so a person could not add anything: the reader's limit holds.
-            limit = self.limit_reviewed(n)
+            limit = self.limit_reviewed(n, 0.0)
             return nothing_found(self.rules, n, limit, "within-errors", "Not one was flagged.")
         return found
 
@@ -221,7 +234,7 @@ class SlideStatistics:
         share = found.parasitemia if found is not None and known else None
         interval = found.ci95 if found is not None and known else None
         limit = self.limit_of_detection(count.cells)
-        reviewed = self.limit_reviewed(count.cells)
+        reviewed = self.limit_reviewed(count.cells, review.flagged / max(count.cells, 1))
         return SlideResult(
             verdict=finding.verdict,
             basis="reader" if by_reader else "algorithm",
