@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+# As the converters set it for a process of their own: here anything may load TensorFlow first, and
+# oneDNN's other summation orders would change an export's bits.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
 EXPORTED = {"tiny_keras", "tiny_bundle"}
 
 
