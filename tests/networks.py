@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 
-def spot_network(size_px: int = 48, seed: int = 7) -> Any:
+def spot_network(size_px: int = 48, seed: int = 7, stride: int = 2) -> Any:
     """A quantization-ready net whose logit rises with dark purple spots in a cell.
 
     Args:
         size_px: side of the input.
         seed: of the weights that are not set by hand; they give every layer something to do.
+        stride: of the depthwise convolution; 2 makes all that follows four times cheaper.
 
     Returns:
         A ``keras.Model``: pixels [N, S, S, 3] -> logit [N, 1], with FakeQuant ranges.
@@ -27,7 +28,7 @@ def spot_network(size_px: int = 48, seed: int = 7) -> Any:
     first = keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu", name="first")
     x = FakeQuant(0.0, 3.0, name="first_range")(first(x))
     depth = keras.layers.DepthwiseConv2D(
-        3, strides=2, padding="same", activation="relu", name="depth"
+        3, strides=stride, padding="same", activation="relu", name="depth"
     )
     x = FakeQuant(0.0, 3.0, name="depth_range")(depth(x))
     point = keras.layers.Conv2D(160, 1, activation="relu", name="point")

@@ -97,7 +97,8 @@ def test_a_model_without_ranges_calibrates_on_train_cells_only(cells: Path, tmp_
     assert "--data" in refused.error
     assert not (tmp_path / "no").exists()
 
-    ran = run_cli("export", plain, "--int8", "--data", cells, "-o", tmp_path / "gated")
+    given = ("--data", cells, "--format", "tflite", "-o", tmp_path / "gated")
+    ran = run_cli("export", plain, "--int8", *given)
     # Twelve val cells cannot show that sensitivity fell by less than a point: the gate says so.
     assert ran.code == 1
     assert "few" in ran.err

@@ -48,7 +48,7 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from edge_malaria.keras_layers import strip_fake_quant
     from tests.networks import spot_network
 
-    model = strip_fake_quant(spot_network())
+    model = strip_fake_quant(spot_network(stride=1))
     kernel, bias = model.get_layer("first").get_weights()
     bias[5] = 2000.0
     model.get_layer("first").set_weights([kernel, bias])
@@ -96,7 +96,7 @@ def hopeless(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from edge_malaria.keras_layers import strip_fake_quant
     from tests.networks import spot_network
 
-    plain = strip_fake_quant(spot_network())
+    plain = strip_fake_quant(spot_network(stride=1))
     inputs = keras.Input((48, 48, 3))
     first = keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu", name="first")
     layers = [keras.layers.Conv2D(8, 1, activation="relu", name=f"on{n}") for n in range(12)]
