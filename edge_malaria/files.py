@@ -24,6 +24,7 @@ from edge_malaria.errors import ImageError, OutputExists, StorageError
 from edge_malaria.image_files.header import eight_bits, image_size, may_be_deep
 from edge_malaria.image_files.several import picture_count
 from edge_malaria.image_files.whole import whole_image
+from edge_malaria.leftovers import OLD, held, sweep
 from edge_malaria.records import Image
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -183,12 +184,14 @@ def write_json(path: Path, document: Any) -> None:
 def new_directory(path: Path, *, force: bool = False) -> Iterator[Path]:
     """Yields a temporary directory that becomes ``path`` when the block ends well.
 
+    What a killed process left of an earlier try is swept first (``leftovers``).
     On any exception nothing is left and an existing ``path`` stays as it was.
 
     Raises:
         OutputExists: ``path`` exists and ``force`` is False.
         StorageError: disk full or not writable.
     """
+    sweep(path)
     if path.exists() and not force:
         raise OutputExists(f"{path} exists. Choose another name or add --force.")
     with storage_errors(path):
@@ -196,9 +199,10 @@ def new_directory(path: Path, *, force: bool = False) -> Iterator[Path]:
         work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         _readable_by_all(work, 0o755)
     try:
-        yield work
+        with held(work):
+            yield work
         with storage_errors(path):
-            old = work.with_name(work.name + ".old")
+            old = work.with_name(work.name + OLD)
             if path.exists():
                 os.replace(path, old)
             os.replace(work, path)
