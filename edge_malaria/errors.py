@@ -25,11 +25,22 @@ from __future__ import annotations
 
 from edge_malaria.extras import pip_command
 
+# A dozen failures of the gate fit; a cell of a table with a million digits does not.
+MAX_MESSAGE = 6000
+
 
 class EdgeMalariaError(Exception):
     """Base of every error that the package raises on purpose."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """The message; what a damaged file put into it is cut."""
+        text = super().__str__()
+        if len(text) <= MAX_MESSAGE:
+            return text
+        half = MAX_MESSAGE // 2
+        return f"{text[:half]} … {text[-half:]}"
 
 
 class GateFailed(EdgeMalariaError):

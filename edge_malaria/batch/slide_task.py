@@ -95,7 +95,7 @@ def finished(out: Path, slide: Slide) -> Row | None:
     path = out / SLIDES / slide.name / ROW
     try:
         row = Row(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
     return row if row.status == "done" else None
 

@@ -95,7 +95,7 @@ def _version(engine: str) -> str:
 def _stored() -> dict[str, Mapping[str, object]]:
     try:
         found = json.loads(record_path().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return (
         {k: v for k, v in found.items() if isinstance(v, dict)} if isinstance(found, dict) else {}

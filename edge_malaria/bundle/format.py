@@ -250,8 +250,12 @@ def read_bundle(path: Path | str, *, proven: bool = True) -> Bundle:
         BundleIntegrityError: a recorded file is missing or differs, one is not recorded, or
             bundle.json was edited.
     """
-    path = Path(path)
-    contents = read_contents(path)
+    return verified(Path(path), read_contents(Path(path)), proven=proven)
+
+
+def verified(path: Path, files: Mapping[str, bytes], *, proven: bool = True) -> Bundle:
+    """``read_bundle`` of files that are in memory already; ``path`` is what messages name."""
+    contents = dict(files)
     if INDEX not in contents:
         raise BundleSchemaError(f"{path} is not a bundle: it has no {INDEX}.")
     try:

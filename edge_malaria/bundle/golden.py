@@ -38,6 +38,11 @@ from edge_malaria.files import decode_image
 from edge_malaria.records import Image, Mask, expect
 
 FOLDER = "golden"
+# What numpy and zipfile raise for damaged archives.
+_DAMAGE = (
+    ValueError, TypeError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error,
+    NotImplementedError, RuntimeError, MemoryError, OverflowError, SyntaxError,
+)  # fmt: skip
 MISTAKE_CELLS = 128
 # 1,024 cells of 224 x 224 px take 147 MB.
 MAX_ARRAY_BYTES = 512 << 20
@@ -132,16 +137,19 @@ def load_arrays(contents: Mapping[str, bytes], name: str) -> dict[str, NDArray[A
     if path not in contents:
         raise BundleIntegrityError(f"{path} is missing from the bundle. Export it again.")
     try:
-        with zipfile.ZipFile(io.BytesIO(contents[path])) as packed:
-            size = sum(entry.file_size for entry in packed.infolist())
-        if not (size <= MAX_ARRAY_BYTES):
-            raise ValueError(f"it unpacks to {size >> 20} MB, above {MAX_ARRAY_BYTES >> 20} MB")
+        _check_sizes(contents[path])
         with np.load(io.BytesIO(contents[path]), allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError, zlib.error) as error:
+    except _DAMAGE as error:
         raise BundleIntegrityError(f"{path} is damaged ({error}). Export it again.") from error
-    except (NotImplementedError, RuntimeError, KeyError) as error:
-        raise BundleIntegrityError(f"{path} is damaged ({error}). Export it again.") from error
+
+
+def _check_sizes(data: bytes) -> None:
+    """What an archive unpacks to, by its own directory, before it is unpacked."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > MAX_ARRAY_BYTES:
+        raise ValueError(f"it unpacks to {size >> 20} MB, above {MAX_ARRAY_BYTES >> 20}")
 
 
 def _outputs(contents: Mapping[str, bytes], name: str) -> GoldenOutputs:
@@ -203,5 +211,5 @@ def read_goldens(contents: Mapping[str, bytes]) -> Goldens:
         ]
         engines = {s: _outputs(contents, f"{s}.npz") for s in stems if "." in s}
         return Goldens(cells, _keras(contents), engines)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise BundleIntegrityError(f"golden files: {error}. Export the bundle again.") from error

@@ -221,7 +221,7 @@ class BundleStore:
             found = json.loads((self.root / ACTIVE).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise BundleIntegrityError(f"{self.root / ACTIVE} is damaged: {error}.") from error
         names = ("active", "previous")
         return {name: str(found[name]) for name in names if isinstance(found.get(name), str)}

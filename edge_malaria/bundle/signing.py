@@ -105,7 +105,7 @@ def check_signature(signature: Path, index: bytes, trusted: Iterable[Path]) -> s
         raise BundleIntegrityError(
             f"{signature} is missing: the bundle is not signed, and a signature is required."
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleIntegrityError(f"{signature} is damaged: {error}.") from error
     if public not in keys:
         raise BundleIntegrityError(

@@ -256,7 +256,7 @@ def _beside(path: Path) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(sidecar.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise ModelFileError(f"{sidecar} is damaged ({error}).") from error
     if not isinstance(value, dict):
         raise ModelFileError(f"{sidecar}: expected a JSON object.")

@@ -3,6 +3,6 @@
     pytest --pyargs edge_malaria.parity_suite --edge-malaria-bundle my-bundle
 
 One test a stage and one a pair of models; what could not run (an engine that is not installed,
-for example) is a skip with its reason, never a pass. Needs the extra ``[test]`` and an engine.
+for example) is a skip with its reason, never a pass. Needs pytest and an engine.
 See docs/PARITY.md.
 """

@@ -192,7 +192,7 @@ def _handler(app: ReviewServer) -> type[BaseHTTPRequestHandler]:
                 body = json.loads(data)
                 if not isinstance(body, dict):
                     raise ValueError("no object")
-            except ValueError:
+            except (ValueError, RecursionError):
                 self._send(400, "text/plain", b"no JSON object")
                 return
             self._answer(lambda: action(body))

@@ -78,7 +78,7 @@ class ReviewSession:
         try:
             stored = json.loads((self.directory / "report.json").read_text(encoding="utf-8"))
             return bool(stored["review"] == self.review.count().as_json())
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return False
 
     def write_report(self) -> SlideReport:

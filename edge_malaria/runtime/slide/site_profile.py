@@ -117,7 +117,7 @@ def read_site(path: Path) -> SiteProfile:
         version = value["schema_version"]
     except OSError as error:
         raise DataError(f"cannot read the site profile {path}: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path} is no site profile. Make one with: site fit") from error
     if version != SCHEMA_VERSION:
         raise UsageError(
@@ -125,7 +125,7 @@ def read_site(path: Path) -> SiteProfile:
         )
     try:
         return SiteProfile.from_json(value)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise DataError(f"{path} is damaged: {error}. Fit the site again.") from error
 
 

@@ -1,0 +1,281 @@
+"""Everything that reads a file: sound files to start from, and what is called with a damaged one.
+
+A target takes the damaged bytes. It may return, or raise one of this package's errors or what its
+docstring promises (``allowed``); anything else is a finding.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edge_malaria.batch.manifest import read_manifest
+from edge_malaria.bundle.contents import read_contents
+from edge_malaria.bundle.format import verified, write_index
+from edge_malaria.bundle.golden import load_arrays, read_goldens
+from edge_malaria.bundle.shipped import SHIPPED_MODELS
+from edge_malaria.bundle.signing import check_signature
+from edge_malaria.data.dataset import open_dataset
+from edge_malaria.data.splits import read_mapping
+from edge_malaria.errors import EdgeMalariaError
+from edge_malaria.files import decode_image, encode_image
+from edge_malaria.parity import onnx_file, tflite_file
+from edge_malaria.parity.essentials import essentials_failures, read_essentials
+from edge_malaria.runtime.classify.classifier import Decision
+from edge_malaria.runtime.screen.config import load_config
+from edge_malaria.runtime.slide import journal
+from edge_malaria.runtime.slide.site_profile import read_site
+from edge_malaria.runtime.sources.base import SourceSettings
+from edge_malaria.runtime.sources.files import read_field
+from edge_malaria.runtime.sources.video import VideoSource
+from edge_malaria.synthetic import draw_cell
+
+MICRO = SHIPPED_MODELS / "micro"
+CONFIG = Path(load_config.__code__.co_filename).with_name("quality.toml")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One reader.
+
+    Attributes:
+        seeds: sound files.
+        run: takes the bytes.
+        share: of the cases, relative to the others: slow readers get fewer.
+        allowed: exceptions beside this package's own that its docstring promises.
+    """
+
+    seeds: Sequence[bytes]
+    run: Callable[[bytes], Any]
+    share: float = 1.0
+    allowed: tuple[type[Exception], ...] = ()
+
+
+@cache
+def scratch() -> Path:
+    """A folder of this process, in memory where the system has such a place."""
+    fast = Path("/dev/shm")
+    return Path(tempfile.mkdtemp(prefix="fuzz-", dir=fast if fast.is_dir() else None))
+
+
+def _file(data: bytes, name: str) -> Path:
+    path = scratch() / name
+    path.write_bytes(data)
+    return path
+
+
+@cache
+def _micro() -> dict[str, bytes]:
+    return read_contents(MICRO)
+
+
+def _index(data: bytes) -> None:
+    """bundle.json alone: everything but the other files' hashes and its own is looked at."""
+    from edge_malaria.bundle import format as bundle_format
+    from edge_malaria.bundle.index import parse_index
+
+    record = parse_index(data)
+    bundle_format._check_schema(MICRO, record)
+    bundle = bundle_format._bundle(MICRO, record, {}, True)
+    for point in bundle.classifier.decision.get("operating_points", {}):
+        decision = Decision(bundle.classifier, bundle.classifier.threshold(point))
+        decision.probabilities(np.zeros(2, np.float32))
+    bundle_format._check_files(MICRO, {**record, "files": {}}, {})
+
+
+def _zip(data: bytes) -> None:
+    path = _file(data, "bundle.zip")
+    verified(path, read_contents(path))
+
+
+def _goldens(data: bytes) -> None:
+    for name in ("keras.npz", "crops/inputs.npz"):
+        load_arrays({f"golden/{name}": data}, name)
+        try:
+            read_goldens({**_micro(), f"golden/{name}": data})
+        except EdgeMalariaError:
+            continue  # the seed of the other name
+
+
+def _tflite(data: bytes) -> None:
+    tflite_file.read_tensors(data, "model.tflite")
+    tflite_file.produced_dtypes(data)
+    _essentials(data, "litert")
+
+
+def _onnx(data: bytes) -> None:
+    onnx_file.read_tensors(data, "model.onnx")
+    onnx_file.operator_types(data)
+    _essentials(data, "onnx")
+
+
+def _essentials(data: bytes, engine: str) -> None:
+    spec = verified(MICRO, _micro()).classifier
+    essentials_failures("x", "int8", read_essentials(data, engine, "model"), spec)
+
+
+def _picture(data: bytes) -> None:
+    image = decode_image(data, "cell.png")
+    assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+    read_field(_file(data, "field.png"), "field.png", 0)
+
+
+def _video(data: bytes) -> None:
+    for count, _ in enumerate(VideoSource(_file(data, "slide.avi"), SourceSettings()).fields()):
+        if count > 3:
+            break
+
+
+def _journal_line(data: bytes) -> None:
+    """As it is, and with a right checksum, so that what follows the checksum is reached too."""
+    body = data.partition(b',"crc32"')[0] + b"}"
+    resealed = body[:-1] + b',"crc32":"%08x"}' % zlib.crc32(body)
+    try:
+        journal.decoded(resealed)
+    except (EdgeMalariaError, ValueError):
+        journal.decoded(data)
+
+
+def _journal(data: bytes) -> None:
+    place = scratch() / "slide"
+    place.mkdir(exist_ok=True)
+    (place / journal.NAME).write_bytes(data)
+    journal.read_header(place / journal.NAME)
+    with closing(journal.Journal(place, resume=True)) as opened:
+        list(opened.lines())
+
+
+def _dataset(data: bytes) -> None:
+    found = open_dataset(_file(data, "cells.zip"))
+    for row in found.rows[:2]:
+        found.read(row)
+
+
+def _patients(data: bytes) -> None:
+    open_dataset(_dataset_folder(), _file(data, "patients.csv"))
+
+
+@cache
+def _dataset_folder() -> Path:
+    root = scratch() / "cells"
+    rng = np.random.default_rng(0)
+    for name, kind in (("Parasitized", "ring"), ("Uninfected", "healthy")):
+        (root / name).mkdir(parents=True)
+        for index in range(2):
+            image = draw_cell(rng, kind, 24).image
+            (root / name / f"C{index}_cell_{index}.png").write_bytes(encode_image(image))
+    return root
+
+
+def _dataset_zip() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(_dataset_folder().rglob("*.png")):
+            archive.write(path, f"cell_images/{path.parent.name}/{path.name}")
+    return buffer.getvalue()
+
+
+def _bundle_zip() -> bytes:
+    """A small zip with a sound index: what is in it need not be a whole bundle."""
+    folder = scratch() / "small"
+    folder.mkdir()
+    record = json.loads((MICRO / "bundle.json").read_text())
+    (folder / "README.md").write_text("x")
+    write_index(folder, record)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.iterdir()):
+            archive.write(path, f"b/{path.name}")
+    return buffer.getvalue()
+
+
+def _pictures() -> list[bytes]:
+    image = draw_cell(np.random.default_rng(1), "ring", 40).image
+    return [encode_image(image, suffix) for suffix in (".png", ".jpg", ".bmp", ".tif", ".webp")]
+
+
+def _clip() -> bytes:
+    path = scratch() / "seed.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 5, (64, 48))
+    for level in (60, 120, 180):
+        writer.write(np.full((48, 64, 3), level, np.uint8))
+    writer.release()
+    return path.read_bytes()
+
+
+def _lines() -> list[bytes]:
+    header = journal.HeaderLine(("fields",), "0" * 64, {"variant": "int8", "cells": None})
+    return [journal.encoded(header)]
+
+
+def targets() -> dict[str, Target]:
+    """Name -> reader."""
+    micro = _micro()
+    table = b"file,class,patient_id,split\n" + b"".join(
+        b"C%d_cell_%d.png,%s,P%d,test\n" % (i, i, name, i + len(name))
+        for name in (b"Parasitized", b"Uninfected") for i in range(2)
+    )  # fmt: skip
+    signature = json.dumps({"public_key": "ab", "bundle_sha256": "0" * 64, "signature": "AAAA"})
+    return {
+        "index": Target([(MICRO / "bundle.json").read_bytes()], _index, 1.0, (ValueError,)),
+        "bundle-zip": Target([_bundle_zip()], _zip, 2.0),
+        "goldens": Target([micro["golden/keras.npz"], micro["golden/crops/inputs.npz"]],
+                          _goldens, 0.1),
+        "tflite": Target([micro["model.int8.tflite"], micro["finder.int8.tflite"]], _tflite, 0.3),
+        "onnx": Target([micro["model.int8.onnx"]], _onnx, 0.1),
+        "picture": Target(_pictures(), _picture, 3.0),
+        "video": Target([_clip()], _video, 0.3),
+        "journal-line": Target(_lines(), _journal_line, 3.0, (ValueError,)),
+        "journal": Target([b"".join(_lines() * 2)], _journal, 2.0),
+        "dataset-zip": Target([_dataset_zip()], _dataset, 2.0),
+        "patients": Target([table], _patients, 1.0),
+        "mapping": Target([b"file,patient_id\nC0_cell_0.png,P1\nC1_cell_1.png,P2\n"],
+                          lambda data: read_mapping([_file(data, "mapping.csv")]), 3.0),
+        "manifest": Target([b"slide,source,site,reference\na,fields/,,0.01\nb,more/,,\n"],
+                           lambda data: read_manifest(_file(data, "manifest.csv")), 3.0),
+        "configuration": Target([CONFIG.read_bytes()],
+                                lambda data: load_config(_file(data, "quality.toml")), 1.0),
+        "site": Target([b'{"schema_version": 1, "errors": {}, "limits": [[100, 0.1, 0.2]]}'],
+                       lambda data: read_site(_file(data, "site.json")), 3.0),
+        "signature": Target([signature.encode()],
+                            lambda data: check_signature(_file(data, "s.sig"), b"{}", []),
+                            3.0),
+    }  # fmt: skip
+
+
+def outcome(target: Target, data: bytes) -> str:
+    """``read``, ``refused``, or what went wrong: the exception and where it came from."""
+    try:
+        target.run(data)
+    except EdgeMalariaError as error:
+        return "refused" if len(str(error)) < 6100 else "a message of 6,100 characters and more"
+    except target.allowed:
+        return "refused"
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        return _finding(error)
+    return "read"
+
+
+def _finding(error: BaseException) -> str:
+    trace = error.__traceback__
+    place = ""
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if "edge_malaria" in code.co_filename or "benchmarks" in code.co_filename:
+            place = f"{Path(code.co_filename).name}:{trace.tb_lineno} {code.co_name}"
+        trace = trace.tb_next
+    return f"{type(error).__name__}: {str(error)[:120]} ({place})"
