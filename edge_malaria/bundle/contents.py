@@ -51,7 +51,8 @@ def _read_directory(path: Path) -> dict[str, bytes]:
 
 
 def _read_zip(path: Path, archive: zipfile.ZipFile) -> dict[str, bytes]:
-    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    # A name may be empty in a damaged zip; is_dir would look at its last letter.
+    entries = [entry for entry in archive.infolist() if entry.filename and not entry.is_dir()]
     names = [e.filename for e in entries if not _is_stray(PurePosixPath(e.filename).name)]
     # The index that lies least deep: a folder inside may hold another bundle.
     found = sorted((n for n in names if PurePosixPath(n).name == INDEX), key=lambda n: n.count("/"))

@@ -143,6 +143,13 @@ def metadata(data: bytes) -> dict[str, str]:
 
 
 def operator_types(data: bytes) -> set[str]:
-    """The names of all operators in the graph."""
-    graph = _messages(memoryview(data), 7)[0]
-    return {bytes(kind).decode() for node in _messages(graph, 1) for kind in _messages(node, 4)}
+    """The names of all operators in the graph.
+
+    Raises:
+        BundleIntegrityError: damaged.
+    """
+    try:
+        graph = _messages(memoryview(data), 7)[0]
+        return {bytes(kind).decode() for node in _messages(graph, 1) for kind in _messages(node, 4)}
+    except (IndexError, ValueError) as error:
+        raise BundleIntegrityError(f"damaged ONNX file ({error}).") from error

@@ -146,7 +146,18 @@ def _tensor(table: _Table, buffers: list[_Table]) -> StoredTensor:
 
 
 def produced_dtypes(data: bytes) -> set[str]:
-    """The element types of what the operators produce: int8 alone in a fully integer file."""
+    """The element types of what the operators produce: int8 alone in a fully integer file.
+
+    Raises:
+        BundleIntegrityError: damaged.
+    """
+    try:
+        return _produced(data)
+    except (struct.error, IndexError, ValueError) as error:
+        raise BundleIntegrityError(f"damaged TFLite file ({error}).") from error
+
+
+def _produced(data: bytes) -> set[str]:
     model = _Table(data, int(struct.unpack_from("<I", data, 0)[0]))
     graph = model.tables(2)[0]
     tensors = graph.tables(0)
