@@ -62,6 +62,12 @@ check: $(HOST)   ## format, lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+wheel: $(HOST)   ## the wheel, into dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps -w dist .
+
+install-check: $(HOST) ## documented commands and lowest versions, in fresh environments (minutes)
+	EDGE_MALARIA_INSTALL=1 $(BIN)/python -m pytest tests/install
+
 wheel-check: $(HOST) ## build the wheel, install it alone with [litert], run it without TensorFlow
 	bash tools/wheel_check.sh
 

@@ -6,7 +6,8 @@
 #
 # --wheelhouse DIR  offline: DIR holds the wheels of edge-malaria, of what it needs and of pip
 #                   (make one elsewhere with: bash wheelhouse.sh DIR)
-# --wheel FILE      this edge-malaria wheel, the rest from the package index
+# --wheel FILE      this edge-malaria wheel, the rest from the package index; without it the
+#                   checkout that this script lies in
 # --dry-run         print every step, do nothing
 # --purge           with --uninstall: also remove /var/lib/edge-malaria (pictures and results)
 set -euo pipefail
@@ -15,6 +16,7 @@ PREFIX=/opt/edge-malaria
 STATE=${EDGE_MALARIA_STATE:-/var/lib/edge-malaria}
 UNIT=${EDGE_MALARIA_UNITS:-/etc/systemd/system}/edge-malaria.service
 PYTHON=${PYTHON:-python3}
+CHECKOUT=$(cd "$HERE/../.." && pwd)
 WHEELHOUSE= WHEEL= DRY=no SERVICE=yes REMOVE=no PURGE=no
 
 die() { echo "error: $1" >&2; exit "${2:-2}"; }
@@ -30,7 +32,7 @@ while [ $# -gt 0 ]; do
     --no-service) SERVICE=no ;;
     --uninstall) REMOVE=yes ;;
     --purge) PURGE=yes ;;
-    -h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) die "unknown option $1; see --help." ;;
   esac
   shift
@@ -62,6 +64,8 @@ check_machine() {
       die "$WHEELHOUSE has no edge_malaria-*.whl and pip-*.whl. Make one with wheelhouse.sh." 5
   elif [ -n "$WHEEL" ]; then
     [ -f "$WHEEL" ] || die "$WHEEL does not exist." 5
+  elif [ ! -f "$CHECKOUT/pyproject.toml" ]; then
+    die "edge-malaria is on no index yet: give its wheel with --wheel FILE (make wheel writes one)."
   fi
 }
 
@@ -77,7 +81,7 @@ install_python() {
   else
     do_it "$PYTHON" -m venv "$PREFIX/venv"
     do_it "$PREFIX/venv/bin/python" -m pip install --disable-pip-version-check --quiet \
-      "${WHEEL:-edge-malaria}[litert]"
+      "${WHEEL:-$CHECKOUT}[litert]"
   fi
 }
 
