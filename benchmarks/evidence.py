@@ -29,6 +29,7 @@ def commands(data: Path, runs: Path) -> dict[str, list[str]]:
     return {
         "model": ["-m", "benchmarks.cells.model_figures", *given],
         "model-micro": ["-m", "benchmarks.cells.model_figures", *given, "--model", "micro"],
+        "fuzz": ["-m", "benchmarks.fuzz.run", "--cases", "510000", "--atheris", "60"],
         "drawn_cells": ["-m", "benchmarks.cells.drawn_cells"],
         "parity": [
             *("-m", "benchmarks.parity.real_cells", "--data", cells),

@@ -78,7 +78,11 @@ def _child(name: str, seed: int, start: int, count: int) -> dict[str, Any]:
         words = ["--worker", name, "--seed", str(seed), "--start", str(start)]
         command = [sys.executable, "-m", "benchmarks.fuzz.run", *words, "--cases", str(count)]
         ran = subprocess.run(
-            [*command, "--progress", note.name], capture_output=True, text=True, check=False
+            [*command, "--progress", note.name],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
         )
         if ran.returncode == 0:
             return dict(json.loads(ran.stdout.splitlines()[-1]))
@@ -108,7 +112,7 @@ def run_target(name: str, seed: int, cases: int) -> dict[str, Any]:
 def guided(name: str, seconds: int) -> dict[str, Any]:
     """Coverage-guided cases of one target, in a child process."""
     command = [sys.executable, "-m", "benchmarks.fuzz.guided", name, str(seconds)]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     runs = [w for line in ran.stderr.splitlines() if line.startswith("Done ") for w in line.split()]
     clean = ran.returncode == 0
     tail = [] if clean else [line for line in ran.stderr.splitlines() if "FINDING" in line][:3]
@@ -116,9 +120,20 @@ def guided(name: str, seconds: int) -> dict[str, Any]:
     return {"cases": int(runs[1]) if runs else 0, "seconds": seconds, "findings": why}
 
 
+def _figures(drawn: dict[str, Any], chosen: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    every = [*drawn.values(), *chosen.values()]
+    return {
+        "cases": sum(part["cases"] for part in every),
+        "findings": sum(len(part["findings"]) for part in every),
+        "targets": drawn,
+        "guided": chosen,
+        "not_run": [name for name in names if name not in drawn and name not in chosen],
+    }
+
+
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="one target; nothing is written")
@@ -137,7 +152,9 @@ def main() -> int:
     if options.only:
         shares = {options.only: shares[options.only]}
     whole = sum(shares.values())
-    random_cases, guided_cases = {}, {}
+    random_cases: dict[str, Any] = {}
+    guided_cases: dict[str, Any] = {}
+    figures = _figures({}, {}, sorted(shares))
     for name, share in shares.items():
         if options.cases:
             cases = max(1, round(options.cases * share / whole))
@@ -146,17 +163,12 @@ def main() -> int:
         if options.atheris:
             guided_cases[name] = guided(name, options.atheris)
             print(name, "guided", json.dumps(guided_cases[name]), flush=True)
-    every = [*random_cases.values(), *guided_cases.values()]
-    figures = {
-        "cases": sum(part["cases"] for part in every),
-        "findings": sum(len(part["findings"]) for part in every),
-        "targets": random_cases,
-        "guided": guided_cases,
-    }
-    if not options.only:
-        command = f"python -m benchmarks.fuzz.run --cases {options.cases}"
-        command += f" --atheris {options.atheris}" if options.atheris else ""
-        write_evidence(_NAME, command, figures, options.seed)
+        # After every target, so that an interrupted run leaves what it has shown.
+        figures = _figures(random_cases, guided_cases, sorted(shares))
+        if not options.only:
+            command = f"python -m benchmarks.fuzz.run --cases {options.cases}"
+            command += f" --atheris {options.atheris}" if options.atheris else ""
+            write_evidence(_NAME, command, figures, options.seed)
     print(f"{figures['cases']} cases, {figures['findings']} findings")
     return 1 if figures["findings"] else 0
 

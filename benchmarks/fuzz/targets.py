@@ -36,11 +36,12 @@ from edge_malaria.parity.essentials import essentials_failures, read_essentials
 from edge_malaria.runtime.classify.classifier import Decision
 from edge_malaria.runtime.screen.config import load_config
 from edge_malaria.runtime.slide import journal
+from edge_malaria.runtime.slide.lines import HeaderLine
 from edge_malaria.runtime.slide.site_profile import read_site
 from edge_malaria.runtime.sources.base import SourceSettings
-from edge_malaria.runtime.sources.files import read_field
+from edge_malaria.runtime.sources.files import read_fields
 from edge_malaria.runtime.sources.video import VideoSource
-from edge_malaria.synthetic import draw_cell
+from edge_malaria.synthetic import DrawnKind, draw_cell
 
 MICRO = SHIPPED_MODELS / "micro"
 CONFIG = Path(load_config.__code__.co_filename).with_name("quality.toml")
@@ -127,9 +128,11 @@ def _essentials(data: bytes, engine: str) -> None:
 
 
 def _picture(data: bytes) -> None:
+    for count, _ in enumerate(read_fields(_file(data, "field.png"), "field.png", 0)):
+        if count > 3:
+            break
     image = decode_image(data, "cell.png")
     assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
-    read_field(_file(data, "field.png"), "field.png", 0)
 
 
 def _video(data: bytes) -> None:
@@ -171,7 +174,8 @@ def _patients(data: bytes) -> None:
 def _dataset_folder() -> Path:
     root = scratch() / "cells"
     rng = np.random.default_rng(0)
-    for name, kind in (("Parasitized", "ring"), ("Uninfected", "healthy")):
+    kinds: tuple[tuple[str, DrawnKind], ...] = (("Parasitized", "ring"), ("Uninfected", "healthy"))
+    for name, kind in kinds:
         (root / name).mkdir(parents=True)
         for index in range(2):
             image = draw_cell(rng, kind, 24).image
@@ -203,12 +207,14 @@ def _bundle_zip() -> bytes:
 
 def _pictures() -> list[bytes]:
     image = draw_cell(np.random.default_rng(1), "ring", 40).image
-    return [encode_image(image, suffix) for suffix in (".png", ".jpg", ".bmp", ".tif", ".webp")]
+    kinds = (".png", ".jpg", ".bmp", ".tif", ".webp")
+    ok, pages = cv2.imencodemulti(".tif", [image, image])
+    return [*(encode_image(image, suffix) for suffix in kinds), *([pages.tobytes()] * bool(ok))]
 
 
 def _clip() -> bytes:
     path = scratch() / "seed.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 5, (64, 48))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 5, (64, 48))
     for level in (60, 120, 180):
         writer.write(np.full((48, 64, 3), level, np.uint8))
     writer.release()
@@ -216,10 +222,11 @@ def _clip() -> bytes:
 
 
 def _lines() -> list[bytes]:
-    header = journal.HeaderLine(("fields",), "0" * 64, {"variant": "int8", "cells": None})
+    header = HeaderLine(("fields",), "0" * 64, {"variant": "int8", "cells": None})
     return [journal.encoded(header)]
 
 
+@cache
 def targets() -> dict[str, Target]:
     """Name -> reader."""
     micro = _micro()
