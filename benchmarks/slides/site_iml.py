@@ -3,8 +3,8 @@
     python -m benchmarks.slides.site_iml --data DATA
 
 Of two thirds of the fields, those without a box of a parasite are the site's slides free of malaria
-(successive pictures stand for five slides: slides are unknown); those with parasites are, in the second
-profile, one slide of known parasitemia. The report third is screened as one slide with each
+(successive pictures stand for five slides: slides are unknown); those with parasites are, in the
+second profile, one slide of known parasitemia. The report third is screened as one slide with each
 profile, the quality gate off, and its flagged cells are read by the boxes: asexual stages are
 parasites, gametocytes are left out of a parasitemia and not confirmed. One day's session of one
 laboratory: says nothing of others.
@@ -106,7 +106,8 @@ def site_slides(
     bundle: Bundle, truth: Truth, files: Sequence[Path], folder: Path
 ) -> tuple[list[SiteSlide], SiteSlide, float]:
     """(slides without malaria, the slide with, its parasitemia) of the fit's two thirds."""
-    calm, sick = [], []
+    calm: list[Path] = []
+    sick: list[Path] = []
     for file in files:
         labels = {row["label"] for row in truth.get(file.name, [])}
         (sick if labels & {*ASEXUAL, "gametocyte", "difficult"} else calm).append(file)
