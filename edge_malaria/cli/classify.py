@@ -47,13 +47,15 @@ def classify(
     A crop is one cell, tight, its background black; with --mask auto its neighbours may show.
     All crops of one call are taken as one slide's: where the bundle scales the slide's colour, it
     is read from them together.
-    What looks like a white cell or platelet to the bundle's finder gets "unsure".
+    What looks like a white cell or platelet to the bundle's finder gets "unsure", and so do colours
+    that no laboratory's red cells have: grey, one channel of a picture, a turned hue.
     For research use only. Not for use in diagnostic procedures.
     """
     from edge_malaria.cli.output import SCHEMA_VERSION, log, print_table
-    from edge_malaria.evaluation import prepared
+    from edge_malaria.evaluation import isolated, prepared
     from edge_malaria.files import read_image
-    from edge_malaria.runtime.classify.classifier import crop_classifier
+    from edge_malaria.runtime.classify.cell_tint import cell_tint, foreign_slide
+    from edge_malaria.runtime.classify.classifier import crop_classifier, unsure_by_tint
 
     files = _expand(images)
     read = open_named(bundle)
@@ -67,10 +69,16 @@ def classify(
     table = _table(files, classifier.target, mask.value)
     if table is not None:
         log(f"colour scaled from the median of {len(files)} crops, taken as one slide.")
+    foreign = foreign_slide(_tints(files, mask.value))
+    if foreign:
+        log("the crops' common colour is no stained red cell's: all are unsure.")
     rows = []
     for file in files:
-        crop = prepared(read_image(file), classifier.target, mask.value, table)
-        [prediction] = classifier.predict_inputs(crop[None])
+        image = read_image(file)
+        crop = prepared(image, classifier.target, mask.value, table)
+        predictions = classifier.predict_inputs(crop[None])
+        tint = cell_tint(*isolated(image, mask.value))
+        [prediction] = unsure_by_tint(predictions, [tint], foreign)
         rows.append((str(file), prediction))
     if as_json:
         # The contract is a bare list, so what holds for all stands in each of its objects.
@@ -103,6 +111,16 @@ def classify(
         ("file", "label", "p parasitized"),
         [(f, p.label, f"{p.p_parasitized:.4f}") for f, p in rows],
     )
+
+
+def _tints(files: list[Path], mask: str) -> list[Any]:
+    """The tints of crops spread over ``files``."""
+    from edge_malaria.evaluation import isolated
+    from edge_malaria.files import read_image
+    from edge_malaria.prepare.stain import evenly
+    from edge_malaria.runtime.classify.cell_tint import cell_tint
+
+    return [cell_tint(*isolated(read_image(files[i]), mask)) for i in evenly(len(files))]
 
 
 def _table(files: list[Path], target: Any, mask: str) -> Any:

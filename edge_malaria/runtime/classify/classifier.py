@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,12 @@ from edge_malaria.prepare.preprocess import network_inputs
 from edge_malaria.prepare.stain import crops_colour
 from edge_malaria.records import Image, Label, Mask, Prediction
 from edge_malaria.runtime.classify.abstain import MARGINS, not_a_red_cell
+from edge_malaria.runtime.classify.cell_tint import (
+    CellTint,
+    cell_tint,
+    foreign_cell,
+    foreign_slide,
+)
 from edge_malaria.runtime.classify.second_look import SecondLook, second_look
 from edge_malaria.runtime.engines.base import Engine
 from edge_malaria.runtime.engines.opening import default_engine, open_engine
@@ -88,11 +95,15 @@ class Classifier:
         """Crops (uint8 [H, W, 3] RGB, tight around the cell) -> predictions, in order.
 
         Where the bundle scales the slide's colour, the crops of one call are taken as one slide.
+        Crops of a colour that no laboratory's red cells have get the label "unsure".
         """
         table, stain = None, preparation(self.target).stain
         if stain is not None and (colour := crops_colour(crops, masks)) is not None:
             table = stain.table(colour)
-        return self.predict_inputs(network_inputs(crops, self.target, masks, table))
+        found = self.predict_inputs(network_inputs(crops, self.target, masks, table))
+        looked = masks if masks is not None else [None] * len(crops)
+        tints = [cell_tint(crop, mask) for crop, mask in zip(crops, looked, strict=True)]
+        return unsure_by_tint(found, tints, foreign_slide(tints))
 
     def predict_inputs(self, batch: Image) -> list[Prediction]:
         """Network inputs uint8 [N, S, S, 3] -> predictions; N may be 0."""
@@ -101,6 +112,16 @@ class Classifier:
         logits = self.engine.run(batch).reshape(len(batch))
         foreign = self._second_look.foreign(batch) if self._second_look else None
         return self._decision.predictions(logits, batch, foreign)
+
+
+def unsure_by_tint(
+    predictions: Sequence[Prediction], tints: Sequence[CellTint | None], slide_is_foreign: bool
+) -> list[Prediction]:
+    """The predictions, unsure where a cell's colour, or that of all of them, is no red cell's."""
+    return [
+        replace(p, label="unsure") if slide_is_foreign or foreign_cell(tint) else p
+        for p, tint in zip(predictions, tints, strict=True)
+    ]
 
 
 def _check_ends(bundle: Bundle, file: str, engine: Engine) -> None:
