@@ -90,7 +90,7 @@ def _index(data: bytes) -> None:
     record = parse_index(data)
     bundle_format._check_schema(MICRO, record)
     bundle = bundle_format._bundle(MICRO, record, {}, True)
-    for point in bundle.classifier.decision.get("operating_points", {}):
+    for point in bundle.classifier.decision.thresholds:
         decision = Decision(bundle.classifier, bundle.classifier.threshold(point))
         decision.probabilities(np.zeros(2, np.float32))
     bundle_format._check_files(MICRO, {**record, "files": {}}, {})
