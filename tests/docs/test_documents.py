@@ -46,6 +46,12 @@ def test_readme_shows_at_most_six_figures() -> None:
     assert not re.search(r"\b0\.\d{3,4}\b", text.replace(section, ""))
 
 
+def test_readme_links_every_document() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    missing = [p.name for p in (ROOT / "docs").glob("*.md") if f"docs/{p.name}" not in text]
+    assert not missing
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#\s]+)(?:#[\w-]+)?\)", path.read_text("utf-8")):
