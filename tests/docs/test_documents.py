@@ -52,6 +52,15 @@ def test_readme_links_every_document() -> None:
     assert not missing
 
 
+def test_every_test_that_a_document_names_is_there() -> None:
+    named = 0
+    for path in (ROOT / "docs").glob("*.md"):
+        for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)", path.read_text("utf-8")):
+            assert f"def {name}(" in (ROOT / file).read_text("utf-8"), (path.name, file, name)
+            named += 1
+    assert named
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#\s]+)(?:#[\w-]+)?\)", path.read_text("utf-8")):
