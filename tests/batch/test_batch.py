@@ -20,7 +20,7 @@ from edge_malaria.batch.tables import COLUMNS, summary, write_tables
 from edge_malaria.errors import ConfigError, DataError, EnvironmentProblem
 from edge_malaria.files import write_image
 from edge_malaria.synthetic import draw_field
-from tests.cli import run_cli, validate
+from tests.cli import run_process, validate
 
 SMALL = "sim:parasitemia=0.05,fields={fields},seed={seed},width=480,height=360,cell_diameter_px=40"
 
@@ -199,7 +199,8 @@ def test_tables_and_rates_by_slide(tmp_path: Path) -> None:
 
 def test_nothing_at_the_schedulers_address_is_said(tmp_path: Path) -> None:
     manifest = manifest_of(drawn(1), tmp_path / "slides.csv")
-    both = run_cli("batch", manifest, "-o", tmp_path / "o", "--scheduler", "x", "--workers", "1")
+    given = (manifest, "-o", tmp_path / "o", "--scheduler", "x", "--workers", "1")
+    both = run_process("batch", *given)
     assert both.code == 2
     with (
         pytest.raises(EnvironmentProblem, match="no scheduler answers"),

@@ -13,7 +13,7 @@ from fhir.resources.R4B.bundle import Bundle
 
 from edge_malaria.records import SlideReport
 from edge_malaria.runtime.report.fhir import Sample, fhir_bundle
-from tests.cli import run_cli, validate
+from tests.cli import run_cli, run_process, validate
 
 SAMPLE = Sample("A-17", "2026-01-05T08:00:00+00:00", "2026-01-05T09:30:00+00:00")
 REPORT = SlideReport(
@@ -112,7 +112,7 @@ def test_the_command_writes_it_from_the_journal(tmp_path: Path) -> None:
     source = "sim:fields=1,width=640,height=480,cell_diameter_px=50"
     assert run_cli("screen", source, "-o", slide).code == 0
     assert run_cli("report", slide, "--fhir", target).code == 2, "no sample code"
-    ran = run_cli("report", slide, "--fhir", target, "--sample", "A-17", "--json")
+    ran = run_process("report", slide, "--fhir", target, "--sample", "A-17", "--json")
     assert ran.code == 0, ran.err
     validate(ran.json, "screen")
     found = resources(json.loads(target.read_text()))

@@ -27,7 +27,7 @@ from edge_malaria.runtime.store.database import (
 from edge_malaria.runtime.store.disk import check_keeps, file_system, room
 from edge_malaria.runtime.store.migrations import MIGRATIONS
 from edge_malaria.runtime.store.slides import SLIDES, SlideEntry, Worklist
-from tests.cli import run_cli
+from tests.cli import run_cli, run_process
 
 
 @pytest.fixture(autouse=True)
@@ -213,9 +213,9 @@ def test_the_commands(tmp_path: Path) -> None:
     assert run_cli("backup", data, "-o", target).code == 5, "no data folder"
     with_slide(data)
     open_database(data).close()
-    made = run_cli("backup", data, "-o", target)
+    made = run_process("backup", data, "-o", target)
     assert made.code == 0 and "1 slides" in made.err
-    done = run_cli("restore", target, "-o", tmp_path / "new")
+    done = run_process("restore", target, "-o", tmp_path / "new")
     assert done.code == 0, done.err
     opened = open_database(tmp_path / "new")
     assert [entry.sample for entry in Worklist(opened, tmp_path / "new").all()] == ["A-17"]
