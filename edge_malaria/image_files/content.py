@@ -14,8 +14,8 @@ _PICTURES = (
     b"\x59\xa6\x6a\x95", b"#?RADIANCE", b"v/1\x01",
 )  # fmt: skip
 _FILMS = (
-    b"\x1aE\xdf\xa3", b"\0\0\x01\xba", b"\0\0\x01\xb3", b"FLV\x01", b"0&\xb2u\x8ef\xcf\x11",
-    b"OggS", b"YUV4MPEG2",
+    b"\x1aE\xdf\xa3", b"\0\0\x01\xba", b"\0\0\x01\xb3", b"\0\0\x01\xb0", b"FLV\x01",
+    b"0&\xb2u\x8ef\xcf\x11", b"OggS", b"YUV4MPEG2",
 )  # fmt: skip
 _NOT_READ = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"crx ")
 # Units that an H.264 or H.265 stream starts with: access unit delimiter, parameter sets, SEI.

@@ -27,6 +27,7 @@ from edge_malaria.runtime.sources.base import SourceSettings, Unreadable
 from edge_malaria.runtime.sources.following import FollowedFolder
 from edge_malaria.runtime.sources.opening import open_source
 from edge_malaria.synthetic import draw_field
+from tests.runtime.sources.h264 import h264_stream
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +221,19 @@ def test_films_are_known_by_their_content(
     assert len(found) >= 10
     assert all(isinstance(item, Field) and item.stream for item in found)
     assert len(items(path, path)) == len(found), "one film named twice counts once"
+
+
+@pytest.mark.parametrize("name", ["slide.h264", "slide"])
+def test_a_plain_h264_stream_is_a_film(tmp_path: Path, pictures: list[Image], name: str) -> None:
+    path = tmp_path / name
+    shown = [pictures[n // 5] for n in range(15)]
+    path.write_bytes(h264_stream(shown))
+    assert content_of(path.read_bytes()[:400]) == "film"
+    found = items(path)
+    # Such a stream has no clock; 25 frames a second are taken for granted, 5 are looked at.
+    assert [item.name for item in found] == [f"{name}#0", f"{name}#5", f"{name}#10"]
+    for got, drawn in zip(images(found), pictures, strict=True):
+        assert np.abs(got.astype(int) - drawn).mean() < 6
 
 
 @pytest.mark.parametrize(
