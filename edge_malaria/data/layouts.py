@@ -8,7 +8,7 @@ Flat               pictures, and a table beside them: ``file,class`` or Roboflow
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
@@ -170,7 +170,7 @@ def rows_of_table(
         label = _label(record, classes, where)
         named = path_of(record["file"])
         whole = named if folder == "." else (*PurePosixPath(folder).parts, *named)
-        places = index.get(whole) or index.get(named) or []
+        places = next((index[part] for part in _shorter(whole, named) if part in index), [])
         if not places:
             missing.append(record["file"])
             continue
@@ -193,6 +193,13 @@ def rows_of_table(
     if any(row.split is None for row in rows):
         rows = [replace(row, split=None) for row in rows]
     return rows
+
+
+def _shorter(*paths: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The paths themselves, then the last without one folder after the other."""
+    yield from paths
+    for start in range(1, len(paths[-1])):
+        yield paths[-1][start:]
 
 
 def whose_cells(table: Table) -> Table | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -11,7 +11,7 @@ from edge_malaria.data.labels import ClassNames
 from edge_malaria.data.layouts import split_named
 from edge_malaria.data.rows import Row, parse_nih_name
 from edge_malaria.data.storage import Storage
-from edge_malaria.data.tables import Patients, Table, parse_table, path_of, read_table
+from edge_malaria.data.tables import Patients, Table, parse_table, path_of, read_table, same_file
 from edge_malaria.errors import DatasetError
 
 TABLE = "patients.csv"
@@ -64,9 +64,11 @@ def joined(
     """
     named = _named(table, classes)
     patients, used = Patients(), set()
+    stems = Counter((path_of(row.file)[-1], row.label) for row in rows)
     done, missing = [], []
     for row in rows:
-        record, line = _record_of(row, named, table)
+        alone = stems[(path_of(row.file)[-1], row.label)] == 1
+        record, line = _record_of(row, named, table, alone)
         if record is None:
             missing.append(row.file)
             continue
@@ -106,14 +108,19 @@ def _named(table: Table, classes: ClassNames) -> Named:
     return named
 
 
-def _record_of(row: Row, named: Named, table: Table) -> tuple[dict[str, str] | None, int]:
-    """The line that names a row's file, the one that spells most of its path."""
+def _record_of(
+    row: Row, named: Named, table: Table, alone: bool
+) -> tuple[dict[str, str] | None, int]:
+    """The line that names a row's file, the one that spells most of its path.
+
+    ``alone``: no other file of its class has the name.
+    """
     parts = path_of(row.file)
-    fitting = [
-        (len(path), record, line)
-        for path, record, line in named.get((parts[-1], row.label), ())
-        if parts[-len(path) :] == path
-    ]
+    lines = named.get((parts[-1], row.label), ())
+    fitting = [(len(path), record, line) for path, record, line in lines if same_file(path, parts)]
+    if not fitting and len(lines) == 1 and alone:
+        # Another computer's folders ("C:/Users/..."): the name is the only one of its kind.
+        return lines[0][1], lines[0][2]
     if not fitting:
         return None, 0
     most = max(length for length, _, _ in fitting)

@@ -207,3 +207,9 @@ def path_of(file: str) -> tuple[str, ...]:
     """Folders and stem of a file, to compare a table's names with those of a data set."""
     parts = PurePosixPath(file.replace("\\", "/").removeprefix("./")).parts
     return (*parts[:-1], _stem(parts[-1])) if parts else ()
+
+
+def same_file(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
+    """Whether two paths agree as far as both go back: one spells more folders than the other."""
+    shared = min(len(first), len(second))
+    return shared > 0 and first[-shared:] == second[-shared:]

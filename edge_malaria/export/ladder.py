@@ -78,7 +78,7 @@ def _model(work: Work, recipe: recipes.Recipe, dataset: Dataset | None) -> Any:
         return work.source.plain
     from edge_malaria.training.quantization.fine_tune import fine_tune
 
-    return fine_tune(work.source.plain, dataset)
+    return fine_tune(work.source.plain, dataset, target=work.source.target)
 
 
 def _cells(work: Work) -> Image | None:

@@ -109,6 +109,7 @@ FLAT = ["pictures/a.png", "pictures/b.png", "pictures/c.png"]
     [
         "file,class\na.png,infected\nb.png,healthy\nc.png,healthy\n",
         "image;label\r\npictures/a.png;Infected\r\nb;HEALTHY\r\nc;healthy\r\n",
+        "file,label\nC:\\me\\a.png,infected\n/home/b.png,healthy\nx/pictures/c.png,healthy\n",
         "filename, infected, healthy\na.png, 1, 0\nb.png, 0, 1\nc.png, 0, 1\n",
         "\ufeffpath,category,patient\na.png,infected,P1\nb.png,healthy,p1\nc.png,healthy,P2\n",
     ],

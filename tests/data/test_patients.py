@@ -229,3 +229,21 @@ def test_unknown_patients_are_loud_and_never_assumed(tmp_path: Path) -> None:
     known = open_dataset(root, unknown_patients=True)
     assert known.has_patients and not known.unknown_patients
     assert "changes nothing" in " ".join(known.warnings)
+
+
+@pytest.mark.parametrize(
+    "folders", ["cells/", "C:\\Users\\me\\cells\\", "/home/me/", "other/Place/"]
+)
+def test_folders_of_another_computer_do_not_matter(root: Path, folders: str) -> None:
+    lines = [f"{folders}{name},{name.split('/')[0]},{i}" for i, name in enumerate(NAMES)]
+    (root / "patients.csv").write_text("\n".join(["file,class,patient_id", *lines]))
+    assert [row.patient_id for row in open_dataset(root).rows] == ["0", "1", "2", "3"]
+
+
+def test_a_file_of_another_folder_is_not_taken_for_one_of_the_same_name(tmp_path: Path) -> None:
+    names = ["w1/Parasitized/1.png", "w2/Parasitized/1.png", "w1/Uninfected/2.png"]
+    root = write(tmp_path / "cells", names)
+    text = "file,class,patient_id\n2.png,Uninfected,A\nw1/Parasitized/1.png,Parasitized,B\n"
+    (root / "patients.csv").write_text(text)
+    with pytest.raises(DatasetError, match=r"does not name 1 of 3 files \(first: w2"):
+        open_dataset(root)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +22,7 @@ from edge_malaria.data.dataset import Dataset, Row
 from edge_malaria.data.stains import SlideTables
 from edge_malaria.errors import DatasetError
 from edge_malaria.files import storage_errors
-from edge_malaria.prepare.contract import Preparation
+from edge_malaria.prepare.contract import Preparation, Target, preparation
 from edge_malaria.prepare.preprocess import CONTRACT_STEPS, network_input
 from edge_malaria.prepare.stain import STEP, StainScaling
 from edge_malaria.records import Image, expect
@@ -68,12 +68,12 @@ class CellSet:
         return CellSet(self.inputs[chosen], self.labels[chosen], rows)
 
 
-def render(crop: Image, size_px: int, rendering: Rendering, table: Image | None = None) -> Image:
+def render(crop: Image, target: Target, rendering: Rendering, table: Image | None = None) -> Image:
     """One crop as the network sees it after the detour that ``rendering`` names.
 
     Args:
         crop: uint8 [H, W, 3] RGB, background black.
-        size_px: the network's input side.
+        target: the network's input side, or the whole way of preparing.
         rendering: full, half (both sides halved first) or small (50 x 50 first).
         table: the slide's colour scaling; None for none.
     """
@@ -83,7 +83,7 @@ def render(crop: Image, size_px: int, rendering: Rendering, table: Image | None 
     elif rendering == "small":
         shape = (SMALL_SIDE_PX, SMALL_SIDE_PX)
         crop = np.asarray(cv2.resize(crop, shape, interpolation=cv2.INTER_AREA), np.uint8)
-    return network_input(crop, size_px, table=table)
+    return network_input(crop, target, table=table)
 
 
 def default_cache() -> Path:
@@ -92,22 +92,22 @@ def default_cache() -> Path:
     return Path(root) / "edge-malaria"
 
 
-def _cache_key(
-    dataset: Dataset, size_px: int, renderings: Sequence[Rendering], stain: StainScaling | None
-) -> str:
+def _cache_key(dataset: Dataset, how: Preparation, renderings: Sequence[Rendering]) -> str:
     status = dataset.path.stat()
     stamp = [str(dataset.path.resolve()), status.st_size, status.st_mtime_ns]
     # The rounding is named because inputs rendered with OpenCV's own INTER_AREA may be stored.
     steps = [*CONTRACT_STEPS, "halves-to-even"]
-    if stain is not None:
-        steps.append(f"{STEP} {stain.home_rgb}")
-    recipe = [size_px, list(renderings), steps, [row.file for row in dataset.rows]]
+    if how.stain is not None:
+        steps.append(f"{STEP} {how.stain.home_rgb}")
+    if (how.resize, how.mask) != ("area", "black"):
+        steps.append(f"{how.resize} {how.mask}")
+    recipe = [how.size_px, list(renderings), steps, [row.file for row in dataset.rows]]
     return hashlib.sha256(json.dumps([stamp, recipe]).encode()).hexdigest()[:24]
 
 
 def load_renderings(
     dataset: Dataset,
-    size_px: int,
+    target: Target,
     renderings: Sequence[Rendering] = ("full",),
     *,
     cache: Path | None = None,
@@ -118,28 +118,30 @@ def load_renderings(
 
     Args:
         dataset: the rows wanted, and no others: each is opened.
-        size_px: the network's input side.
+        target: the network's input side, or the whole way of preparing.
         renderings: which detours.
         cache: a directory for the result; None reads the pictures again each time.
-        stain: each slide of ``dataset`` is scaled by itself; None for no scaling.
+        stain: each slide of ``dataset`` is scaled by itself; None for what ``target`` says.
         step: called with the number of cells just done.
 
     Raises:
         ImageError: a picture is damaged.
     """
-    shape = (len(renderings), len(dataset.rows), size_px, size_px, 3)
+    how = preparation(target)
+    how = how if stain is None else replace(how, stain=stain)
+    shape = (len(renderings), len(dataset.rows), how.size_px, how.size_px, 3)
     stored = None
     if cache is not None:
-        stored = cache / f"inputs-{_cache_key(dataset, size_px, renderings, stain)}.npy"
+        stored = cache / f"inputs-{_cache_key(dataset, how, renderings)}.npy"
     if stored is not None and stored.is_file():
         stack = np.load(stored)
     else:
         stack = np.zeros(shape, np.uint8)
-        tables = SlideTables(dataset, Preparation(size_px, stain=stain))
+        tables = SlideTables(dataset, how)
         for index, row in enumerate(dataset.rows):
             crop, table = dataset.read(row), tables.of(row)
             for place, rendering in enumerate(renderings):
-                stack[place, index] = render(crop, size_px, rendering, table)
+                stack[place, index] = render(crop, how, rendering, table)
             step(1)
         if stored is not None:
             _store(stored, stack)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from edge_malaria.data.dataset import Dataset
+from edge_malaria.prepare.contract import Target
 from edge_malaria.training.classifier.cells import RENDERINGS, fitting_rows, load_renderings
 from edge_malaria.training.classifier.feed import batches
 from edge_malaria.training.classifier.fit import fit
@@ -19,7 +20,13 @@ from edge_malaria.training.quantization.quantize_aware import finish, prepare
 FINE_TUNE_EPOCHS = 3
 
 
-def fine_tune(plain: Any, dataset: Dataset, epochs: int = FINE_TUNE_EPOCHS, seed: int = 0) -> Any:
+def fine_tune(
+    plain: Any,
+    dataset: Dataset,
+    epochs: int = FINE_TUNE_EPOCHS,
+    seed: int = 0,
+    target: Target | None = None,
+) -> Any:
     """A float network -> the same with int8 ranges, tuned with rounding on train patients.
 
     Args:
@@ -27,6 +34,7 @@ def fine_tune(plain: Any, dataset: Dataset, epochs: int = FINE_TUNE_EPOCHS, seed
         dataset: with splits by patient; test rows are never opened.
         epochs: passes over the train split.
         seed: of order and augmentation.
+        target: how its cells are prepared; None for the usual way.
 
     Returns:
         A model for ``to_tflite.convert(model, "int8")`` without calibration.
@@ -34,10 +42,10 @@ def fine_tune(plain: Any, dataset: Dataset, epochs: int = FINE_TUNE_EPOCHS, seed
     Raises:
         DatasetError: no patients or splits, or a patient in two of them.
     """
-    size = int(plain.input_shape[1])
+    way = int(plain.input_shape[1]) if target is None else target
     train_rows, val_rows = fitting_rows(dataset)
-    train = examples_of(load_renderings(train_rows, size, RENDERINGS))
-    val = load_renderings(val_rows, size)["full"]
+    train = examples_of(load_renderings(train_rows, way, RENDERINGS))
+    val = load_renderings(val_rows, way)["full"]
     recipe = fine_tuning(Recipe(seed=seed), epochs)
     seen = [cells for cells, _ in itertools.islice(batches(train, recipe, 0), RANGE_BATCHES)]
     rounding = prepare(plain, np.concatenate(seen).astype(np.uint8))

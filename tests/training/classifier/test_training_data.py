@@ -210,3 +210,19 @@ def test_batches_depend_on_seed_and_epoch_only() -> None:
     assert all(np.array_equal(a[0], b[0]) for a, b in zip(first, again, strict=True))
     assert all(np.array_equal(a[1], b[1]) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[0][0], other[0][0])
+
+
+@pytest.mark.parametrize("resize", ["linear", "nearest", "pad"])
+def test_renderings_follow_the_way_of_preparing(tmp_path: Path, resize: str) -> None:
+    from edge_malaria.prepare.contract import Preparation
+    from edge_malaria.prepare.preprocess import network_input
+
+    dataset = open_dataset(write_dataset(tmp_path, SPLITS))
+    cache, way = tmp_path / "cache", Preparation(24, resize)
+    usual = load_renderings(dataset, 24, cache=cache)["full"].inputs
+    # From the pictures, then from the cache, which must not mix the two.
+    for _ in range(2):
+        made = load_renderings(dataset, way, cache=cache)["full"].inputs
+        expected = [network_input(dataset.read(row), way) for row in dataset.rows]
+        np.testing.assert_array_equal(made, np.stack(expected))
+        assert (made != usual).any()
