@@ -3,9 +3,10 @@
 1. ``ranges-in-model``: int8 with the activation ranges that the model carries (quantization-aware
    training). Where there are none, or they fail and there are calibration cells,
    ``per-channel-ptq``: per-channel weights, ranges from those cells.
-2. ``keep-float-<k>``: the k worst layers of the diagnosis stay float, and the layers that read
+2. ``equalized-ptq``: the same after channels were brought to one size (``converters.equalize``).
+3. ``keep-float-<k>``: the k worst layers of the diagnosis stay float, and the layers that read
    them; the file is ``int8-mixed`` and is never called int8.
-3. ``qat-fine-tune``: the model learns to live with 8 bits on train cells; needs a data set.
+4. ``qat-fine-tune``: the model learns to live with 8 bits on train cells; needs a data set.
 
 The first rung whose files pass the gate ships, and bundle.json names it. Where none passes,
 nothing ships.
@@ -24,6 +25,7 @@ from edge_malaria.records import Image
 
 RANGES_IN_MODEL = "ranges-in-model"
 PER_CHANNEL = "per-channel-ptq"
+EQUALIZED = "equalized-ptq"
 KEEP_FLOAT = "keep-float"
 FINE_TUNE = "qat-fine-tune"
 # One, two and four layers; with more in float little of int8's speed is left.
@@ -78,6 +80,7 @@ def later_recipes(
     if has_calibration and after_ranges:
         recipes.append(Recipe(PER_CHANNEL))
     if has_calibration:
+        recipes.append(Recipe(EQUALIZED))
         order = [noise.index(layer) for layer in worst_first(noise)]
         for count in KEPT_COUNTS:
             # What reads a layer's output must read floats too, or it is rounded all the same.
@@ -103,7 +106,8 @@ def convert(model: Any, recipe: Recipe, calibration: Image | None) -> bytes:
     """The TFLite bytes of one rung.
 
     Args:
-        model: Keras; with ranges for ``ranges-in-model`` and ``qat-fine-tune``, else plain.
+        model: Keras; with ranges for ``ranges-in-model`` and ``qat-fine-tune``, equalized for
+            ``equalized-ptq``, else plain.
         recipe: from ``first_recipe`` or ``later_recipes``.
         calibration: uint8 [N, S, S, 3]; not used where the model carries ranges.
 

@@ -55,11 +55,11 @@ def prune(
     )
     from edge_malaria.training.classifier.recipe import Recipe
     from edge_malaria.training.pruning.prune import TARGETS, Schedule, measure
-    from edge_malaria.training.pruning.pruned import load_prunable, prune_and_quantize
+    from edge_malaria.training.pruning.pruned import prune_and_quantize
 
     new_keras_file(output, force)
     schedule = Schedule(criterion, keep, target, rounds, epochs)  # type: ignore[arg-type]
-    network = load_prunable(_resolved(model))
+    network = _network(model)
     cells = open_cells(data, patients, no_patients, classes, unknown_patients)
     train_rows, val_rows = fitting_rows(cells)
     size = int(network.input.shape[1])
@@ -102,6 +102,30 @@ def int8_milliseconds(model: Any, cells: int = 64, repeats: int = 15) -> float:
         times.append(time.perf_counter() - began)
     # The first runs set memory up; whatever else the machine does only adds time.
     return 1000.0 * min(times[2:])
+
+
+def _network(model: str) -> Any:
+    """The float network to prune; one of somebody else by the contract in its TOML.
+
+    Raises:
+        UsageError: cells for it are prepared in a way that training does not know.
+    """
+    from edge_malaria.errors import UsageError
+    from edge_malaria.export.source import is_own, load_source
+    from edge_malaria.training.pruning.pruned import load_prunable
+    from edge_malaria.training.quantization.fold import with_input_scale
+
+    path = _resolved(model)
+    if path.suffix == ".keras" and is_own(path):
+        return load_prunable(path)
+    source = load_source(str(path))
+    how = source.target
+    if how.resize not in ("area", "linear") or how.mask != "black":
+        raise UsageError(
+            f"{model} takes cells by resize {how.resize} and mask {how.mask}; pruning teaches on "
+            "averaged areas with black around. Only area or linear, and black, are near enough."
+        )
+    return with_input_scale(source.plain)
 
 
 def _resolved(model: str) -> Path:

@@ -30,6 +30,7 @@ from edge_malaria.export import margin, sense
 from edge_malaria.export.card import bundle_readme
 from edge_malaria.export.convert import Log, Options, Work, add_files, took
 from edge_malaria.export.importers import Declared, Loading
+from edge_malaria.export.refusal import refusal
 from edge_malaria.export.sense import OwnModel
 from edge_malaria.export.source import Source, load_source
 from edge_malaria.files import new_directory, write_json, write_text
@@ -163,13 +164,7 @@ def _gate(
 
         report = climb(work, cells, dataset, report, lambda: _run_gate(work, judging))
     if not report.passed:
-        failures = report.all_failures()
-        lines = "\n".join(f"  {failure.message}" for failure in failures[:12])
-        raise GateFailed(
-            f"the parity gate refused {work.source.name}; no bundle was written.\n{lines}"
-            if failures
-            else "the parity gate compared nothing; no bundle was written."
-        )
+        raise GateFailed(refusal(work.source.name, report.all_failures()))
     cells_seen = " and ".join(f"{n} {name}" for name, n in report.cells.items())
     work.log(f"gate      passed on {cells_seen} cells, {took(started)}")
     return report

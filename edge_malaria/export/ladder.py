@@ -54,7 +54,7 @@ def climb(
     rungs = recipes.later_recipes(
         noise,
         has_calibration=work.calibration is not None,
-        has_data=has_data and work.options.fine_tune,
+        has_data=has_data and work.options.fine_tune and _can_learn(work),
         after_ranges=work.source.has_ranges,
     )
     for recipe in rungs:
@@ -72,7 +72,21 @@ def climb(
     return replace(report, worst_layers=worst)
 
 
+def _can_learn(work: Work) -> bool:
+    """Whether a model of somebody else can be fine-tuned with rounding; says why not."""
+    from edge_malaria.training.quantization.fold import obstacle
+
+    reason = None if work.source.contract is None else obstacle(work.source.plain)
+    if reason is not None:
+        work.log(f"ladder    fine-tuning is left out: {reason}")
+    return reason is None
+
+
 def _model(work: Work, recipe: recipes.Recipe, dataset: Dataset | None) -> Any:
+    if recipe.name == recipes.EQUALIZED and work.calibration is not None:
+        from converters.equalize import equalized
+
+        return equalized(work.source.plain, work.calibration.inputs)
     if not recipe.fine_tune or dataset is None:
         # A partly float file is calibrated: ranges in the model would quantize every layer.
         return work.source.plain

@@ -53,6 +53,9 @@ class StoredTensor:
         """Whether this is a weight of a convolution or dense layer (constant, 2-D or 4-D)."""
         if self.values is None or len(self.shape) not in (2, 4):
             return False
+        if len(self.shape) == 4 and sum(side > 1 for side in self.shape) <= 1:
+            # A batch norm's factor a channel looks like a 1 x 1 kernel; it has one scale for all.
+            return len(self.scales) > 1
         return self.dtype in ("float32", "float16", "int8", "uint8")
 
 

@@ -81,14 +81,15 @@ def _noise(count: int) -> tuple[diagnose.LayerNoise, ...]:
 def test_rungs_in_order() -> None:
     found = recipes.later_recipes(_noise(8), has_calibration=True, has_data=True)
     names = [recipe.name for recipe in found]
-    assert names == ["keep-float-1", "keep-float-2", "keep-float-4", "qat-fine-tune"]
-    assert [recipe.variant for recipe in found] == ["int8-mixed"] * 3 + ["int8"]
-    assert found[0].layers == ("layer7",)
-    assert set(found[0].keep_float) < set(found[1].keep_float) < set(found[2].keep_float)
+    kept = [f"keep-float-{count}" for count in (1, 2, 4)]
+    assert names == ["equalized-ptq", *kept, "qat-fine-tune"]
+    assert [recipe.variant for recipe in found] == ["int8", *["int8-mixed"] * 3, "int8"]
+    assert found[1].layers == ("layer7",)
+    assert set(found[1].keep_float) < set(found[2].keep_float) < set(found[3].keep_float)
     after = recipes.later_recipes(
         _noise(8), has_calibration=True, has_data=False, after_ranges=True
     )
-    assert [recipe.name for recipe in after][:2] == ["per-channel-ptq", "keep-float-1"]
+    assert [recipe.name for recipe in after][:2] == ["per-channel-ptq", "equalized-ptq"]
     assert recipes.first_recipe(True).name == "ranges-in-model"
     assert recipes.first_recipe(False).name == "per-channel-ptq"
 
@@ -96,7 +97,8 @@ def test_rungs_in_order() -> None:
 def test_rungs_that_lack_something_are_left_out() -> None:
     assert recipes.later_recipes(_noise(8), has_calibration=False, has_data=False) == ()
     only = recipes.later_recipes(_noise(3), has_calibration=True, has_data=False)
-    assert [recipe.name for recipe in only] == ["keep-float-1"], "never every layer"
+    names = [recipe.name for recipe in only]
+    assert names == ["equalized-ptq", "keep-float-1"], "never every layer"
 
 
 def test_a_layer_kept_in_float_makes_the_file_mixed(
@@ -108,7 +110,8 @@ def test_a_layer_kept_in_float_makes_the_file_mixed(
     noise = diagnose.layer_noise(
         (tiny_bundle / FLOAT).read_bytes(), (tiny_bundle / INT8).read_bytes(), cells
     )
-    recipe = recipes.later_recipes(noise, has_calibration=True, has_data=False)[0]
+    recipe = recipes.later_recipes(noise, has_calibration=True, has_data=False)[1]
+    assert recipe.name == "keep-float-1"
     plain = strip_fake_quant(load_model(tiny_keras))
     data = recipes.convert(plain, recipe, cells[:32])
     assert quantization_of(data) == read_file(data, "litert", "x")[1] == "int8-mixed"

@@ -14,7 +14,7 @@ from edge_malaria.training.classifier.feed import batches
 from edge_malaria.training.classifier.fit import fit
 from edge_malaria.training.classifier.recipe import Recipe
 from edge_malaria.training.classifier.session import RANGE_BATCHES, examples_of, fine_tuning
-from edge_malaria.training.quantization.fold import fold
+from edge_malaria.training.quantization.fold import with_input_scale
 from edge_malaria.training.quantization.quantize_aware import finish, prepare
 
 FINE_TUNE_EPOCHS = 3
@@ -48,6 +48,8 @@ def fine_tune(
     val = load_renderings(val_rows, way)["full"]
     recipe = fine_tuning(Recipe(seed=seed), epochs)
     seen = [cells for cells, _ in itertools.islice(batches(train, recipe, 0), RANGE_BATCHES)]
-    rounding = prepare(plain, np.concatenate(seen).astype(np.uint8))
+    # With 1/255 in front: steps of equal size would wreck a first kernel 255 times smaller.
+    scaled = with_input_scale(plain)
+    rounding = prepare(scaled, np.concatenate(seen).astype(np.uint8))
     rounding, _ = fit(rounding, train, val.inputs, val.labels, recipe)
-    return finish(rounding, fold(plain))
+    return finish(rounding, scaled)

@@ -247,7 +247,8 @@ def copy_weights(source: Any, target: Any) -> None:
 def with_input_scale(model: Any) -> Any:
     """The inverse of folding the 1/255: a Rescaling in front, the first kernels times 255.
 
-    For fine-tuning a shipped network; a model that has its Rescaling comes back as it is.
+    For fine-tuning a shipped network; a model that has its Rescaling comes back as it is, and so
+    does one whose first layer has no kernel to take the factor.
     """
     if any(isinstance(layer, keras.layers.Rescaling) for layer in model.layers):
         return model
@@ -256,6 +257,8 @@ def with_input_scale(model: Any) -> Any:
         for name, parents in parents_of(model).items()
         if any(isinstance(parent, keras.layers.InputLayer) for parent in parents)
     }
+    if not all(isinstance(model.get_layer(name), LINEAR_LAYERS) for name in first):
+        return model
     scale = keras.layers.Rescaling(1.0 / 255.0, name="scale")
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,0 +1,140 @@
+"""Five networks that other people published: through every command, with times and bytes.
+
+    python -m benchmarks.own_models.given --models FOLDER --data DATASET [--work runs/own-models]
+
+FOLDER holds the files; each one's contract stands below. Every command runs as a user's would, in a
+process of its own, whose peak of memory is noted. Resumable: a model that is done is read from the
+work folder. Writes docs/evidence/own_models.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.evidence_file import write_evidence
+from edge_malaria.data.dataset import Dataset, open_dataset
+from edge_malaria.files import write_image, write_json
+
+
+@dataclass(frozen=True)
+class Given:
+    """One network, its contract, and the accuracy under its author's own preprocessing."""
+
+    file: str
+    contract: tuple[str, ...]
+    accuracy: float
+
+
+def _contract(input_range: str, resize: str, classes: str) -> tuple[str, ...]:
+    pairs = ("--input-range", input_range, "--colour", "rgb", "--resize", resize)
+    return (*pairs, "--classes", classes)
+
+
+_ALPHABETICAL, _OTHER = "Parasitized,Uninfected", "Uninfected,Parasitized"
+MODELS = (
+    Given("parth.keras", _contract("0-1", "linear", _ALPHABETICAL), 0.981),
+    Given("kamran.h5", _contract("0-1", "linear", _OTHER), 0.966),
+    Given("camzate.onnx", _contract("0-1", "linear", _ALPHABETICAL), 0.969),
+    Given("ademipeju.tflite", _contract("0-1", "linear", _ALPHABETICAL), 0.964),
+    Given("jayem.h5", _contract("0-255", "pad", _ALPHABETICAL), 0.962),
+)
+
+
+def timed(*arguments: str | Path) -> dict[str, Any]:
+    """Runs ``edge-malaria ARGUMENTS``; exit code, seconds, peak memory, last words, stdout."""
+    command = [sys.executable, "-m", "edge_malaria.cli.app", *map(str, arguments)]
+    started = time.monotonic()
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    out, err = child.stdout, child.stderr
+    assert out is not None and err is not None
+    said = out.read()
+    heard = err.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    lines = [line for line in heard.splitlines() if line.strip()]
+    return {
+        "exit": child.returncode,
+        "elapsed_s": round(time.monotonic() - started, 1),
+        "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
+        "peak_mib": usage.ru_maxrss // 1024,
+        "said": lines[-1][:200] if child.returncode and lines else "",
+        "out": said,
+    }
+
+
+def measured(given: Given, models: Path, data: Path, dataset: Dataset, work: Path) -> Any:
+    """One network through export, parity, evaluate, classify and firmware."""
+    model, bundle = models / given.file, work / f"{given.file}-bundle"
+    export = timed(
+        "export",
+        model,
+        "--int8",
+        "--data",
+        data,
+        *given.contract,
+        "-o",
+        bundle,
+        "--force",
+        "--no-fine-tune",
+        "--json",
+    )
+    row: dict[str, Any] = {"true_accuracy": given.accuracy, "export": export}
+    if export["exit"]:
+        return _shortened(row)
+    document = json.loads(export["out"])
+    row["accuracy"] = document["evaluation"]["accuracy"]
+    row["auc"] = document["evaluation"]["auc"]
+    row["judged_variant"] = document["evaluation"]["variant"]
+    row["val_cells"] = document["evaluation"]["n"]
+    row["bytes"] = {file["file"]: file["bytes"] for file in document["files"]}
+    variant = row["judged_variant"]
+    row["parity"] = timed("parity", bundle, "--reference", model, "--json")
+    cells = work / "cells"
+    for index, cell in enumerate(dataset.select("val").thinned(6).rows):
+        write_image(cells / f"{index}.png", dataset.read(cell))
+    row["classify"] = timed(
+        "classify", *sorted(cells.glob("*.png")), "--bundle", bundle, "--variant", variant, "--json"
+    )
+    row["evaluate"] = timed(
+        "evaluate", bundle, data, "--split", "val", "--variant", variant, "--json"
+    )
+    row["firmware"] = timed("firmware", bundle, "-o", work / f"{given.file}-firmware", "--force")
+    return _shortened(row)
+
+
+def _shortened(row: dict[str, Any]) -> dict[str, Any]:
+    for value in row.values():
+        if isinstance(value, dict):
+            value.pop("out", None)
+    return row
+
+
+def main() -> None:
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("runs/own-models"))
+    given = parser.parse_args()
+    given.work.mkdir(parents=True, exist_ok=True)
+    dataset, rows = open_dataset(given.data), {}
+    for one in MODELS:
+        kept = given.work / f"{one.file}.json"
+        if not kept.is_file():
+            write_json(kept, measured(one, given.models, given.data, dataset, given.work))
+        rows[one.file] = json.loads(kept.read_text(encoding="utf-8"))
+        print(one.file, json.dumps(rows[one.file])[:400], flush=True)
+    command = "python -m benchmarks.own_models.given --models FOLDER --data DATASET"
+    write_evidence("own_models", command, {"models": rows}, seed=0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""Files of every kind: what is read, what is refused, and whether the message says what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="importing needs the [export] extra")
+
+from edge_malaria.errors import (
+    DatasetError,
+    GateFailed,
+    ModelFileError,
+    ModelShapeError,
+    UsageError,
+)
+from edge_malaria.export.importers import Declared, Loading, import_model
+from edge_malaria.export.importers.importing import logits_of
+from edge_malaria.export.importers.proof import check_sense, read_expected
+from edge_malaria.export.source import is_own
+
+TOLD = Declared("0-1", "rgb", "area", "black", classes=("Uninfected", "Parasitized"))
+PIXELS = np.random.default_rng(2).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+
+
+def small(*front: Any, side: int | None = 32, units: int = 1, last: str = "sigmoid") -> Any:
+    """A small Sequential network."""
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(4)
+    return keras.Sequential(
+        [
+            keras.Input((side, side, 3)),
+            *front,
+            layers.Conv2D(4, 3, padding="same", activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(units, activation=last),
+        ]
+    )
+
+
+def rebuilt(model: Any, path: Path, declared: Declared = TOLD, **loading: Any) -> Any:
+    """The model saved, read and rebuilt."""
+    model.save(path)
+    return import_model(path, declared, Loading(**loading))
+
+
+def test_scaling_inside_the_network_is_read_from_the_file(tmp_path: Path) -> None:
+    from keras import layers
+
+    said = Declared(None, "rgb", "area", classes=("Uninfected", "Parasitized"))
+    inside = [layers.Rescaling(1 / 127.5, offset=-1.0), layers.RandomFlip(), layers.Dropout(0.5)]
+    made = rebuilt(small(*inside), tmp_path / "a.keras", said)
+    assert made.contract.input_range == "0-255"
+    assert made.contract.origins["input_range"] == "read from the file"
+    kinds = {type(layer).__name__ for layer in made.model.layers}
+    assert kinds.isdisjoint({"Rescaling", "RandomFlip", "Dropout", "BatchNormalization"})
+    with pytest.raises(UsageError, match="--input-range 0-1"):
+        rebuilt(small(), tmp_path / "b.keras", said)
+
+
+def test_a_resizing_layer_of_an_open_input_becomes_the_contract(tmp_path: Path) -> None:
+    from keras import layers
+
+    said = Declared("0-1", "rgb", classes=("Uninfected", "Parasitized"))
+    made = rebuilt(small(layers.Resizing(32, 32), side=None), tmp_path / "a.keras", said)
+    assert (made.contract.size_px, made.contract.resize) == (32, "linear")
+    with pytest.raises(UsageError, match="--input-size"):
+        rebuilt(small(side=None), tmp_path / "b.keras")
+    declared = Declared(**{**TOLD.said, "input_size": 40})
+    assert rebuilt(small(side=None), tmp_path / "b.keras", declared).contract.size_px == 40
+
+
+def test_code_is_named_and_runs_only_when_asked(tmp_path: Path) -> None:
+    import keras
+
+    code = tmp_path / "theirs.py"
+    code.write_text(
+        "import keras\n"
+        "@keras.saving.register_keras_serializable('theirs')\n"
+        "class Halved(keras.layers.Layer):\n"
+        "    def call(self, inputs):\n"
+        "        return inputs / 2.0\n"
+    )
+    space: dict[str, Any] = {}
+    exec(code.read_text(), space)
+    path = tmp_path / "a.keras"
+    small(space["Halved"]()).save(path)
+    keras.saving.get_custom_objects().pop("theirs>Halved")
+    with pytest.raises(ModelFileError, match=r"Halved.*--custom-objects"):
+        import_model(path, TOLD)
+    assert import_model(path, TOLD, Loading(str(code))).largest_change <= 1e-4
+    small(keras.layers.Lambda(lambda x: x * 2.0)).save(path)
+    with pytest.raises(ModelFileError, match=r"Lambda.*Rescaling"):
+        import_model(path, TOLD)
+
+
+def test_architecture_and_weights_apart(tmp_path: Path) -> None:
+    model = small()
+    model.save_weights(tmp_path / "a.weights.h5")
+    with pytest.raises(UsageError, match=r"a\.json.*--arch"):
+        import_model(tmp_path / "a.weights.h5", TOLD)
+    (tmp_path / "a.json").write_text(model.to_json())
+    made = import_model(tmp_path / "a.json", TOLD)
+    want = np.asarray(model(PIXELS / np.float32(255.0)))[:, 0]
+    got = 1.0 / (1.0 + np.exp(-logits_of(made.model, PIXELS)))
+    assert np.abs(got - want).max() <= 1e-5
+
+
+def test_what_cannot_be_rebuilt_is_named(tmp_path: Path) -> None:
+    from keras import layers
+
+    with pytest.raises(ModelFileError, match="OWN_MODEL"):
+        rebuilt(small(layers.LayerNormalization()), tmp_path / "a.keras")
+    with pytest.raises(ModelShapeError, match=r"softmax over the classes|3 values"):
+        rebuilt(small(units=3, last="softmax"), tmp_path / "b.keras")
+    with pytest.raises(ModelShapeError, match="neither a logit nor a probability"):
+        rebuilt(small(last="tanh"), tmp_path / "c.keras")
+    (tmp_path / "d.onnx").write_bytes(b"no graph at all")
+    with pytest.raises(ModelFileError, match="not an ONNX file"):
+        import_model(tmp_path / "d.onnx", TOLD)
+
+
+def test_a_foreign_file_is_not_taken_for_ours(tmp_path: Path, tiny_keras: Path) -> None:
+    small().save(tmp_path / "a.keras")
+    assert not is_own(tmp_path / "a.keras")
+    assert is_own(tiny_keras)
+
+
+def test_sense_is_asked_of_the_answers() -> None:
+    truth = np.arange(400) % 2 == 1
+    rng = np.random.default_rng(0)
+    good = (np.where(truth, 2.0, -2.0) + rng.normal(0, 1, 400)).astype(np.float32)
+    assert check_sense(good, truth, 0.0, "cells") > 0.9
+    with pytest.raises(GateFailed, match=r"looks inverted: AUC 0.0"):
+        check_sense(-good, truth, 0.0, "cells")
+    with pytest.raises(GateFailed, match="same answer"):
+        check_sense(np.full(400, 3.0, np.float32), truth, 0.0, "cells")
+    # A sigmoid read as a logit: all of them lie above 0.
+    with pytest.raises(GateFailed, match="every cell is called alike"):
+        check_sense(1.0 / (1.0 + np.exp(-good)), truth, 0.0, "cells")
+    with pytest.raises(GateFailed, match=r"chance|inverted"):
+        check_sense(rng.normal(0, 1, 400).astype(np.float32), truth, 0.0, "cells")
+
+
+def test_a_table_of_expected_answers_is_read_or_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("file,score\na.png,0.5\n")
+    with pytest.raises(DatasetError, match="p_parasitized"):
+        read_expected(path)
+    rows = "".join(f"c{i}.png,{i / 10}\n" for i in range(9))
+    path.write_text("file,p_parasitized\n" + rows + "x.png,1.5\n")
+    with pytest.raises(DatasetError, match=r"x\.png"):
+        read_expected(path)
+    path.write_text("file,p_parasitized\n" + rows)
+    assert read_expected(path)["c3.png"] == 0.3
