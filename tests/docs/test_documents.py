@@ -112,3 +112,11 @@ def test_readme_commands_exist() -> None:
     shown = run_cli("--help").out
     missing = {word for word in commands if not re.search(rf"^\W*{word}\b", shown, re.MULTILINE)}
     assert not missing
+
+
+def test_changelog_has_each_kind_of_change_once_a_version() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    for version in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        kinds = re.findall(r"^### (\w+)", version, re.MULTILINE)
+        assert kinds and len(kinds) == len(set(kinds)), version.splitlines()[0]
+        assert set(kinds) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
