@@ -35,7 +35,7 @@ def lowest(*extras: str) -> list[str]:
 def test_the_device_s_lowest_versions(wheel: Path, tmp_path: Path) -> None:
     programs = environment(tmp_path / "low", f"{wheel}[litert,onnx]", *lowest("litert", "onnx"))
     em = programs / "edge-malaria"
-    assert "Commands" in run(em, "--help", cwd=tmp_path).stdout
+    assert "screen" in run(em, "--help", cwd=tmp_path).stdout
     run(em, "screen", "--help", cwd=tmp_path)
     told = run(em, "doctor", cwd=tmp_path).stdout
     assert "PROBLEM" not in told, told
@@ -47,7 +47,9 @@ def test_the_device_s_lowest_versions(wheel: Path, tmp_path: Path) -> None:
 
 
 def test_the_exporting_machine_s_lowest_versions(wheel: Path, tmp_path: Path) -> None:
-    programs = environment(tmp_path / "low", f"{wheel}[export]", *lowest("export"))
+    # TensorFlow asks for a newer numpy than the device does.
+    pinned = [line for line in lowest("export") if not line.startswith("numpy==")]
+    programs = environment(tmp_path / "low", f"{wheel}[export]", *pinned)
     em = programs / "edge-malaria"
     (tmp_path / ".keras").mkdir()
     strange = '{"floatx": "float16", "backend": "jax", "image_data_format": "channels_first"}'
