@@ -217,7 +217,7 @@ def test_renderings_follow_the_way_of_preparing(tmp_path: Path, resize: str) -> 
     from edge_malaria.prepare.contract import Preparation
     from edge_malaria.prepare.preprocess import network_input
 
-    dataset = open_dataset(write_dataset(tmp_path, SPLITS))
+    dataset = open_dataset(write_dataset(tmp_path, SPLITS)).select("train")
     cache, way = tmp_path / "cache", Preparation(24, resize)
     usual = load_renderings(dataset, 24, cache=cache)["full"].inputs
     # From the pictures, then from the cache, which must not mix the two.
