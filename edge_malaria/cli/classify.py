@@ -140,16 +140,20 @@ def _table(files: list[Path], target: Any, mask: str) -> Any:
 
 
 def _expand(images: list[Path]) -> list[Path]:
+    from edge_malaria.cli.output import warn
     from edge_malaria.errors import ImageError
-    from edge_malaria.files import is_image
+    from edge_malaria.files import printable
+    from edge_malaria.runtime.sources.listing import listed
 
     files: list[Path] = []
     for path in images:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and is_image(p))
-            if not inside:
-                raise ImageError(f"{path} holds no images.")
-            files += inside
+            inside = listed(path)
+            for text in inside.left_out(printable(str(path))):
+                warn(text)
+            if not inside.pictures:
+                raise ImageError(f"{printable(str(path))} holds no images.")
+            files += inside.pictures
         else:
             files.append(path)
     return files

@@ -158,3 +158,17 @@ def test_version_and_help() -> None:
     shown = run_process("--help")
     assert shown.code == 0
     assert "research use only" in shown.out.replace("\n", " ").lower()
+
+
+def test_classify_reads_a_folder_by_content_and_names_the_rest(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    data = encode_image(drawn("ring", 1), ".jpg")
+    for name in ("a.jfif", "b", "c.png"):
+        (tmp_path / "in" / name).write_bytes(data)
+    (tmp_path / "in" / "d.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    ran = run_cli("classify", tmp_path / "in", "--json")
+    assert ran.code == 0, ran.err
+    assert [Path(row["file"]).name for row in ran.json] == ["a.jfif", "b", "c.png"]
+    assert "1 .heic" in ran.err
+    (tmp_path / "in" / "e.jpg").write_bytes(data + data)
+    assert "holds 2 pictures" in run_cli("classify", tmp_path / "in" / "e.jpg").error

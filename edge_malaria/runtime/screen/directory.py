@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge_malaria.errors import OutputExists, UsageError
 from edge_malaria.files import storage_errors
-from edge_malaria.runtime.screen.slide_pipeline import FIELDS_FOLDER
+from edge_malaria.runtime.screen.field_pictures import FIELDS_FOLDER
 from edge_malaria.runtime.slide.directory_lock import DirectoryLock
 from edge_malaria.runtime.slide.journal import NAME as JOURNAL_NAME
 from edge_malaria.runtime.slide.journal import TORN_NAME

@@ -6,7 +6,6 @@ only sums, the best gallery cells and the places of frames stay.
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,23 +13,21 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edge_malaria.errors import ImageError
-from edge_malaria.files import encode_image, write_bytes
 from edge_malaria.prepare.contract import Target, preparation
 from edge_malaria.prepare.preprocess import cell_colours, cell_inputs
 from edge_malaria.prepare.stain import RGB, SlideColour
 from edge_malaria.records import Cell, Field, Image, Prediction
 from edge_malaria.runtime.detect.cells import CellFinder
 from edge_malaria.runtime.quality.field_quality import FieldQuality, describe
-from edge_malaria.runtime.report.pictures import annotated, cell_crop
 from edge_malaria.runtime.screen.blank_frames import BlankFrames
 from edge_malaria.runtime.screen.config import ScreenConfig
 from edge_malaria.runtime.screen.field_look import FieldLook, FieldView, view_of
+from edge_malaria.runtime.screen.field_pictures import FieldPictures
 from edge_malaria.runtime.slide.field_line import (
     SEEN_BEFORE,
     UNREADABLE,
     CellRow,
     FieldLine,
-    GalleryCell,
     StainSeen,
     left_out,
 )
@@ -39,12 +36,6 @@ from edge_malaria.runtime.slide.lines import SlideLine
 from edge_malaria.runtime.slide.registration import CountedCells, Placement, Registrar
 from edge_malaria.runtime.slide.totals import PlacedFrame, SlideTotals
 from edge_malaria.runtime.sources.base import Source, Unreadable
-
-FIELDS_FOLDER = "fields"
-# Cells of a field that enter the gallery behind those called parasitized.
-_RUNNERS_UP_SHOWN = 6
-# Fields kept for a person's look: rings stay what they are, at a third of a lossless file.
-_VIEW_QUALITY = 92
 
 
 class CellClassifier(Protocol):
@@ -100,6 +91,8 @@ class SlidePipeline:
         self.config, self.options = config, options or ScreenOptions()
         self._look = FieldLook(finder, config.quality, gate=self.options.quality_gate)
         self.totals = SlideTotals()
+        likely_from = self.options.likely_from
+        self._pictures = FieldPictures(directory, config.report, likely_from)
         self._registrar = Registrar()
         self._counted = CountedCells()
         self._skipped = 0
@@ -276,6 +269,7 @@ class SlidePipeline:
         positive = sum(p.positive for _, _, p in counted)
         low = self.config.verdict.doubtful_from
         likely = sum(p.p_parasitized >= self.options.likely_from for _, _, p in counted)
+        number = self.journal.line_count
         return FieldLine(
             item.name,
             item.index,
@@ -287,59 +281,12 @@ class SlidePipeline:
             doubtful=sum(not p.positive and p.p_parasitized >= low for _, _, p in counted),
             likely=likely,
             unsure=sum(p.label == "unsure" for _, _, p in counted),
-            gallery=tuple(self._gallery(item.image, counted)),
-            picture=self._picture(item, small, cells, predictions, positive),
-            view=self._view(item.image) if likely else "",
+            gallery=tuple(self._pictures.gallery(item.image, counted, self.totals)),
+            picture=self._pictures.with_boxes(
+                number, (item.image, small), cells, predictions, self.totals
+            ),
+            view=self._pictures.as_it_is(number, item.image) if likely else "",
         )
-
-    def _picture(
-        self,
-        item: Field,
-        small: Image,
-        cells: list[Cell],
-        predictions: list[Prediction | None],
-        positive: int,
-    ) -> str:
-        """Writes the annotated field where there is room; a quarter is kept for any field."""
-        limit = self.config.report.annotated_fields
-        room = limit if positive else limit // 4
-        if not (self.totals.pictures < room):
-            return ""
-        name = f"{FIELDS_FOLDER}/{self.journal.line_count:05d}.jpg"
-        factor = small.shape[1] / item.image.shape[1]
-        write_bytes(self.directory / name, annotated(small, factor, cells, predictions))
-        return name
-
-    def _gallery(
-        self, image: Image, counted: list[tuple[int, Cell, Prediction]]
-    ) -> list[GalleryCell]:
-        """The crops of all flagged cells, and of those that enter the gallery as it stands."""
-        kept = self.config.report.gallery_cells
-        full = len(self.totals.gallery) >= kept
-        least = self.totals.gallery[0].p_parasitized if full else -1.0
-        # One field fills at most half of the gallery, so that a slide is not judged by one place,
-        # and shows few of the cells that were not called: every picture costs time.
-        best = sorted(counted, key=lambda c: -c[2].p_parasitized)
-        flagged = sum(p.p_parasitized >= self.options.likely_from for _, _, p in counted)
-        called = sum(p.positive for _, _, p in best[: max(1, kept // 2)])
-        best = best[: max(flagged, min(called + _RUNNERS_UP_SHOWN, max(1, kept // 2)))]
-        return [
-            GalleryCell(
-                index,
-                round(p.p_parasitized, 5),
-                p.positive,
-                p.label,
-                base64.b64encode(cell_crop(image, cell.box)).decode(),
-            )
-            for index, cell, p in best
-            if p.p_parasitized > least or p.p_parasitized >= self.options.likely_from
-        ]
-
-    def _view(self, image: Image) -> str:
-        """Writes the field as it is: a person looks at its flagged cells in their surroundings."""
-        name = f"{FIELDS_FOLDER}/{self.journal.line_count:05d}-view.jpg"
-        write_bytes(self.directory / name, encode_image(image, ".jpg", _VIEW_QUALITY))
-        return name
 
     def _write(self, line: FieldLine) -> None:
         elapsed_s = round(time.monotonic() - self._started, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -197,7 +198,7 @@ class FileSource:
         try:
             film = VideoSource(path, self.settings, name)
             for item in film.fields(skip):
-                yield Field(item.image, item.name, index + item.index, stream=True)
+                yield replace(item, index=index + item.index)
             self.warnings.extend(film.warnings)
         except ImageError as error:
             yield Unreadable(name, index, str(error))
