@@ -139,9 +139,24 @@ class Dataset:
         Raises:
             DatasetError: the file has gone or the archive is damaged.
         """
+        return self._files().read(row.file)
+
+    def stamps(self) -> list[object]:
+        """For each row what is another as soon as its file is another; files are not read.
+
+        Raises:
+            DatasetError: a file has gone.
+        """
+        files = self._files()
+        try:
+            return [files.changed(row.file) for row in self.rows]
+        except (OSError, KeyError) as error:
+            raise DatasetError(f"{self.path}: a file has gone ({error}).") from error
+
+    def _files(self) -> Storage:
         if not self._storage:
             self._storage.append(open_storage(self.path))
-        return self._storage[0].read(row.file)
+        return self._storage[0]
 
 
 def open_dataset(

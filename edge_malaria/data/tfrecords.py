@@ -71,6 +71,11 @@ class RecordStorage(Storage):
             handle.seek(start)
             return io.BytesIO(handle.read(length))
 
+    def changed(self, name: str) -> object:
+        """When the file that holds the record changed, and where the record lies in it."""
+        file, start, _ = self._place(name)
+        return self._folder.changed(file), start
+
     def mark(self, name: str) -> object:
         """Size and last bytes: a compressed picture's checksum stands there."""
         with self.open(name) as handle:

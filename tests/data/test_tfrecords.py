@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 
@@ -61,6 +62,7 @@ def test_records_are_cells_with_the_named_classes(folder: Path) -> None:
     assert first.file == "malaria-train.tfrecord-00000-of-00002#0" and first.label == 1
     assert data.read_bytes(first) == picture(0)
     assert not data.has_splits and not data.has_patients
+    assert len(set(map(json.dumps, data.stamps()))) == 8
     write_records(folder / "malaria-test.tfrecord-00000-of-00001", [example(picture(20), 1)])
     assert [row.label for row in open_dataset(folder.parent).select("test").rows] == [0]
 

@@ -94,13 +94,16 @@ def default_cache() -> Path:
 
 def _cache_key(dataset: Dataset, how: Preparation, renderings: Sequence[Rendering]) -> str:
     status = dataset.path.stat()
-    stamp = [str(dataset.path.resolve()), status.st_size, status.st_mtime_ns]
+    stamp: list[object] = [str(dataset.path.resolve()), status.st_size, status.st_mtime_ns]
     # The rounding is named because inputs rendered with OpenCV's own INTER_AREA may be stored.
     steps = [*CONTRACT_STEPS, "halves-to-even"]
     if how.stain is not None:
         steps.append(f"{STEP} {how.stain.home_rgb}")
     if (how.resize, how.mask) != ("area", "black"):
         steps.append(f"{how.resize} {how.mask}")
+    if not dataset.path.is_file() or dataset.path.suffix.lower() == ".csv":
+        # A folder's own time says nothing of the files below it.
+        stamp += dataset.stamps()
     recipe = [how.size_px, list(renderings), steps, [row.file for row in dataset.rows]]
     return hashlib.sha256(json.dumps([stamp, recipe]).encode()).hexdigest()[:24]
 

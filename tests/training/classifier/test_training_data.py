@@ -226,3 +226,16 @@ def test_renderings_follow_the_way_of_preparing(tmp_path: Path, resize: str) -> 
         expected = [network_input(dataset.read(row), way) for row in dataset.rows]
         np.testing.assert_array_equal(made, np.stack(expected))
         assert (made != usual).any()
+
+
+def test_a_picture_that_was_replaced_in_a_folder_is_read_again(tmp_path: Path) -> None:
+    with zipfile.ZipFile(write_dataset(tmp_path, SPLITS)) as packed:
+        packed.extractall(tmp_path / "folder")
+    (tmp_path / "patients.csv").rename(tmp_path / "folder" / "patients.csv")
+    dataset = open_dataset(tmp_path / "folder").select("train")
+    cache, row = tmp_path / "cache", dataset.rows[0]
+    before = load_renderings(dataset, 24, cache=cache)["full"].inputs
+    (tmp_path / "folder" / row.file).write_bytes(encode_image(cell(999, False)))
+    after = load_renderings(dataset, 24, cache=cache)["full"].inputs
+    assert (after[0] != before[0]).any()
+    np.testing.assert_array_equal(after[1:], before[1:])
