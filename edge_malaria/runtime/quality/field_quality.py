@@ -55,6 +55,7 @@ class QualityLimits:
     min_separation_rest: float = 0.845
     max_depth: float = 9.0
     min_focus: float = 2.7
+    min_detail: float = 0.0155
     min_red_to_green: float = -0.1
     max_red_to_green: float = 2.0
     max_blue_to_green: float = 1.6

@@ -89,7 +89,7 @@ class FieldLook:
         if not self.gate:
             return cells, quality
         side = max(image.shape[:2])
-        judged = assess_cells(cells, quality, side, self.limits, view.small)
+        judged = assess_cells(cells, quality, side, self.limits, view.small, image)
         if judged.accepted and not holds:
             judged = FieldQuality("scale", judged.measures)
         return cells, judged
