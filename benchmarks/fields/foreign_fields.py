@@ -1,11 +1,12 @@
-"""Fields of laboratories and cameras that nothing was built for -> docs/evidence/foreign_fields.json.
+"""Fields of foreign laboratories and cameras -> docs/evidence/foreign_fields.json.
 
     python -m benchmarks.fields.foreign_fields --data DATA [--part report] [--pictures runs/fields]
 
 phone_eyepiece is looked at as one slide, cheap_rig slide by slide (every third slide reports), iml
-colourless, as single channels and with a turned hue: how many fields are counted, why the others are
-not, and how far a counted field's median box is off its slide's. pbc's middle cell is never a red
-cell; raabin's white cells neither; every point of chula_more lies in exactly one cell.
+colourless, as single channels and with a turned hue: how many fields are counted, why the others
+are not, and how far a counted field's median box is off its slide's. Of pbc, how often the middle
+cell counts as red; of raabin, how often a white cell does; of chula_more, how many points lie in
+exactly one cell.
 """
 
 from __future__ import annotations

@@ -83,7 +83,8 @@ class SlideScreen:
         look = FieldLook(self.finder, self.config.quality)
         for image in images:
             view = view_of(image)
-            quality, shown, cells = look.quality(view), view.corrected(), []
+            quality, shown = look.quality(view), view.corrected()
+            cells: list[Cell] = []
             if look.worth_looking(quality):
                 cells, quality = look.cells(view, shown, quality)
             slide.refused[quality.reason] += 1
