@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import time
 from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
@@ -256,3 +257,18 @@ def test_black_frames_by_the_thousand_have_one_line_and_are_told(run: Any, tmp_p
     assert sum(1 for _ in journal.fields()) == 4
     assert journal.facts()["camera"] == {"exposure": 157.0}
     journal.close()
+
+
+def test_a_clock_that_is_set_back_gives_no_negative_time(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock of the wall jumps back an hour at each look at it."""
+    jumps = iter(range(10**9, 0, -3600))
+    monkeypatch.setattr(time, "time", lambda: float(next(jumps)))
+    run(tmp_path / "r", Ends(2, KeyboardInterrupt()))
+    done = run(tmp_path / "r", resume=True)
+    journal = Journal(tmp_path / "r", resume=True)
+    times = [line.elapsed_s for line in journal.fields()]
+    journal.close()
+    assert len(times) == 3
+    assert 0 < times[0] < times[1] < times[2] <= done.report.elapsed_s < 600
