@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import zipfile
 from pathlib import Path
 
@@ -252,7 +253,7 @@ def test_thresholds_ignore_the_held_out_labels(archive: Path, tmp_path: Path) ->
         Row(**{**vars(row), "label": 1 - row.label}) if row.split == "test" else row
         for row in dataset.rows
     )
-    other = type(dataset)(dataset.path, flipped, (), dataset._archive)
+    other = dataclasses.replace(dataset, rows=flipped)
     second, _ = run_baseline(other, Settings("svm"), tmp_path / "b")
     assert np.array_equal(first[0].logits, second[0].logits)
     assert (first[0].temperature, first[0].bias) == (second[0].temperature, second[0].bias)
