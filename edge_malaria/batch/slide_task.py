@@ -134,8 +134,8 @@ def _screened(slide: Slide, source: str, directory: Path, settings: Settings) ->
     # each time.
     call = ScreenCall(directory, (slide.source,), rbc_per_ul(None, None), resume)
     options = ScreenOptions(settings.quality_gate)
-    report = screen(opened, bundle, classifier, call, config, options).report
-    found = report.as_json()
+    made = screen(opened, bundle, classifier, call, config, options).complete()
+    found = made.report.as_json()
     low, high = found["ci95"] or (None, None)
     return Row(
         slide=slide.name,

@@ -156,7 +156,7 @@ def _slide(bundle: Bundle, source: str, out: Path, place: int) -> SiteSlide:
     opened = open_source([source], settings=config.source)
     classifier = Classifier(bundle, operating_point="screening")
     call = ScreenCall(directory, (source,), 5e6, resume)
-    screen(opened, bundle, classifier, call, config, ScreenOptions())
+    screen(opened, bundle, classifier, call, config, ScreenOptions()).complete()
     return read_slide(directory)
 
 

@@ -47,6 +47,19 @@ class Screened:
     error: Exception | None = None
     notes: tuple[str, ...] = ()
 
+    def complete(self) -> Screened:
+        """This slide, where it was looked at to its end: for work that needs whole slides.
+
+        Raises:
+            Exception: what ended it early.
+            KeyboardInterrupt: it was interrupted.
+        """
+        if self.error is not None:
+            raise self.error
+        if self.interrupted:
+            raise KeyboardInterrupt
+        return self
+
 
 def bundle_errors(bundle: Bundle) -> ErrorRecord:
     """What the bundle records of its classifier's errors.

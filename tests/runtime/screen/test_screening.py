@@ -86,6 +86,9 @@ def timeless(directory: Path) -> dict[str, Any]:
 def test_a_camera_that_goes_away_leaves_a_report(run: Any, tmp_path: Path) -> None:
     done = run(tmp_path / "r", Ends(2, GONE))
     assert done.error is GONE
+    # A batch or a site's fit takes whole slides only.
+    with pytest.raises(HardwareError, match="went away"):
+        done.complete()
     assert done.report.fields_seen == 2
     assert done.report.cells_counted > 0
     assert "camera:0 went away." in done.report.warnings[0]
