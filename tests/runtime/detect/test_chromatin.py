@@ -28,14 +28,24 @@ def test_parasitized_cells_stay_red_cells(seed: int) -> None:
     assert sum(cell.kind != "red-cell" for cell in kept) == 0
 
 
-@pytest.mark.parametrize(("diameter", "kind"), [(48, "platelet"), (84, "white-cell")])
-def test_a_dark_round_thing_does_not_count(diameter: int, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("diameter", "colour", "kind"),
+    [
+        (48, (70, 45, 120), "platelet"),
+        (84, (70, 45, 120), "white-cell"),
+        # A magenta nucleus takes hardly any red light.
+        (84, (170, 20, 130), "white-cell"),
+    ],
+)
+def test_a_dark_round_thing_does_not_count(
+    diameter: int, colour: tuple[int, int, int], kind: str
+) -> None:
     image, cells, _ = truth_cells(2, 0.0)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (diameter, diameter)) > 0
     grain = np.random.default_rng(0).integers(-12, 12, (diameter, diameter, 1))
-    image[300 : 300 + diameter, 400 : 400 + diameter][disc] = (
-        np.array([70, 45, 120]) + grain
-    ).astype(np.uint8)[disc]
+    image[300 : 300 + diameter, 400 : 400 + diameter][disc] = (np.array(colour) + grain).astype(
+        np.uint8
+    )[disc]
     dark = Cell((400, 300, 400 + diameter, 300 + diameter), disc, "red-cell", True, "", 0.7)
     beside = [c for c in cells if c.box[2] < 380 or c.box[0] > 520]
     kept = without_stained([*beside, dark], image, 1.0)
