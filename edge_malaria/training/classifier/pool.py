@@ -180,6 +180,28 @@ def _store(arrays: dict[str, NDArray[Any]], target: Path) -> None:
         temporary.rename(target)
 
 
+@dataclass(frozen=True)
+class Before:
+    """What networks that were there before say of a pool's cells, and what follows from it.
+
+    Attributes:
+        logits: (pass's folder, part) -> float32 [n], its logits.
+        share: its share in home cells' targets.
+        doubt: home cells whose label it contradicts this surely (probability) are left out: faded
+            parasites, doubtful labels.
+        visible: grafted cells at or below this logit are left out: nobody could see the parasite.
+        hard: share of the foreign cells drawn by how parasitized they look, the rest evenly.
+        steepness: a foreign cell's weight is exp(steepness x logit), between -3 and 5.
+    """
+
+    logits: Callable[[Path, str], Floats]
+    share: float = 0.6
+    doubt: float = 0.7
+    visible: float = 0.0
+    hard: float = 0.6
+    steepness: float = 0.6
+
+
 @dataclass(frozen=True, eq=False)
 class PooledExamples:
     """Batches of a pool for one network; takes the place of ``recipe.Examples`` in training.
@@ -191,8 +213,7 @@ class PooledExamples:
         laboratory: str [M] of the pool's foreign cells.
         without: laboratories that this network must not see, hosts of grafted cells included.
         batch: cells of home, foreign and grafted in a batch.
-        opinion: gives a teacher's probabilities of a pass's home cells; None for labels alone.
-        teacher_share: the teacher's share in home cells' targets.
+        before: a network that was there before; None for labels alone.
     """
 
     directory: Path
@@ -200,9 +221,8 @@ class PooledExamples:
     taught: NDArray[np.bool_]
     laboratory: NDArray[np.str_]
     without: tuple[str, ...] = ()
-    batch: tuple[int, int, int] = (88, 40, 32)
-    opinion: Callable[[Path], Floats] | None = None
-    teacher_share: float = 0.6
+    batch: tuple[int, int, int] = (96, 44, 20)
+    before: Before | None = None
     passes: tuple[Path, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -220,30 +240,61 @@ class PooledExamples:
         folder = self.passes[epoch % len(self.passes)]
         rng = np.random.default_rng([recipe.seed, epoch])
         steps = len(self) // self.batch[0]
-        home = np.load(folder / "home_index.npy")
-        targets = self._home_targets(folder, home)
-        places = {"home": rng.permutation(np.flatnonzero(self.taught[home]))}
-        for part, count in zip(PARTS[1:], self.batch[1:], strict=True):
-            index = np.load(folder / f"{part}_index.npy")
-            kept = np.flatnonzero(~np.isin(self.laboratory[index], self.without))
-            if count and not len(kept):
-                raise DatasetError(f"no {part} cells are left without {', '.join(self.without)}.")
-            rounds = -(-steps * count // max(1, len(kept)))
-            places[part] = np.concatenate([rng.permutation(kept) for _ in range(max(1, rounds))])
+        places, targets = self._home(folder, rng)
+        order = {"home": _repeated(places, steps * self.batch[0], rng)}
+        order["foreign"] = self._foreign(folder, steps * self.batch[1], rng)
+        order["grafted"] = self._grafted(folder, steps * self.batch[2], rng)
         arrays = {part: np.load(folder / f"{part}.npy", mmap_mode="r") for part in PARTS}
         sick = {"foreign": 0.0, "grafted": 1.0}
         for number in range(steps):
             cells, wanted = [], []
             for part, count in zip(PARTS, self.batch, strict=True):
-                own = places[part][number * count : (number + 1) * count]
+                own = order[part][number * count : (number + 1) * count]
                 cells.append(arrays[part][own])
                 wanted.append(targets[own] if part == "home" else np.full(count, sick[part]))
             batch = np.concatenate(cells).astype(np.float32)
             yield batch, np.concatenate(wanted).astype(np.float32)[:, None]
 
-    def _home_targets(self, folder: Path, index: NDArray[np.int64]) -> Floats:
-        labels = self.labels[index]
-        if self.opinion is None:
-            return labels
-        taught = self.opinion(folder)
-        return (1.0 - self.teacher_share) * labels + self.teacher_share * taught
+    def _home(self, folder: Path, rng: np.random.Generator) -> tuple[NDArray[np.int64], Floats]:
+        """(places in the pass that may be shown, shuffled; targets of all places)."""
+        index = np.load(folder / "home_index.npy")
+        labels, kept = self.labels[index], self.taught[index]
+        if self.before is not None:
+            taught = 1.0 / (1.0 + np.exp(-self.before.logits(folder, "home").astype(np.float64)))
+            kept = kept & (np.abs(taught - labels) < self.before.doubt)
+            labels = (1.0 - self.before.share) * labels + self.before.share * taught
+        return rng.permutation(np.flatnonzero(kept)), labels.astype(np.float32)
+
+    def _allowed(self, folder: Path, part: str) -> NDArray[np.bool_]:
+        index = np.load(folder / f"{part}_index.npy")
+        return ~np.isin(self.laboratory[index], self.without)
+
+    def _foreign(self, folder: Path, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        places = np.flatnonzero(self._allowed(folder, "foreign"))
+        if self.before is None or not len(places):
+            return _repeated(places, count, rng)
+        looks = np.clip(self.before.logits(folder, "foreign")[places], -3.0, 5.0)
+        edges = np.cumsum(np.exp(self.before.steepness * looks.astype(np.float64)))
+        hard = round(self.before.hard * count)
+        drawn = places[np.searchsorted(edges, rng.random(hard) * edges[-1])]
+        return rng.permutation(np.concatenate([drawn, _repeated(places, count - hard, rng)]))
+
+    def _grafted(self, folder: Path, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        allowed = self._allowed(folder, "grafted")
+        if self.before is not None:
+            allowed &= self.before.logits(folder, "grafted") > self.before.visible
+        return _repeated(np.flatnonzero(allowed), count, rng)
+
+
+def _repeated(places: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """``count`` of ``places``, shuffled anew in each round.
+
+    Raises:
+        DatasetError: there is nothing to draw from.
+    """
+    if not count:
+        return places[:0]
+    if not len(places):
+        raise DatasetError("the pool has no cells left for this network: too much is left out.")
+    rounds = -(-count // len(places))
+    return np.concatenate([rng.permutation(places) for _ in range(rounds)])[:count]

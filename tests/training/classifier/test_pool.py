@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge_malaria.errors import DataError, DatasetError
 from edge_malaria.prepare.preprocess import network_input
@@ -13,7 +15,13 @@ from edge_malaria.records import Image
 from edge_malaria.synthetic import draw_cell
 from edge_malaria.training.classifier import pool
 from edge_malaria.training.classifier.feed import batches
-from edge_malaria.training.classifier.pool import PoolCells, PooledExamples, PoolPlan, draw_pool
+from edge_malaria.training.classifier.pool import (
+    Before,
+    PoolCells,
+    PooledExamples,
+    PoolPlan,
+    draw_pool,
+)
 from edge_malaria.training.classifier.recipe import Recipe
 from edge_malaria.training.classifier.transplant import (
     DENSITY,
@@ -138,7 +146,7 @@ def test_a_laboratory_left_out_is_in_no_batch(drawn: Path, material: PoolCells) 
         )
         shown = np.concatenate([cells[4:] for cells, _ in seen]).astype(np.uint8)
         assert not any((shown == picture).all(axis=(1, 2, 3)).any() for picture in banned)
-    with pytest.raises(DatasetError, match="left without"):
+    with pytest.raises(DatasetError, match="left out"):
         next(examples(drawn, material, without=("here", "there", "elsewhere")).batches(Recipe(), 0))
 
 
@@ -152,11 +160,36 @@ def test_patients_left_out_and_a_teachers_share(drawn: Path, material: PoolCells
     shown = np.concatenate([cells[:4] for cells, _ in seen]).astype(np.uint8)
     held = pictures[~taught[index]]
     assert not any((shown == picture).all(axis=(1, 2, 3)).any() for picture in held)
-    opinion = examples(
-        drawn, material, opinion=lambda folder: np.full(HOME, 0.5, np.float32), teacher_share=0.4
-    )
-    targets = np.concatenate([t[:4, 0] for _, t in batches(opinion, Recipe(batch=4), 0)])
+    unsure = examples(drawn, material, before=Before(_says(0.0), share=0.4))
+    targets = np.concatenate([t[:4, 0] for _, t in batches(unsure, Recipe(batch=4), 0)])
     np.testing.assert_allclose(sorted(set(targets.tolist())), [0.2, 0.8], atol=1e-6)
+
+
+def _says(home: float) -> Callable[[Path, str], NDArray[np.float32]]:
+    """A network that says ``home`` of home cells and knows every second other cell."""
+
+    def logits(folder: Path, part: str) -> NDArray[np.float32]:
+        count = len(np.load(folder / f"{part}_index.npy"))
+        if part == "home":
+            return np.full(count, home, np.float32)
+        return np.where(np.arange(count) % 2 == 0, 3.0, -3.0).astype(np.float32)
+
+    return logits
+
+
+def test_the_network_before_leaves_out_what_it_contradicts(
+    drawn: Path, material: PoolCells
+) -> None:
+    sure = examples(drawn, material, before=Before(_says(8.0), share=0.0, hard=1.0))
+    made = list(batches(sure, Recipe(batch=4, seed=2), 0))
+    # It is sure that every home cell is parasitized: healthy labels are doubtful to it.
+    assert {float(t) for _, targets in made for t in targets[:4, 0]} == {1.0}
+    for place, part in ((4, "foreign"), (6, "grafted")):
+        shown = np.concatenate([cells[place : place + 2] for cells, _ in made]).astype(np.uint8)
+        unseen = np.load(drawn / "pass-000" / f"{part}.npy")[1::2]
+        known = np.load(drawn / "pass-000" / f"{part}.npy")[::2]
+        only = [p for p in unseen if not (known == p).all(axis=(1, 2, 3)).any()]
+        assert not any((shown == picture).all(axis=(1, 2, 3)).any() for picture in only)
 
 
 def test_an_empty_pool_says_so(tmp_path: Path, material: PoolCells) -> None:
