@@ -10,7 +10,7 @@ model starts from the weights in ``--start`` (what ``build_models.py`` made), is
 in rounds, each looking anew for false alarms, is put between the network before and what it became,
 rounded to int8, and gets its operating points from networks of the same architecture that had not
 seen the patient. ``--without`` stops after fitting: a network for leave-one-laboratory-out. Test
-rows, report thirds, iml, westlake, bbbc041 and phone_eyepiece are never opened.
+rows, report thirds and sets that only report are never opened.
 """
 
 from __future__ import annotations

@@ -9,8 +9,9 @@ val and test patients without suspect labels. Then AUCs, NIH test accuracy, what
 source is called at the bundle's own two points, and sensitivity there. Cells are cut by the shipped
 finder and scaled as ``screen`` does; report thirds alone (``phone_eyepiece`` whole: it never
 teaches).
-``--keras`` measures further networks behind the same inputs, for example those that leave a
-laboratory out; their own laboratory's sources are the ones to look at. Everything only reports.
+A bundle without the colour scaling is measured once as it is and once behind it. ``--keras``
+measures further float networks behind it, for example those that leave a laboratory out: their own
+laboratory's sources are the ones to look at. Everything only reports.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import argparse
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +36,17 @@ from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.data.dataset import open_dataset
 from edge_malaria.data.laboratories import SETS, field_files, slide_of
 from edge_malaria.data.stains import SlideTables
-from edge_malaria.files import read_image
+from edge_malaria.files import read_image, sha256_of
 from edge_malaria.metrics import auc
 from edge_malaria.prepare.contract import Target, preparation
 from edge_malaria.prepare.preprocess import field_inputs
-from edge_malaria.prepare.stain import SlideColour
+from edge_malaria.prepare.stain import SlideColour, StainScaling
 from edge_malaria.records import Image
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.detect.cells import CellFinder, box_iou
 from edge_malaria.runtime.detect.opening import default_finder
+from edge_malaria.runtime.engines.base import Engine
+from edge_malaria.runtime.engines.opening import open_engine
 
 # Sources without malaria; chula's two sets of plain fields are one.
 SOURCES = {
@@ -98,11 +102,13 @@ def nih_cells(data: Path, target: Target) -> dict[str, NDArray[Any]]:
     }
 
 
-def all_cells(data: Path, bundle: Bundle, cache: Path) -> dict[str, dict[str, NDArray[Any]]]:
-    """Every source's cells as ``bundle`` prepares them; kept in ``cache``."""
-    spec, finder = bundle.classifier, default_finder(bundle)
+def all_cells(
+    data: Path, bundle: Bundle, target: Target, cache: Path
+) -> dict[str, dict[str, NDArray[Any]]]:
+    """Every source's cells, cut by the bundle's finder, prepared as ``target`` says; cached."""
+    finder = default_finder(bundle)
     finder_file = bundle.finder.file("int8", "litert").sha256 if bundle.finder else "classical"
-    how = preparation(spec.target).as_json()
+    how = preparation(target).as_json()
     key = hashlib.sha256(json.dumps([how, finder_file]).encode()).hexdigest()[:12]
     names = [name for sets in SOURCES.values() for name in sets] + ["iml", "westlake", "nih"]
     found = {}
@@ -110,14 +116,13 @@ def all_cells(data: Path, bundle: Bundle, cache: Path) -> dict[str, dict[str, ND
         stored = cache / f"report-{name}-{key}.npz"
         if not stored.is_file():
             if name == "nih":
-                cells = nih_cells(data, spec.target)
+                cells = nih_cells(data, target)
             elif name == "westlake":
                 folder = data / "westlake"
                 truth = [row["class"] == "Parasitized" for row in westlake_rows(folder)]
-                inputs = westlake_inputs(folder, spec.target)
-                cells = {"inputs": inputs, "truth": np.array(truth)}
+                cells = {"inputs": westlake_inputs(folder, target), "truth": np.array(truth)}
             else:
-                cells = set_cells(data / "fields", name, finder, spec.target)
+                cells = set_cells(data / "fields", name, finder, target)
             cache.mkdir(parents=True, exist_ok=True)
             np.savez(stored, **cells)  # type: ignore[arg-type]
         with np.load(stored) as held:
@@ -185,6 +190,12 @@ def measured(cells: dict[str, dict[str, Any]], network: Network) -> dict[str, An
     return result
 
 
+def logits_of(engine: Engine, batch: Image) -> Logits:
+    """uint8 [N, S, S, 3] -> float64 [N]."""
+    parts = [engine.run(batch[i : i + 256]).reshape(-1) for i in range(0, len(batch), 256)]
+    return np.concatenate(parts).astype(np.float64)
+
+
 def own_points(
     bundle: Bundle, cells: dict[str, dict[str, Any]], logits: dict[str, Logits]
 ) -> dict[str, Any]:
@@ -209,41 +220,47 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, default=shipped_bundle())
     parser.add_argument("--keras", action="append", default=[], metavar="NAME=FILE")
     parser.add_argument("--cache", type=Path, default=Path("runs/laboratories"))
-    parser.add_argument("--name", default="laboratories", help="of the evidence file")
     given = parser.parse_args()
     cv2.setNumThreads(1)
     bundle = read_bundle(given.bundle)
-    cells = all_cells(given.data, bundle, given.cache)
+    how = preparation(bundle.classifier.target)
+    cells = all_cells(given.data, bundle, how, given.cache)
     engine = Classifier(bundle).engine
 
     def run(batch: Image) -> Logits:
-        parts = [engine.run(batch[i : i + 256]).reshape(-1) for i in range(0, len(batch), 256)]
-        return np.concatenate(parts).astype(np.float64)
+        return logits_of(engine, batch)
 
     shipped = measured(cells, run)
     logits = shipped.pop("logits")
-    figures: dict[str, Any] = {
-        "int8_sha256": shipped_sha256(given.bundle),
-        "preprocessing": preparation(bundle.classifier.target).as_json(),
-        "shipped": {**shipped, "own_points": own_points(bundle, cells, logits)},
-    }
+    shipped["own_points"] = own_points(bundle, cells, logits)
+    networks = {"shipped": shipped}
+    if how.stain is None:
+        how = replace(how, stain=StainScaling())
+        cells = all_cells(given.data, bundle, how, given.cache)
+        networks["shipped behind the colour scaling"] = _without_logits(measured(cells, run))
     for entry in given.keras:
         name, file = entry.split("=", 1)
-        figures.setdefault("others", {})[name] = keras_figures(Path(file), cells)
-    command = 'python -m benchmarks.cells.laboratories --data "$EDGE_MALARIA_DATA"'
-    path = write_evidence(given.name, command, figures)
+        networks[name] = keras_figures(Path(file), cells)
+    figures = {"int8_sha256": shipped_sha256(given.bundle), "networks": networks}
+    command = (
+        'python -m benchmarks.cells.laboratories --data "$EDGE_MALARIA_DATA" --keras NAME=FILE'
+    )
+    path = write_evidence("laboratories", command, figures)
     print(f"wrote {path.name}")
 
 
-def keras_figures(file: Path, cells: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """A Keras network behind the same inputs."""
-    from edge_malaria.keras_layers import load_model
-    from edge_malaria.training.classifier.fit import predict
+def _without_logits(figures: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in figures.items() if key != "logits"}
 
-    network = load_model(file)
-    found = measured(cells, lambda batch: predict(network, batch).astype(np.float64))
-    found.pop("logits")
-    return found
+
+def keras_figures(file: Path, cells: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A Keras network in float32 on LiteRT behind the same inputs."""
+    from converters.to_tflite import convert
+    from edge_malaria.keras_layers import load_model, strip_fake_quant
+
+    engine = open_engine(convert(strip_fake_quant(load_model(file)), "float32"), "litert", 1)
+    found = measured(cells, lambda batch: logits_of(engine, batch))
+    return {"keras_sha256": sha256_of(file), **_without_logits(found)}
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 
 from benchmarks.documents import (
     firmware_tables,
+    laboratory_tables,
     model_tables,
     parity_tables,
     results_tables,
@@ -39,6 +40,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     **firmware_tables.TABLES,
     **parity_tables.TABLES,
     **results_tables.TABLES,
+    **laboratory_tables.TABLES,
 }
 _BLOCK = re.compile(r"<!-- table: (?P<name>[\w-]+) -->\n(?P<body>.*?)<!-- /table -->", re.DOTALL)
 _MARK = re.compile(r"<!-- (?:table: [\w-]+|/table) -->")
