@@ -62,8 +62,13 @@ def read_manifest(path: Path) -> tuple[Slide, ...]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as a table: {error}.") from error
+    if "\0" in text:
+        raise DataError(f"{path} cannot be read as a table: it holds zero bytes.")
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    names = [(name or "").strip().lower() for name in reader.fieldnames or ()]
+    try:
+        names = [(name or "").strip().lower() for name in reader.fieldnames or ()]
+    except csv.Error as error:
+        raise DataError(f"{path}:1: {error}.") from error
     if not {"slide", "source"} <= set(names):
         raise DataError(
             f"{path}: expected the columns slide,source[,site,reference], got {','.join(names)}."

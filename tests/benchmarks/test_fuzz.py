@@ -23,6 +23,19 @@ def test_damaged_files_are_read_or_refused(name: str) -> None:
         assert outcome(target, data) in ("read", "refused"), case
 
 
+FOUND = {
+    "manifest": [b"slide,source\na,fie\x00lds/\n", b"slide," + b"s" * 140_000 + b"\n"],
+    "site": [b"[" * 5000],
+    "goldens": [b"PK\x05\x06"],
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_fuzzing_found_is_refused(name: str) -> None:
+    for data in FOUND[name]:
+        assert outcome(targets()[name], data) == "refused"
+
+
 def test_a_case_is_the_same_every_time() -> None:
     seeds = [bytes(range(200)), b"other"]
     made = [mutated(random.Random("0:x:7"), seeds) for _ in range(2)]
