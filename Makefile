@@ -8,6 +8,10 @@ DEVICE := $(VENV)/.installed-device
 NIH    := $(if $(EDGE_MALARIA_DATA),$(wildcard $(EDGE_MALARIA_DATA)/nih/cell_images.zip))
 DATA   := $(if $(NIH),--data $(NIH))
 WORKERS ?= 2
+# What trains, converts or compiles: only loading TensorFlow for them takes longer than a quick test.
+NOT_QUICK := training crossval converters export firmware_examples install device \
+    e2e/test_training_cli.py e2e/test_preprocessing_export.py e2e/test_ladder.py \
+    e2e/test_own_model.py parity/test_microcontroller.py parity/test_finder_stage.py
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 
 .PHONY: help demo demo-device test test-quick check wheel-check model evidence gallery clean \
@@ -53,8 +57,9 @@ test: $(HOST)    ## all tests; real cells where EDGE_MALARIA_DATA names them
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not timed and not device"
 	$(BIN)/python -m pytest -m "timed and not device"
 
-test-quick: $(HOST) ## the tests for the loop of a change: no training, no minutes
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not timed and not device"
+test-quick: $(HOST) ## the tests for the loop of a change: no training, no conversion, no minutes
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not timed and not device" \
+	    $(addprefix --ignore=tests/,$(NOT_QUICK))
 
 check: $(HOST)   ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -76,3 +76,12 @@ def test_pre_commit_runs_what_make_check_runs() -> None:
     hooks = {entry.removeprefix(".venv/bin/") for entry in re.findall(r"entry: (.+)", text)}
     assert hooks == made
     assert "repo: local" in text and "http" not in text
+
+
+def test_what_the_quick_tests_leave_out_is_there() -> None:
+    text = (ROOT / "Makefile").read_text("utf-8").replace("\\\n", " ")
+    found = re.search(r"^NOT_QUICK := (.+)$", text, re.MULTILINE)
+    assert found
+    for name in found[1].split():
+        assert (ROOT / "tests" / name).exists(), name
+    assert "NOT_QUICK" not in recipe("test"), "`make test` leaves nothing out"
