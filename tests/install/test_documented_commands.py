@@ -13,6 +13,8 @@ import pytest
 from edge_malaria.bundle.shipped import SHIPPED_MODELS
 from tests.install.conftest import ROOT, environment, run
 
+pytestmark = pytest.mark.timeout(3600)
+
 
 def _block(document: str, words: str) -> list[str]:
     """The lines of the first shell block of a document that holds ``words``."""

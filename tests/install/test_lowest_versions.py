@@ -11,9 +11,12 @@ import pytest
 
 from tests.install.conftest import ROOT, environment, run
 
-pytestmark = pytest.mark.skipif(
-    sys.version_info[:2] != (3, 11), reason="the lowest versions have wheels for Python 3.11"
-)
+pytestmark = [
+    pytest.mark.timeout(3600),
+    pytest.mark.skipif(
+        sys.version_info[:2] != (3, 11), reason="the lowest versions have wheels for Python 3.11"
+    ),
+]
 
 
 def lowest(*extras: str) -> list[str]:
@@ -41,7 +44,7 @@ def test_the_device_s_lowest_versions(wheel: Path, tmp_path: Path) -> None:
     assert "PROBLEM" not in told, told
     run(em, "selftest", cwd=tmp_path)
     run(em, "parity", "micro", "--engine", "litert,onnx", cwd=tmp_path)
-    run(em, "data", "synth", "cells", "-o", "cells", "--cells", "20", "--seed", "1", cwd=tmp_path)
+    run(em, "data", "synth", "cells", "-o", "cells", "--cells", "40", "--seed", "1", cwd=tmp_path)
     run(em, "classify", "cells", "--json", cwd=tmp_path)
     run(em, "screen", "sim:parasitemia=0.02,fields=1,seed=3", "-o", "slide", cwd=tmp_path)
 
