@@ -19,7 +19,7 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -245,7 +245,7 @@ def fitted(
             recipe,
             run / f"round{number}",
             resume=True,
-            report=lambda entry, n=number: log_epoch(f"{run.name} round {n}", entry),
+            report=partial(log_epoch, f"{run.name} round {number}"),
         )
     between(start, network, plan.share)
     save_model(network, file)

@@ -20,6 +20,7 @@ import argparse
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,7 @@ class Judge:
                 "stated_reviewed": self.statistics.limit_reviewed(cells),
             }
             for reader in READERS[:2]:
-                row[f"reader {reader.name}"] = lowest(lambda d, r=reader: _read(d, r, rng))
+                row[f"reader {reader.name}"] = lowest(partial(_read, reader=reader, rng=rng))
             row["two readers 0.95, 0.001, one cell"] = lowest(lambda d: _read_twice(d, rng))
             table[str(cells)] = row
         return table
