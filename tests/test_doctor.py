@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 import venv
 from pathlib import Path
 from typing import Any
@@ -127,3 +128,11 @@ def test_an_old_package_is_named_with_its_bound(
     found = doctor._versions()
     assert found.state == "problem"
     assert "typer 0.1.0 is below" in found.detail
+
+
+def test_every_requirement_has_a_lower_bound() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *(r for e in project["optional-dependencies"].values()
+                                         for r in e)]  # fmt: skip
+    free = [line for line in lines if ">=" not in line and not line.startswith("edge-malaria[")]
+    assert not free

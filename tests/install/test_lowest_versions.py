@@ -51,8 +51,8 @@ def test_the_device_s_lowest_versions(wheel: Path, tmp_path: Path) -> None:
 
 def test_the_exporting_machine_s_lowest_versions(wheel: Path, tmp_path: Path) -> None:
     # TensorFlow asks for a newer numpy than the device does.
-    pinned = [line for line in lowest("export") if not line.startswith("numpy==")]
-    programs = environment(tmp_path / "low", f"{wheel}[export]", *pinned)
+    pinned = [line for line in lowest("export", "train") if not line.startswith("numpy==")]
+    programs = environment(tmp_path / "low", f"{wheel}[train]", *pinned)
     em = programs / "edge-malaria"
     (tmp_path / ".keras").mkdir()
     strange = '{"floatx": "float16", "backend": "jax", "image_data_format": "channels_first"}'
@@ -60,3 +60,5 @@ def test_the_exporting_machine_s_lowest_versions(wheel: Path, tmp_path: Path) ->
     user = {"HOME": str(tmp_path), "KERAS_BACKEND": "jax"}
     run(em, "export", "micro", "--int8", "-o", "bundle", cwd=tmp_path, more=user)
     run(em, "selftest", "bundle", cwd=tmp_path)
+    run(em, "data", "synth", "cells", "-o", "cells", "--cells", "200", "--seed", "1", cwd=tmp_path)
+    run(em, "baseline", "cells", "-o", "runs", "--method", "svm", cwd=tmp_path)
