@@ -234,7 +234,7 @@ def decode_image(data: bytes, name: str = "image") -> Image:
         raise ImageError(f"{name} is empty (0 bytes).")
     _check_size(data, name)
     if not whole_image(data):
-        raise ImageError(f"{name} is cut off or damaged: the picture's end is missing.")
+        raise ImageError(f"{name} is cut off or damaged: the image's end is missing.")
     count = picture_count(data, name)
     if count > 1:
         raise ImageError(f"{name} holds {count} pictures, one is expected. Save them one by one.")
