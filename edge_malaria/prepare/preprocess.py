@@ -63,7 +63,8 @@ def network_input(
     """
     expect_image(crop, "crop")
     how = preparation(size_px)
-    masked = apply_mask(scaled(crop, table), mask if how.mask == "black" else None)
+    crop = scaled(crop, table)
+    masked = apply_mask(crop, mask if how.mask == "black" else None)
     return resized(masked, how.size_px, how.resize)
 
 
