@@ -24,6 +24,7 @@ from benchmarks.documents import (
     firmware_tables,
     laboratory_tables,
     model_tables,
+    own_model_tables,
     parity_tables,
     results_tables,
     slide_tables,
@@ -41,6 +42,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     **parity_tables.TABLES,
     **results_tables.TABLES,
     **laboratory_tables.TABLES,
+    **own_model_tables.TABLES,
 }
 _BLOCK = re.compile(r"<!-- table: (?P<name>[\w-]+) -->\n(?P<body>.*?)<!-- /table -->", re.DOTALL)
 _MARK = re.compile(r"<!-- (?:table: [\w-]+|/table) -->")

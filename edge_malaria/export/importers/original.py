@@ -109,7 +109,20 @@ def _traced(call: Callable[[Any], Any], size: int) -> Any:
     signature = [tf.TensorSpec((1, size, size, 3), tf.float32, name="pixels")]
     traced = tf.function(call, input_signature=signature)
     proto, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=OPSET)
+    _keep_captured(proto.graph, traced.get_concrete_function(*signature))
     return proto
+
+
+def _keep_captured(graph: Any, concrete: Any) -> None:
+    """Constants that a function captured (a Normalization's mean) come out as inputs: put in."""
+    import onnx
+
+    captured = {str(inner.name): outer for outer, inner in concrete.graph.captures}
+    for value in list(graph.input):
+        outer = captured.get(value.name)
+        if outer is not None and hasattr(outer, "numpy"):
+            graph.initializer.append(onnx.numpy_helper.from_array(outer.numpy(), value.name))
+            graph.input.remove(value)
 
 
 def _keras(

@@ -59,6 +59,10 @@ def test_scaling_inside_the_network_is_read_from_the_file(tmp_path: Path) -> Non
     assert made.contract.origins["input_range"] == "read from the file"
     kinds = {type(layer).__name__ for layer in made.model.layers}
     assert kinds.isdisjoint({"Rescaling", "RandomFlip", "Dropout", "BatchNormalization"})
+    means = layers.Normalization(mean=[120.0, 110.0, 130.0], variance=[3600.0, 3000.0, 3300.0])
+    made = rebuilt(small(means), tmp_path / "c.keras", said)
+    assert made.contract.input_range == "0-255"
+    assert made.largest_change <= 1e-4
     with pytest.raises(UsageError, match="--input-range 0-1"):
         rebuilt(small(), tmp_path / "b.keras", said)
 
