@@ -80,7 +80,11 @@ model: $(HOST)   ## retrain and rebuild everything that ships (hours; resumable)
 	$(BIN)/python -m tools.build_finder --data "$(EDGE_MALARIA_DATA)" \
 	    -o edge_malaria/models/finder.keras
 	$(BIN)/python -m tools.build_models --data "$(EDGE_MALARIA_DATA)"
-	$(BIN)/python -m tools.teach_laboratories --data "$(EDGE_MALARIA_DATA)"
+	for name in default micro; do \
+	    $(BIN)/python -m benchmarks.slides.laboratory_scores --data "$(EDGE_MALARIA_DATA)" \
+	        -o runs/laboratory-scores-$$name --bundle edge_malaria/models/$$name && \
+	    $(BIN)/python -m tools.fit_error_model runs/laboratory-scores-$$name --name $$name || exit 1; \
+	done
 
 evidence: $(HOST) ## everything that takes hours, into docs/evidence (resumable)
 	$(BIN)/python -m benchmarks.evidence --data "$(EDGE_MALARIA_DATA)"

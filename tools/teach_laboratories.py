@@ -1,7 +1,7 @@
-"""Teaches the classifiers other laboratories' cells: the second half of ``make model``.
+"""Teaches the classifiers other laboratories' cells: a study; what ships is not made by it.
 
     python -m tools.teach_laboratories --data DATA [--runs runs/laboratories]
-        [--only default,micro] [--start DIR] [--without LABORATORY] [--no-export]
+        [--only default,micro] [--start DIR] [--without LABORATORY] [--ship]
 
 Every cell is shown in the home laboratory's stain (``prepare/stain.py``). One pool of augmented
 cells is drawn (resumable by pass): train patients' cells, healthy cells of the fitting thirds of
@@ -377,7 +377,7 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(PLANS))
     parser.add_argument("--start", type=Path, default=SHIPPED_MODELS)
     parser.add_argument("--without", choices=LABORATORIES)
-    parser.add_argument("--no-export", action="store_true")
+    parser.add_argument("--ship", action="store_true", help="replace the shipped models")
     given = parser.parse_args()
     material = Material(given.data, given.runs, given.start)
     pool = material.draw(PoolPlan())
@@ -387,7 +387,7 @@ def main() -> None:
             fitted(material, name, pool, run, (given.without,))
             continue
         run = teach(material, name, pool, given.runs)
-        if not given.no_export:
+        if given.ship:
             install(run, name, material.dataset)
 
 
