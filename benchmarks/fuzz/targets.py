@@ -6,8 +6,10 @@ docstring promises (``allowed``); anything else is a finding.
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
+import shutil
 import tempfile
 import zipfile
 import zlib
@@ -68,7 +70,9 @@ class Target:
 def scratch() -> Path:
     """A folder of this process, in memory where the system has such a place."""
     fast = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(prefix="fuzz-", dir=fast if fast.is_dir() else None))
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=fast if fast.is_dir() else None))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _file(data: bytes, name: str) -> Path:
