@@ -49,6 +49,7 @@ def test_the_file_is_small_and_holds_plain_layers():
     assert names <= plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("diameter", [45.0, 70.0, 120.0])
 def test_cells_of_any_size_are_found_in_a_monolayer(finder, diameter):
     image, truth = draw_field(7, cell_diameter_px=diameter, density=0.3, overlap=0.0)

@@ -235,6 +235,7 @@ def test_an_interrupted_slide_ends_like_a_whole_one(
     assert (tmp_path / "cells.csv").read_bytes() == (whole[0] / "cells.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_resuming_with_motion_counts_no_place_twice(tmp_path: Path) -> None:
     spec = "sim:fields=3,seed=6,motion=1,width=640,height=480,cell_diameter_px=50"
     one, two = tmp_path / "one", tmp_path / "two"

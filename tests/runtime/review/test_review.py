@@ -288,6 +288,7 @@ def test_many_decisions_at_once_are_all_kept(server: ReviewServer) -> None:
     assert server.session.journal.faults == []
 
 
+@pytest.mark.slow
 def test_kill_9_loses_no_decision(slide: Path) -> None:
     for number in range(20):
         acknowledged = killed_review(slide, 0.02 * (number % 5), f"Reader {number}")

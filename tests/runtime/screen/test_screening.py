@@ -83,6 +83,7 @@ def timeless(directory: Path) -> dict[str, Any]:
     return {k: v for k, v in report.items() if k not in ("created", "elapsed_s", "warnings")}
 
 
+@pytest.mark.slow
 def test_a_camera_that_goes_away_leaves_a_report(run: Any, tmp_path: Path) -> None:
     done = run(tmp_path / "r", Ends(2, GONE))
     assert done.error is GONE
@@ -101,6 +102,7 @@ def test_a_camera_that_never_delivers_leaves_nothing(run: Any, tmp_path: Path) -
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.slow
 def test_force_deletes_nothing_before_the_source_has_given_a_field(
     run: Any, tmp_path: Path
 ) -> None:
@@ -115,6 +117,7 @@ def test_force_deletes_nothing_before_the_source_has_given_a_field(
     assert run(tmp_path / "r", force=True, max_fields=2).report.fields_seen == 2
 
 
+@pytest.mark.slow
 def test_a_resumed_camera_that_does_not_open_leaves_the_journal_alone(
     run: Any, tmp_path: Path
 ) -> None:
@@ -130,6 +133,7 @@ def test_a_resumed_camera_that_does_not_open_leaves_the_journal_alone(
     assert any("line 2 of journal.jsonl" in text for text in done.report.warnings)
 
 
+@pytest.mark.slow
 def test_a_report_is_written_from_the_journal_alone(run: Any, tmp_path: Path) -> None:
     run(tmp_path / "r", Ends(2, KeyboardInterrupt()))
     before = timeless(tmp_path / "r")
