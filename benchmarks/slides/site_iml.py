@@ -4,8 +4,8 @@
 
 Of two thirds of the fields, those without a box of a parasite are the site's slides free of malaria
 (successive pictures stand for five slides: slides are unknown); those with parasites are, in the
-second profile, one slide of known parasitemia. The report third is screened as one slide with each
-profile, the quality gate off, and its flagged cells are read by the boxes: asexual stages are
+second profile, one slide with malaria, reviewed. The report third is screened as one slide with
+each profile, the quality gate off, and its flagged cells are read by the boxes: asexual stages are
 parasites, gametocytes are left out of a parasitemia and not confirmed. One day's session of one
 laboratory: says nothing of others.
 """
@@ -104,8 +104,8 @@ def record_of(report: SlideReport, truth: float) -> dict[str, Any]:
 
 def site_slides(
     bundle: Bundle, truth: Truth, files: Sequence[Path], folder: Path
-) -> tuple[list[SiteSlide], SiteSlide, float]:
-    """(slides without malaria, the slide with, its parasitemia) of the fit's two thirds."""
+) -> tuple[list[SiteSlide], SiteSlide]:
+    """(slides without malaria, the slide with, reviewed) of the fit's two thirds."""
     calm: list[Path] = []
     sick: list[Path] = []
     for file in files:
@@ -117,19 +117,19 @@ def site_slides(
         screened(bundle, group, folder / f"n{number}")
         slides.append(read_slide(folder / f"n{number}"))
     screened(bundle, sick, folder / "positive")
-    return slides, read_slide(folder / "positive"), parasitemia_of(truth, sick)
+    read_by_boxes(truth, folder / "positive")
+    return slides, read_slide(folder / "positive")
 
 
-def profiles(
-    bundle: Bundle, calm: list[SiteSlide], sick: SiteSlide, share: float
-) -> dict[str, SiteProfile]:
+def profiles(bundle: Bundle, calm: list[SiteSlide], sick: SiteSlide) -> dict[str, SiteProfile]:
     """The site's profile without and with its slide of known parasitemia."""
     check_slides(calm, [sick], bundle_sha256(bundle))
     record = bundle_errors(bundle)
     counted = [negative_scores(slide, record.rungs) for slide in calm]
     cells = sum(slide.cells for slide in counted)
     false = [sum(s.above[i] for s in counted) / cells for i in range(len(record.rungs))]
-    known = positive_scores(sick, record.rungs, share, false, 1.0)
+    misses = record.misses(bundle.classifier.threshold("balanced")).new_laboratory()
+    known = positive_scores(sick, record.rungs, None, false, 1 - misses.mean)
     fits = {
         "negatives": SiteFit(record, counted),
         "and a positive": SiteFit(record, counted, [known]),
@@ -156,8 +156,8 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        calm, sick, known = site_slides(bundle, truth, files_of(folder, "fit"), work)
-        found = profiles(bundle, calm, sick, known)
+        calm, sick = site_slides(bundle, truth, files_of(folder, "fit"), work)
+        found = profiles(bundle, calm, sick)
         figures["site"] = {"slides": len(calm), "cells": sum(len(s.chances) for s in calm)}
         sites: dict[str, SiteProfile | None] = {"no site": None, **found}
         for number, (kind, site) in enumerate(sites.items()):

@@ -112,11 +112,13 @@ def _fitted(
     cells = sum(slide.cells for slide in counted)
     false_calls = [sum(s.above[i] for s in counted) / cells for i in range(len(record.rungs))]
     flagged = 1 - record.misses(bundle.classifier.threshold("balanced")).new_laboratory().mean
+    made = SiteFit(record, counted)
     found = [
-        positive_scores(slide, record.rungs, known, false_calls, flagged)
+        positive_scores(slide, record.rungs, known, false_calls, flagged, made.balanced)
         for slide, (_, known) in zip(sick, pairs, strict=True)
     ]
-    made = SiteFit(record, counted, found)
+    if found:
+        made = SiteFit(record, counted, found)
     return made.profile(name, bundle_sha256(bundle), calm[0].conditions, max_lod)
 
 

@@ -37,8 +37,8 @@ DEFAULT_MAX_LOD = 0.01
 # The site passes by its limit of detection from so many cells.
 PASS_CELLS = 5000
 LIMIT_CELLS = (500, 1000, 2000, 5000, 10_000, 20_000)
-# Of a negative slide's cells so many may be flagged: 100 of 5,000 are some minutes' look.
-FLAGGED_SHARE = 0.02
+# Of a negative slide's cells so many may be flagged: 150 of 5,000 are five minutes' look.
+FLAGGED_SHARE = 0.03
 # Thresholds without one slide are sought so many rungs around those of all slides.
 _NEAR = 2
 # A site's slides may have this much more doubtful cells than its worst negative.

@@ -20,6 +20,8 @@ from edge_malaria.runtime.slide.review import Review
 
 # A field with so many cells is one of its kind: its scores do not come twice by chance.
 _TELLING_CELLS = 5
+# So many false calls for each parasite, and the calls no longer tell how many parasites are found.
+_DROWNED = 0.25
 # What decides about fields and cells' scores; thresholds do not.
 CONDITIONS = (
     "model_sha256", "variant", "engine", "finder", "finder_variant", "quality", "motion",
@@ -134,6 +136,7 @@ def positive_scores(
     parasitemia: float | None,
     false_calls: Sequence[float],
     found_when_flagged: float,
+    balanced: int = 0,
 ) -> SlideScores:
     """The parasitized cells of a slide with malaria at a ladder of thresholds.
 
@@ -145,13 +148,21 @@ def positive_scores(
             those that were not flagged what the classifier misses elsewhere.
         false_calls: the site's mean share of false calls at each rung.
         found_when_flagged: mean sensitivity of flagging elsewhere.
+        balanced: the rung at which the site flags cells.
 
     Raises:
-        UsageError: neither a parasitemia nor a confirmed cell.
+        UsageError: neither a parasitemia nor a confirmed cell; or a parasitemia so low that the
+            site's false calls drown its parasites.
     """
     name, cells = slide.directory.name, len(slide.chances)
     if parasitemia is not None:
         sick = max(1, round(parasitemia * cells))
+        if not (false_calls[balanced] * cells <= _DROWNED * sick):
+            raise UsageError(
+                f"{slide.directory}: {false_calls[balanced] * cells:.0f} false calls are to be "
+                f"expected beside {sick} parasites, so their number does not tell how many are "
+                "found. Review the slide and leave its parasitemia out."
+            )
         called = [float((slide.chances >= rung).sum()) for rung in rungs]
         above = [
             round(k - eps * (cells - sick)) for k, eps in zip(called, false_calls, strict=True)

@@ -149,3 +149,5 @@ def test_slides_that_cannot_verify_a_site_are_refused(tmp_path: Path) -> None:
     assert scores.cells == round(len(read.confirmed) / 0.9)
     known = positive_scores(two, RUNGS, 0.2, [0.01] * 6, 0.9)
     assert known.cells == round(0.2 * len(two.chances))
+    with pytest.raises(UsageError, match="false calls"):
+        positive_scores(two, RUNGS, 0.02, [0.1] * 6, 0.9)
