@@ -37,8 +37,8 @@ class Reader:
 
 READERS = (
     Reader("perfect", 1.0, 0.0),
-    Reader("0.95, 0.001", 0.95, 0.001),
-    Reader("0.95, 0.01", 0.95, 0.01),
+    Reader("careful", 0.95, 0.001),
+    Reader("hasty", 0.95, 0.01),
 )
 
 
