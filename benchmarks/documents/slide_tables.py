@@ -46,23 +46,60 @@ def cell_finding() -> str:
 
 # (words, target, evidence, path, format)
 SLIDES = (
-    (
-        "95 % intervals that hold the truth",
-        "0.93 to 0.97", "slide_coverage", "coverage_pooled", ".3f",
-    ),
     *(
-        (words, "<= 0.02", "slide_coverage", f"false_alarms.{key}.share", ".3f")
-        for words, key in (
-            ("slides without parasites called parasites-detected, 1,000 cells", "0 / 1000 cells"),
-            ("the same, 5,000 cells", "0 / 5000 cells"),
-            ("at twice the measured rate, 1,000 cells", "0 at twice the rate / 1000 cells"),
-            ("at twice the measured rate, 5,000 cells", "0 at twice the rate / 5000 cells"),
+        (
+            f"95 % intervals that hold the truth, {words}",
+            "0.93 to 0.97", "slide_coverage", f"modes.{mode}.coverage", ".3f",
+        )
+        for words, mode in (
+            ("no site profile, the program alone", "no site, alone"),
+            ("no site profile, a careful reader", "no site, careful"),
+            ("site profile, the program alone", "site, alone"),
+            ("site profile, a careful reader", "site, careful"),
         )
     ),
-    (
-        "bccd (no malaria): slides called parasites-detected",
-        "<= 0.02", "slide_coverage", "bccd.share", ".3f",
+    *(
+        (
+            f"slides without parasites called parasites-detected, {words}",
+            (f"<= {target}" if target != "reported" else target),
+            "slide_coverage", f"modes.{mode}.false_alarms.share", ".3f",
+        )
+        for words, mode, target in (
+            ("laboratory left out, the program alone", "no site, alone", 0.02),
+            ("the same, a careful reader", "no site, careful", 0.01),
+            ("the same, a perfect reader", "no site, perfect", 0),
+            ("the same, a hasty reader (1 of 100)", "no site, hasty", "reported"),
+            ("site profile, the program alone", "site, alone", 0.02),
+            ("the same, a careful reader", "site, careful", 0.01),
+        )
     ),
+    *(
+        (
+            f"limit of detection by running, {words}",
+            f"<= {target}", "slide_coverage", f"limits_by_running.{where}", ".4f",
+        )
+        for words, where, target in (
+            ("careful reader, 5,000 cells", "nih, no site.5000.reader careful", 0.0012),
+            ("the same, 1,000 cells", "nih, no site.1000.reader careful", 0.006),
+            ("two readers on one cell, 5,000 cells",
+             "nih, no site.5000.two careful readers, one cell", 0.0012),
+            *(
+                (f"site profile, alone, 5,000 cells: {site}", f"{site}, site.5000.alone", 0.01)
+                for site in ("bccd", "chula_more", "cheap_rig", "pbc")
+            ),
+        )
+    ),
+    *(
+        (
+            f"iml with a site profile, a reader: {words}",
+            target, "site_iml", f"slides.negatives.reader.{key}", ".3f",
+        )
+        for words, target, key in (
+            ("parasitemia, relative error", "within 0.25", "relative_error"),
+        )
+    ),
+    ("kill -9 during review, 200 times: reviews with a lost decision",
+     "0", "review_durability", "kill_9.reviews_with_a_lost_decision", "d"),
     *(
         (
             f"{name}: AUC, asexual parasites against plain cells",

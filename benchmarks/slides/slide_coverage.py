@@ -9,8 +9,8 @@ patient. Slides of fewer than 1,000 cells are joined: a single call among 300 ce
 again, would make a rate of chance.
 Judged without a site profile, and with one that is fitted to the laboratory's other pictures
 (groups of pictures where slides are unknown). Readers are simulated: perfect, or confirming 95 of
-100 flagged parasites and 1 of 1,000 (careful), or of 100 (hasty), other flagged cells. Reported: how often 95 %
-intervals hold the truth, slides without parasites called parasites-detected, the lowest parasitemia
+100 flagged parasites and 1 of 1,000 (careful), or of 100 (hasty), other flagged cells. Reported:
+how often 95 % intervals hold the truth, slides without parasites called parasites-detected, the lowest parasitemia
 at which 95 of 100 slides are called, and each malaria-free set taken whole as one slide.
 """
 
