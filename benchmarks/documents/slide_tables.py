@@ -91,12 +91,10 @@ SLIDES = (
     ),
     *(
         (
-            f"iml with a site profile, a reader: {words}",
-            target, "site_iml", f"slides.negatives.reader.{key}", ".3f",
+            f"iml as a site of 5 small slides, a reader who knows the boxes: error, {words}",
+            "within 0.25", "site_iml", f"slides.{key}.reader.relative_error", ".3f",
         )
-        for words, target, key in (
-            ("parasitemia, relative error", "within 0.25", "relative_error"),
-        )
+        for words, key in (("negatives alone", "negatives"), ("and a positive", "and a positive"))
     ),
     ("kill -9 during review, 200 times: reviews with a lost decision",
      "0", "review_durability", "kill_9.reviews_with_a_lost_decision", "d"),
