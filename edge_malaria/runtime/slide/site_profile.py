@@ -41,6 +41,8 @@ LIMIT_CELLS = (500, 1000, 2000, 5000, 10_000, 20_000)
 FLAGGED_SHARE = 0.03
 # Thresholds without one slide are sought so many rungs around those of all slides.
 _NEAR = 2
+# A rate is measured from so many false calls on.
+_LEAST_FALSE_CALLS = 3
 # A site's slides may have this much more doubtful cells than its worst negative.
 _DOUBTFUL_ROOM = 1.25
 # The limit of detection holds on 95 of 100 slides: thresholds are compared on a slide that misses
@@ -177,11 +179,19 @@ class SiteFit:
         cells = sum(s.cells for s in slides)
         flagged = [sum(s.above[i] for s in slides) / max(cells, 1) for i in self._rungs()]
         low = next((i for i in self._rungs() if flagged[i] <= FLAGGED_SHARE), self._rungs()[-1])
-        tried = [i for i in self._rungs() if i >= low]
+        tried = [i for i in self._rungs() if i >= low and self._measured(i, slides)] or [low]
         if near is not None:
             tried = [i for i in tried if abs(i - near) <= _NEAR] or [low]
         limits = {i: self._rough_limit(i, slides) for i in tried}
         return low, min(limits, key=lambda i: limits[i])
+
+    def _measured(self, place: int, slides: Sequence[SlideScores]) -> bool:
+        """Whether slides without malaria show some false calls at a rung.
+
+        Where they show none the rate is not known but unseen: the best-looking of such rungs would
+        be chosen for its luck.
+        """
+        return sum(s.above[place] for s in slides) >= _LEAST_FALSE_CALLS
 
     def _rungs(self) -> range:
         return range(len(self.record.rungs))
