@@ -24,17 +24,21 @@ from edge_malaria.runtime.detect.light import FloatMap, background
 # is much darker in red. Parasitized cells: up to 1.97 and .26; giant platelets: 2 to 5, .3 to .8.
 LEAST_RATIO = 2.0
 LEAST_SHARE = 0.3
-# What is larger than a red cell may be a parasite's swollen host: only more than this is left out.
-LARGE = 1.05
+# From this size on, in typical red cells, a thing may be a schizont's host: only more than this is
+# left out. Nine of ten giant platelets are smaller.
+LARGE = 0.95
 LEAST_RATIO_LARGE = 3.0
 LEAST_SHARE_LARGE = 0.5
-# The same in green, of what is larger than a red cell. Parasitized cells: up to 2.2; nuclei of
+# The same in green, of what is that large. Parasitized cells: up to 2.2; nuclei of
 # white cells that the network takes for red cells: 2.3 to 4.3, over .84 and more of their area.
 LEAST_RATIO_GREEN = 2.5
 LEAST_SHARE_GREEN = 0.7
 # Much darker: this much above the typical cell's absorbance (natural log), and twice of it.
 DARKER_BY = 0.25
 LEAST_DARK = 0.3
+# Where the red cells themselves take so much red light (dense blue stain), chromatin hardly takes
+# more: nothing is told by it.
+MOST_TYPICAL_RED = 0.6
 # Fewer red cells tell nothing about their stain.
 LEAST_CELLS = 4
 # Only cells whose inner box is so much darker than the typical one are looked at closely.
@@ -64,6 +68,8 @@ def without_stained(cells: Sequence[Cell], small: Image, factor: float) -> list[
         typical = max(float(np.median(inner)), 0.03)
         stains.append((taken, typical))
         dark |= inner >= CLOSER_LOOK * typical
+    if not (stains[0][1] <= MOST_TYPICAL_RED):
+        return list(cells)
     found = list(cells)
     for place in np.asarray(places)[dark].tolist():
         kind = _kind(cells[place], stains, factor, size[0])
