@@ -18,15 +18,16 @@ from numpy.typing import NDArray
 
 from edge_malaria.records import Cell, CellKind, Image
 from edge_malaria.runtime.detect.cells import typical_size
-from edge_malaria.runtime.detect.light import FloatMap, background
+from edge_malaria.runtime.detect.light import FloatMap, background, shrink
 
 # Median red absorbance over that of the field's typical red cell, and the share of the cell that
 # is much darker in red. Parasitized cells: up to 1.97 and .26; giant platelets: 2 to 5, .3 to .8.
 LEAST_RATIO = 2.0
 LEAST_SHARE = 0.3
-# From this size on, in typical red cells, a thing may be a schizont's host: only more than this is
-# left out. Nine of ten giant platelets are smaller.
-LARGE = 0.95
+# A thing of a red cell's size, in typical red cells, may be a schizont's host: it stays. Nine of
+# ten giant platelets are smaller, white cells that the network takes for red cells larger.
+SMALL = 0.95
+LARGE = 1.05
 LEAST_RATIO_LARGE = 3.0
 LEAST_SHARE_LARGE = 0.5
 # The same in green, of what is that large. Parasitized cells: up to 2.2; nuclei of
@@ -58,7 +59,9 @@ def without_stained(cells: Sequence[Cell], small: Image, factor: float) -> list[
     if len(places) < LEAST_CELLS or size is None:
         return list(cells)
     levels = np.log(np.maximum(np.arange(256), 1)).astype(np.float32)
-    light = np.log(background(small)[:, :, :2])
+    # The empty slide's light is smooth: a quarter of its pixels hold it all.
+    coarse = np.log(background(shrink(small, 0.5))[:, :, :2])
+    light = cv2.resize(coarse, small.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     boxes = np.array([cells[i].box for i in places]) * factor
     stains, dark = [], np.zeros(len(places), np.bool_)
     for channel in (0, 1):
@@ -102,8 +105,11 @@ def _kind(
         _ratio_and_share(cell, taken, factor, typical) for taken, typical in stains
     )
     x0, y0, x1, y1 = cell.box
-    if np.sqrt((x1 - x0) * (y1 - y0)) <= LARGE * typical_px:
+    size = float(np.sqrt((x1 - x0) * (y1 - y0))) / typical_px
+    if size <= SMALL:
         return "platelet" if red >= LEAST_RATIO and red_share >= LEAST_SHARE else "red-cell"
+    if size < LARGE:
+        return "red-cell"
     in_red = red >= LEAST_RATIO_LARGE and red_share >= LEAST_SHARE_LARGE
     in_green = green >= LEAST_RATIO_GREEN and green_share >= LEAST_SHARE_GREEN
     return "white-cell" if in_red or in_green else "red-cell"

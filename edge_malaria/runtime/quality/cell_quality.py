@@ -22,7 +22,7 @@ LEAST_FOCUS_PX = 24.0
 FOCUS_PX = 30.0
 # Fine detail is measured where cells are at most so large, in a window of this side.
 DETAIL_PX = 60.0
-DETAIL_WINDOW_PX = 400
+DETAIL_WINDOW_PX = 200
 
 
 def assess_cells(
