@@ -154,11 +154,28 @@ def _tensor_failures(file: OpenedFile, tensor: StoredTensor) -> list[Failure]:
         if tensor.scales.size == 1 and channels > 1:
             cause = f"one scale for all of {tensor.name!r}: per-tensor instead of per-channel"
             found.append(_failure(file.name, "weight scales", 1, "one a channel", cause))
-        elif tensor.scales.size > 1 and np.unique(tensor.scales).size == 1:
+        elif np.unique(tensor.scales).size == 1 < tensor.scales.size and not _full(tensor):
             cause = f"the same scale for every channel of {tensor.name!r}: a per-tensor collapse"
             got = f"{tensor.scales.size} equal scales"
             found.append(_failure(file.name, "weight scales", got, "one a channel", cause))
     return found
+
+
+def _full(tensor: StoredTensor) -> bool:
+    """Whether every channel uses its whole scale: then equal scales are honest.
+
+    A scaling by one factor for all channels has them; a per-tensor collapse leaves all channels
+    but the largest short of 127.
+    """
+    values, count = tensor.values, tensor.scales.size
+    if values is None:
+        return False
+    for axis in (values.ndim - 1, 0):
+        if values.shape[axis] == count:
+            rows = np.abs(np.moveaxis(values, axis, 0).reshape(count, -1).astype(np.int16))
+            if bool((rows.max(axis=1) == 127).all()):
+                return True
+    return False
 
 
 def check_weight_counts(files: Mapping[str, OpenedFile]) -> list[Failure]:

@@ -36,6 +36,11 @@ def documented() -> list[str]:
     return re.findall(r"^edge-malaria (export theirs.*)$", text, flags=re.M)
 
 
+def exported() -> list[str]:
+    """The lines whose drawn networks 8 bits serve; the grid's test imports all kinds."""
+    return [line for line in documented() if shlex.split(line)[1] == "theirs.onnx"]
+
+
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Drawn cells of ten patients: 70 of a class on val."""
@@ -107,13 +112,13 @@ def test_the_document_has_a_line_of_each_kind() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("line", documented(), ids=lambda line: shlex.split(line)[1])
+@pytest.mark.parametrize("line", exported(), ids=lambda line: shlex.split(line)[1])
 def test_each_documented_line_works(line: str, cells: Path, tmp_path: Path) -> None:
     words = shlex.split(line)
     habit = AUTHORS[words[1]]
     made(tmp_path, habit)
     (tmp_path / "cells").symlink_to(cells)
-    ran = run_cli(*words, "--delta", "0.08", "--no-fine-tune", cwd=tmp_path, timeout_s=900)
+    ran = run_cli(*words, "--delta", "0.08", "--no-fine-tune", cwd=tmp_path)
     assert ran.code == 0, ran.err
     bundle = read_bundle(tmp_path / "theirs-bundle")
     contract = bundle.record["provenance"]["contract"]
