@@ -109,7 +109,10 @@ def check_slides(
                 "a site's slides must all be screened alike."
             )
         if not len(slide.chances):
-            raise UsageError(f"{slide.directory}: no red cell was counted.")
+            raise UsageError(
+                f"{slide.directory}: no red cell was counted. Its report says why; screen it "
+                "again, or leave the slide out."
+            )
     for place, slide in enumerate(slides):
         for earlier in slides[:place]:
             if slide.fields & earlier.fields:
