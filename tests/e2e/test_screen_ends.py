@@ -17,6 +17,12 @@ SIM = "sim:parasitemia=0.05,fields={},seed=5,width=640,height=480,cell_diameter_
 COMMAND = [sys.executable, "-m", "edge_malaria.cli.app", "screen"]
 
 
+def hear_signals() -> None:
+    """For ``preexec_fn``: under nohup a process starts with SIGHUP ignored."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def wait_for_lines(process: subprocess.Popen[str], out: Path, lines: int) -> None:
     """Waits until the journal of ``out`` has so many lines."""
     journal = out / "journal.jsonl"
@@ -37,6 +43,7 @@ def test_a_signal_that_ends_processes_leaves_a_report(
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
+        preexec_fn=hear_signals,
     ) as process:
         wait_for_lines(process, out, 3)
         process.send_signal(number)

@@ -75,10 +75,12 @@ def test_the_crops_of_one_call_are_one_slide(stained: Path, plain: Path) -> None
     assert colour is not None
     table = HOME.table(colour)
     by_hand = without.predict_inputs(network_inputs(crops, 48, table=table))
-    assert scaling.classify(crops) == by_hand
-    unscaled = without.predict_inputs(network_inputs(crops, 48))
-    assert without.classify(crops) == unscaled
-    assert unscaled != by_hand
+    # The label may be "unsure": no laboratory's cells are as purple as these.
+    logits = [p.logit for p in by_hand]
+    assert [p.logit for p in scaling.classify(crops)] == logits
+    unscaled = [p.logit for p in without.predict_inputs(network_inputs(crops, 48))]
+    assert [p.logit for p in without.classify(crops)] == unscaled
+    assert unscaled != logits
 
 
 def test_classify_scales_all_crops_together_and_says_so(stained: Path, tmp_path: Path) -> None:
