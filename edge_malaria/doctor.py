@@ -25,6 +25,16 @@ State = Literal["ok", "missing", "problem"]
 _TIMEOUT_S = 120
 _MODELS = Path(edge_malaria.__file__).resolve().parent / "models"
 _NUMPY_PROBE = "import numpy; numpy.zeros(3).sum(); print(numpy.__version__, numpy.__file__)"
+# Older typers fail at the first --help beside a newer click; newer ones bring their own click.
+_TYPER_PROBE = """
+import contextlib, io, typer
+app = typer.Typer(add_completion=False)
+@app.command()
+def probe(number: int = 0) -> None: pass
+with contextlib.redirect_stdout(io.StringIO()):
+    typer.main.get_command(app).main(["--help"], standalone_mode=False)
+print("typer", typer.__version__)
+"""
 _OPENCV_PROBE = """
 import cv2, numpy
 ok, data = cv2.imencode(".png", numpy.zeros((4, 4, 3), numpy.uint8))
@@ -198,10 +208,10 @@ def _opencv() -> Finding:
 
 
 def _typer() -> Finding:
-    ok, said = _child("import typer, click; print('typer', typer.__version__)")
+    ok, said = _child(_TYPER_PROBE)
     if ok:
         return Finding("command line", "ok", said)
-    return Finding("command line", "problem", said, "pip install --force-reinstall typer click")
+    return Finding("command line", "problem", said, "pip install --upgrade --force-reinstall typer")
 
 
 def _engine(name: str, packages: tuple[str, ...], extra: str) -> Finding:

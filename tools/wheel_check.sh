@@ -24,7 +24,9 @@ done
 "$em" data synth cells -o cells --cells 40 --seed 1 >/dev/null
 "$em" evaluate default cells --split all --json >/dev/null
 "$em" classify cells --json >/dev/null
-"$em" doctor
+found=$("$em" doctor)
+echo "$found"
+! grep -q PROBLEM <<<"$found" || { echo "doctor finds a problem in a fresh installation"; exit 1; }
 site=$("$work/venv/bin/python" -c 'import numpy, pathlib; print(pathlib.Path(numpy.__file__).parent.parent)')
 # What the wheels hold: neither bytecode caches nor the environment's own pip and setuptools.
 size() { du -sm --exclude=__pycache__ --exclude='pip*' --exclude='setuptools*' \
