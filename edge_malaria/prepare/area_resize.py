@@ -9,7 +9,9 @@ The rule, along one axis of ``size`` source pixels and ``side`` output pixels, i
 1/side of a source pixel: source pixel i covers [i * side, (i + 1) * side), output pixel d covers
 [d * size, (d + 1) * size), and the weight of i in d is the length they share. The weights of one
 output pixel add up to ``size``. Where either axis is shorter than ``side``, OpenCV takes two
-neighbours along both, and so does this rule (``_two_taps``).
+neighbours along both, and so does this rule (``_two_taps``). At a few sizes (44 to
+50, 72 to 224) OpenCV's float64 product falls short of a whole number, and it takes the pixel before
+the right one; this rule does not.
 """
 
 from __future__ import annotations

@@ -81,6 +81,18 @@ def resized(crop: Any, habit: Habit) -> Any:
     return out
 
 
+def opencv_misses_a_pixel(crop: Any, habit: Habit) -> bool:
+    """Whether ``cv2.INTER_AREA`` takes the pixel before the right one in a row or column.
+
+    Where it enlarges, it finds the first of two neighbours as floor(d * (1 / (side / size))) in
+    float64. Where d * size / side is a whole number, that may fall short by one.
+    """
+    sizes, to = crop.shape[:2], np.arange(habit.size)
+    if habit.resize != "area" or min(sizes) >= habit.size:
+        return False
+    return any((np.floor(to * (1 / (habit.size / n))) != to * n // habit.size).any() for n in sizes)
+
+
 def prepared(images: list[Any], habit: Habit) -> Any:
     """float32 [N, S, S, 3] as the author's network is fed."""
     return scaled(np.stack([resized(crop, habit) for crop in images]), habit)

@@ -83,6 +83,10 @@ def check_author(habit: Habit, folder: Path) -> None:
     """One author through every check."""
     model = authors.network(habit)
     images, truth = authors.crops(60, seed=9)
+    # docs/OWN_MODEL.md leaves these few out too: the author's own resize is a pixel off.
+    kept = [not authors.opencv_misses_a_pixel(image, habit) for image in images]
+    assert sum(kept) >= 57
+    images, truth = [image for image, keep in zip(images, kept, strict=True) if keep], truth[kept]
     theirs = authors.answers(model, images, habit)
     path = authors.saved(model, folder, habit)
     table = expectation(folder, images, theirs)
