@@ -58,7 +58,7 @@ class Work:
     Attributes:
         directory: temporary; renamed when everything passed.
         source, options, log, calibration: of the export.
-        unlabelled: whether no labelled cells were there to show that the network works.
+        unlabelled: whether too few labelled cells were there to show that the network works.
         patients_unknown: whether calibration and val cells may be of the same patients.
         delta: the gate's margin: that of the options, or the smallest that so few cells can show.
         files: variant -> its files.

@@ -87,11 +87,10 @@ def export_bundle(
     sense.show_contract(source, log)
     if known.expect is not None:
         sense.check_expectation(source, known.expect, dataset, log)
-    if labels is not None:
-        sense.check_on_labels(source, labels, log)
+    shown = labels is not None and sense.check_on_labels(source, labels, log)
     calibration = _calibration(source, options, dataset, log)
     with new_directory(out, force=options.force) as directory:
-        work = Work(directory, source, options, log, calibration, unlabelled=labels is None)
+        work = Work(directory, source, options, log, calibration, unlabelled=not shown)
         work.patients_unknown = dataset is not None and dataset.unknown_patients
         cells = _write_goldens(work)
         for variant in options.variants:

@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from edge_malaria.bundle import golden
 from edge_malaria.data.dataset import Dataset
 from edge_malaria.errors import GateFailed
@@ -56,8 +54,12 @@ def check_expectation(source: Source, path: Path, dataset: Dataset | None, log: 
     )
 
 
-def check_on_labels(source: Source, dataset: Dataset, log: Log) -> None:
-    """Labelled val cells: turned classes, a constant answer, no better than chance are refused."""
+def check_on_labels(source: Source, dataset: Dataset, log: Log) -> bool:
+    """Labelled val cells: turned classes, a constant answer, no better than chance are refused.
+
+    Returns:
+        Whether there were enough of each class to show that the network works.
+    """
     inputs, truth = proof.labelled(dataset, source.target, _CELLS)
     if not (truth.any() and not truth.all()):
         raise GateFailed("the val split holds one class only: it cannot show that anything works.")
@@ -66,6 +68,7 @@ def check_on_labels(source: Source, dataset: Dataset, log: Log) -> None:
         logits, truth, source.threshold_logit, f"{len(truth)} labelled val cells"
     )
     log(f"labels    AUC {found:.4f} on {len(truth)} val cells, before conversion")
+    return min(int(truth.sum()), int((~truth).sum())) >= proof.LEAST_LABELLED
 
 
 def check_on_drawn(source: Source, cells: golden.GoldenCells) -> None:
@@ -73,6 +76,7 @@ def check_on_drawn(source: Source, cells: golden.GoldenCells) -> None:
     # The second half are blends, whose truth is what the network itself says.
     plain = slice(0, len(cells.inputs) - len(cells.inputs) // 2)
     inputs, truth = cells.inputs[plain], cells.truth[plain] == 1
-    if np.unique(truth).size == 2:
-        logits = source.logits(inputs)
-        proof.check_sense(logits, truth, source.threshold_logit, f"{len(truth)} drawn cells")
+    if not (truth.any() and not truth.all()):
+        raise GateFailed("the drawn cells are of one class: they cannot show that anything works.")
+    logits = source.logits(inputs)
+    proof.check_sense(logits, truth, source.threshold_logit, f"{len(truth)} drawn cells")
