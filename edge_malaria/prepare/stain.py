@@ -117,12 +117,22 @@ def cell_colour(crop: Image, mask: Mask | None = None) -> RGB | None:
         crop: uint8 [H, W, 3] RGB, tight around the cell.
         mask: bool [H, W], True on the cell; None where the background is black already.
     """
+    return median_colour(lit_points(crop, mask))
+
+
+def lit_points(crop: Image, mask: Mask | None = None) -> NDArray[np.uint8]:
+    """uint8 [N, 3]: the colours of one cell at a grid of points, those that are lit.
+
+    Args:
+        crop: uint8 [H, W, 3] RGB, tight around the cell.
+        mask: bool [H, W], True on the cell; None where the background is black already.
+    """
     step = max(1, max(crop.shape[:2]) // _SAMPLES)
     points = crop[::step, ::step].reshape(-1, 3)
     on_cell = points.max(axis=1) > BLACK_LEVEL
     if mask is not None:
         on_cell &= mask[::step, ::step].reshape(-1)
-    return median_colour(points[on_cell])
+    return np.asarray(points[on_cell], np.uint8)
 
 
 def median_colour(colours: Sequence[RGB] | NDArray[Any]) -> RGB | None:

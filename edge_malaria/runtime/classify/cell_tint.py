@@ -13,11 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_malaria.prepare.stain import BLACK_LEVEL
+from edge_malaria.prepare.stain import lit_points
 from edge_malaria.records import Image, Mask
 
-# Points along a cell's longer side that its tint is read at, and fewest points that tell it.
-_SAMPLES = 16
+# Fewest lit points that tell a cell's tint.
 _LEAST_POINTS = 8
 # Optical density against white of each level (natural log); 255 has hardly any.
 _DENSITY = -np.log((np.arange(256) + 1) / 256)
@@ -54,12 +53,7 @@ def cell_tint(crop: Image, mask: Mask | None = None) -> CellTint | None:
         crop: uint8 [H, W, 3] RGB, tight around the cell.
         mask: bool [H, W], True on the cell; None where the background is black already.
     """
-    step = max(1, max(crop.shape[:2]) // _SAMPLES)
-    points = crop[::step, ::step].reshape(-1, 3)
-    on_cell = points.max(axis=1) > BLACK_LEVEL
-    if mask is not None:
-        on_cell &= mask[::step, ::step].reshape(-1)
-    points = points[on_cell]
+    points = lit_points(crop, mask)
     if len(points) < _LEAST_POINTS:
         return None
     density = _DENSITY[points]
