@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 
+from edge_malaria.disk_sync import fsync_directory, fsync_file, readable_by_all
 from edge_malaria.errors import ImageError, OutputExists, StorageError
 from edge_malaria.image_files.header import eight_bits, image_size, may_be_deep
 from edge_malaria.image_files.several import picture_count
@@ -74,69 +75,6 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise StorageError(f"writing {path} failed: {error}.") from error
 
 
-# What a file system answers that lacks an operation, as those of USB sticks do (FAT, exFAT).
-_LACKING = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EACCES)
-_notes: list[str] = []
-
-
-def storage_notes() -> list[str]:
-    """What the disk written to lacks, and what that means; said once."""
-    found = list(_notes)
-    _notes.clear()
-    return found
-
-
-def _note_lacking(path: Path) -> None:
-    if not _notes:
-        _notes.append(
-            f"the disk of {path} cannot be told to write at once, as many USB sticks: "
-            "a power cut may lose what was written last."
-        )
-
-
-def fsync_file(handle: int, path: Path) -> None:
-    """Waits until the disk has an open file; a disk that cannot say so is noted."""
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in _LACKING:
-            raise
-        _note_lacking(path.parent)
-
-
-def fsync_directory(path: Path) -> None:
-    """Flushes a directory's entries, so that a rename in it survives a power cut.
-
-    A file system that cannot is noted (``storage_notes``).
-    """
-    if os.name != "posix":
-        return
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except OSError as error:
-        if error.errno not in _LACKING:
-            raise
-        _note_lacking(path)
-        return
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in _LACKING:
-            raise
-        _note_lacking(path)
-    finally:
-        os.close(handle)
-
-
-def _readable_by_all(path: str | Path, mode: int) -> None:
-    """Undoes mkstemp's private mode; file systems without modes have nothing to undo."""
-    try:
-        os.chmod(path, mode)
-    except OSError as error:
-        if error.errno not in _LACKING:
-            raise
-
-
 @contextmanager
 def new_file(path: Path) -> Iterator[BinaryIO]:
     """Yields a file that becomes ``path``, whole and on the disk, when the block ends well.
@@ -152,7 +90,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
                 yield out
                 out.flush()
                 fsync_file(out.fileno(), path)
-            _readable_by_all(temporary, 0o644)
+            readable_by_all(temporary, 0o644)
             os.replace(temporary, path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
@@ -197,7 +135,7 @@ def new_directory(path: Path, *, force: bool = False) -> Iterator[Path]:
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-        _readable_by_all(work, 0o755)
+        readable_by_all(work, 0o755)
     try:
         with held(work):
             yield work

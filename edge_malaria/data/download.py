@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from edge_malaria.disk_sync import fsync_directory
 from edge_malaria.errors import DataError, UsageError
-from edge_malaria.files import fsync_directory, sha256_of, storage_errors
+from edge_malaria.files import sha256_of, storage_errors
 
 _CHUNK_BYTES = 1 << 18
 Progress = Callable[[int, int | None], None]

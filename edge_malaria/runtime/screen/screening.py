@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge_malaria.bundle.format import Bundle, sha256_hex
+from edge_malaria.disk_sync import storage_notes
 from edge_malaria.errors import EdgeMalariaError, StorageError, UsageError
-from edge_malaria.files import storage_notes
 from edge_malaria.records import Field, SlideReport
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.detect.opening import default_finder, finder_variant

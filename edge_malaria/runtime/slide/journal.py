@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_malaria.disk_sync import fsync_directory, fsync_file
 from edge_malaria.errors import DataError, OutputExists, UsageError
-from edge_malaria.files import fsync_directory, fsync_file, storage_errors
+from edge_malaria.files import storage_errors
 from edge_malaria.runtime.slide.directory_lock import DirectoryLock
 from edge_malaria.runtime.slide.field_line import FieldLine
 from edge_malaria.runtime.slide.lines import (

@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from edge_malaria.disk_sync import fsync_directory
 from edge_malaria.errors import DataError, OutputExists
-from edge_malaria.files import fsync_directory, storage_errors
+from edge_malaria.files import storage_errors
 from edge_malaria.runtime.store.database import NAME, connect, sqlite_errors, version_of
 from edge_malaria.runtime.store.slides import SLIDES
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edge_malaria.disk_sync import fsync_directory
 from edge_malaria.errors import DataError, StorageError
-from edge_malaria.files import fsync_directory
 from edge_malaria.runtime.store.disk import check_keeps
 from edge_malaria.runtime.store.migrations import MIGRATIONS
 

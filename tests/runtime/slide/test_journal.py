@@ -16,8 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge_malaria.disk_sync import storage_notes
 from edge_malaria.errors import EdgeMalariaError, OutputExists, StorageError, UsageError
-from edge_malaria.files import new_directory, storage_notes, write_text
+from edge_malaria.files import new_directory, write_text
 from edge_malaria.runtime.slide.field_line import CellRow, FieldLine, GalleryCell
 from edge_malaria.runtime.slide.journal import NAME, TORN_NAME, Journal, decoded, encoded
 from edge_malaria.runtime.slide.lines import HeaderLine, Line, ReviewLine, SlideLine
