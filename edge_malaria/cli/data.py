@@ -1,41 +1,26 @@
-"""``edge-malaria data get|split|show|consensus|synth``."""
+"""``edge-malaria data get|split|show|consensus|synth``; ``synth`` stands in ``synth.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from edge_malaria.cli.dataset_options import ClassesOption, NoPatientsOption, open_cells
+from edge_malaria.cli.dataset_options import (
+    ClassesOption,
+    Force,
+    NoPatientsOption,
+    OutDirectory,
+    Seed,
+    open_cells,
+)
+from edge_malaria.cli.synth import drawing_commands
 
-OutDirectory = Annotated[
-    Path, typer.Option("-o", "--output", metavar="DIR", help="Directory to write.")
-]
-Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same output.")]
 DataSetPath = Annotated[
     Path, typer.Argument(metavar="DATASET", help="Folder or zip in the NIH layout.")
-]
-Parasitemia = Annotated[
-    float, typer.Option(min=0, max=1, help="Chance that a red cell is infected, 0-1.")
-]
-Density = Annotated[
-    float, typer.Option(min=0, max=0.8, help="Share of the area that red cells cover.")
-]
-Overlap = Annotated[
-    float, typer.Option(min=0, max=1, help="Share of red cells that touch or overlap another.")
-]
-Diameter = Annotated[float, typer.Option(min=8, help="Diameter of a red cell, px.")]
-Side = Annotated[int, typer.Option(min=32, help="Side of the picture, px.")]
-StainName = Annotated[
-    str | None, typer.Option(help="orange, pink, violet, slate, tan or magenta; default: any.")
-]
-BackgroundName = Annotated[
-    str | None, typer.Option(help="white, grey, mint, brown or lilac; default: any.")
 ]
 
 
@@ -54,23 +39,8 @@ def register(app: typer.Typer) -> None:
     group.command("split")(split)
     group.command("show")(show)
     group.command("consensus")(consensus)
-    synth = typer.Typer(help="Draw cells and smears with known truth.", no_args_is_help=True)
-    synth.command("cells")(synth_cells)
-    synth.command("field")(synth_field)
-    synth.command("slide")(synth_slide)
-    group.add_typer(synth, name="synth")
+    group.add_typer(drawing_commands(), name="synth")
     app.add_typer(group, name="data")
-
-
-@contextmanager
-def _usage_errors() -> Iterator[None]:
-    """A setting that the drawing refuses is the caller's mistake, not a crash."""
-    from edge_malaria.errors import UsageError
-
-    try:
-        yield
-    except ValueError as error:
-        raise UsageError(f"{error}.") from error
 
 
 def get(
@@ -219,100 +189,4 @@ def show(
     write_image(out, cell_panel(opened, cells, columns, seed))
     sick = sum(row.label for row in opened.rows)
     log(f"{dataset}: {sick} parasitized, {len(opened.rows) - sick} uninfected")
-    print(out)
-
-
-def synth_cells(
-    out: OutDirectory,
-    cells: Annotated[int, typer.Option(min=10, help="How many, half parasitized.")] = 1000,
-    patients: Annotated[int, typer.Option(min=5, help="Drawn patients.")] = 20,
-    size: Annotated[int, typer.Option(min=16, help="Typical diameter, px.")] = 130,
-    seed: Seed = 0,
-    force: Force = False,
-) -> None:
-    """Draw a DATASET of single cells in the NIH layout, with patients.csv."""
-    from edge_malaria.cli.output import progress
-    from edge_malaria.synthetic.write import write_cells
-
-    with _usage_errors(), progress("cells", cells) as bar:
-        write_cells(out, cells, seed, patients=patients, size_px=size, force=force, step=bar.step)
-    print(out)
-
-
-def synth_field(
-    out: OutDirectory,
-    fields: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
-    parasitemia: Parasitemia = 0.02,
-    density: Density = 0.35,
-    overlap: Overlap = 0.15,
-    cell_diameter: Diameter = 70.0,
-    width: Side = 1280,
-    height: Side = 960,
-    stain: StainName = None,
-    background: BackgroundName = None,
-    defocus: Annotated[float, typer.Option(min=0, help="Sigma of extra blur, px.")] = 0.0,
-    seed: Seed = 0,
-    force: Force = False,
-) -> None:
-    """Draw thin-smear fields, each of its own smear, with boxes in annotations.csv."""
-    from edge_malaria.cli.output import progress
-    from edge_malaria.synthetic.write import write_fields
-
-    with _usage_errors(), progress("fields", fields) as bar:
-        write_fields(
-            out,
-            fields,
-            seed,
-            force=force,
-            step=bar.step,
-            parasitemia=parasitemia,
-            density=density,
-            overlap=overlap,
-            cell_diameter_px=cell_diameter,
-            width_px=width,
-            height_px=height,
-            stain=stain,
-            background=background,
-            defocus_px=defocus,
-        )
-    print(out)
-
-
-def synth_slide(
-    out: OutDirectory,
-    fields: Annotated[int, typer.Option(min=1, help="Stops of the stage.")] = 20,
-    parasitemia: Parasitemia = 0.02,
-    motion: Annotated[
-        float, typer.Option(min=0, max=1, help="0: side by side; 1: travel, drift and overlap.")
-    ] = 0.0,
-    density: Density = 0.35,
-    overlap: Overlap = 0.15,
-    cell_diameter: Diameter = 70.0,
-    width: Side = 1280,
-    height: Side = 960,
-    stain: StainName = None,
-    background: BackgroundName = None,
-    seed: Seed = 0,
-    force: Force = False,
-) -> None:
-    """Draw the frames of a stage that moves over one slide, with boxes in annotations.csv."""
-    from edge_malaria.cli.output import progress
-    from edge_malaria.synthetic.write import write_slide
-
-    with _usage_errors(), progress("frames", None) as bar:
-        write_slide(
-            out,
-            fields,
-            seed,
-            force=force,
-            step=bar.step,
-            parasitemia=parasitemia,
-            motion=motion,
-            density=density,
-            overlap=overlap,
-            cell_diameter_px=cell_diameter,
-            view_px=(width, height),
-            stain=stain,
-            background=background,
-        )
     print(out)

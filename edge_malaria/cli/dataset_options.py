@@ -32,6 +32,11 @@ UnknownPatientsOption = Annotated[
         help="Go on where patients are unknown, split by cell. Recorded; its figures are too good.",
     ),
 ]
+OutDirectory = Annotated[
+    Path, typer.Option("-o", "--output", metavar="DIR", help="Directory to write.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same output.")]
 
 
 def open_cells(
