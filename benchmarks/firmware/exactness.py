@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.evidence_file import write_evidence
-from benchmarks.firmware import sweep
+from benchmarks.firmware import drawn_networks, sweep
 from edge_malaria.bundle.format import OPERATING_POINTS, Bundle, read_bundle
 from edge_malaria.data.dataset import open_dataset
 from edge_malaria.data.stains import SlideTables
@@ -39,7 +39,9 @@ COMMAND = (
 )
 
 
-def run_tflm(python: str, models: dict[str, tuple[bytes, sweep.Int8]]) -> dict[str, sweep.Int8]:
+def run_tflm(
+    python: str, models: dict[str, tuple[bytes, drawn_networks.Int8]]
+) -> dict[str, drawn_networks.Int8]:
     """TensorFlow Lite Micro's outputs of each model; a model that it refuses is left out."""
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
@@ -77,7 +79,7 @@ def count_cells(bundle: Bundle, inputs: Image, tflm: str | None) -> dict[str, An
             for rounding in (0, 1, 2)
         }
     onnx = bundle.classifier.file("int8", "onnx")
-    others: dict[str, tuple[int, sweep.Int8 | None]] = {
+    others: dict[str, tuple[int, drawn_networks.Int8 | None]] = {
         "LiteRT with XNNPACK": (1, open_engine(model, "litert").run_raw(inputs)),
         "ONNX Runtime": (1, open_engine(bundle.read(onnx.file), "onnx").run_raw(inputs)),
         "LiteRT reference kernels": (2, sweep.run_litert(model, rows, reference=True)),
@@ -129,11 +131,11 @@ def count_sweep(cases: int, rows: int, tflm: str | None) -> dict[str, Any]:
     compared: Counter[str] = Counter()
     beside_xnnpack: Counter[str] = Counter()
     differing: dict[str, int] = {"LiteRT with XNNPACK": 0, "LiteRT reference kernels": 0}
-    queue: dict[str, tuple[bytes, sweep.Int8]] = {}
-    ours: dict[str, sweep.Int8] = {}
+    queue: dict[str, tuple[bytes, drawn_networks.Int8]] = {}
+    ours: dict[str, drawn_networks.Int8] = {}
     with tempfile.TemporaryDirectory() as work:
         for number in range(cases):
-            for kind in sweep.KINDS:
+            for kind in drawn_networks.KINDS:
                 case = kind(rng)
                 x = sweep.draw_inputs(rng, case, rows)
                 told = {

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("ai_edge_litert", reason="schema and oracle come with ai-edge-litert")
 
-from benchmarks.firmware import sweep
+from benchmarks.firmware import drawn_networks, sweep
 from benchmarks.firmware.exactness import run_tflm
 from benchmarks.firmware.models import OperatorSketch, TensorSketch, build_tflite
 from converters import tflite_graph
@@ -44,7 +44,7 @@ def generated(shipped_bundle: Path, tmp_path_factory: pytest.TempPathFactory) ->
 @needs_compiler
 @pytest.mark.slow
 @settings(max_examples=18, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(seed=st.integers(0, 2**32 - 1), kind=st.sampled_from(sweep.KINDS))
+@given(seed=st.integers(0, 2**32 - 1), kind=st.sampled_from(drawn_networks.KINDS))
 def test_every_operator_gives_the_interpreters_bits(
     seed: int, kind: object, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -74,7 +74,8 @@ def test_operators_and_golden_cells_give_tflm_bits(shipped_bundle: Path, tmp_pat
     bundle = read_bundle(shipped_bundle)
     cells = np.load(shipped_bundle / "golden" / "cells.npz")["inputs"][:48]
     models = {
-        kind.__name__: (case := kind(rng), sweep.draw_inputs(rng, case, 12)) for kind in sweep.KINDS
+        kind.__name__: (case := kind(rng), sweep.draw_inputs(rng, case, 12))
+        for kind in drawn_networks.KINDS
     }
     queue = {name: (case.tflite, x) for name, (case, x) in models.items()}
     file = bundle.classifier.file("int8", "litert").file
@@ -220,7 +221,7 @@ def test_sums_that_could_overflow_are_refused() -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_damaged_files_end_in_our_errors_only(data: st.DataObject) -> None:
-    model = bytearray(sweep.network(np.random.default_rng(1)).tflite)
+    model = bytearray(drawn_networks.network(np.random.default_rng(1)).tflite)
     for _ in range(data.draw(st.integers(1, 4))):
         model[data.draw(st.integers(0, len(model) - 1))] = data.draw(st.integers(0, 255))
     kept = bytes(model[: data.draw(st.integers(len(model) // 2, len(model)))])
