@@ -66,6 +66,17 @@ def tiny_keras(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def working_keras(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A float network without ranges that truly tells drawn cells apart, as somebody else's."""
+    pytest.importorskip("tensorflow", reason="converting needs the [export] extra")
+    from tests.networks import working_network
+
+    path = tmp_path_factory.mktemp("keras") / "working.keras"
+    working_network().save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def tiny_bundle(tiny_keras: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny network's bundle with every variant, made by the real export."""
     from edge_malaria.export import Options, export_bundle

@@ -120,22 +120,19 @@ def test_unknown_patients_train_and_are_never_quoted(
 
 @pytest.mark.slow
 def test_a_hundred_cells_of_unknown_patients_are_exported(
-    own: Path, tiny_keras: Path, tmp_path: Path
+    own: Path, working_keras: Path, tmp_path: Path
 ) -> None:
     from edge_malaria.bundle.format import read_bundle
-    from edge_malaria.keras_layers import load_model, strip_fake_quant
 
     cells = Path(shutil.copytree(own, tmp_path / "cells"))
     for number in range(48, 100):
         kind, folder = (("ring", "infected"), ("healthy", "healthy"))[number % 2]
         image = draw_cell(np.random.default_rng(number), kind, 40).image  # type: ignore[arg-type]
         write_image(cells / folder / f"more_{number}.png", image)
-    model = tmp_path / "mine.keras"
-    strip_fake_quant(load_model(tiny_keras)).save(model)
-    contract = ("--input-range", "0-255", "--colour", "rgb", "--resize", "area")
+    contract = ("--colour", "rgb", "--resize", "area")
     names = ("--classes", "healthy,infected")
     out = tmp_path / "bundle"
-    call = ("export", model, "--int8", "--data", cells, *names, *contract, "-o", out)
+    call = ("export", working_keras, "--int8", "--data", cells, *names, *contract, "-o", out)
     refused = run_cli(*call)
     assert refused.code == 5 and "--unknown-patients" in refused.err
     ran = run_cli(*call, "--unknown-patients")
