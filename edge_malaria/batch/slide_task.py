@@ -21,6 +21,7 @@ from edge_malaria.runtime.screen.config import load_config
 from edge_malaria.runtime.screen.screening import ScreenCall, screen
 from edge_malaria.runtime.screen.slide_pipeline import ScreenOptions
 from edge_malaria.runtime.slide.journal import NAME as JOURNAL_NAME
+from edge_malaria.runtime.slide.site_profile import read_site
 from edge_malaria.runtime.slide.statistics import rbc_per_ul
 from edge_malaria.runtime.sources.opening import open_source
 
@@ -62,7 +63,8 @@ class Row:
         limit_of_detection: parasites per microlitre.
         status: ``done`` or ``failed``.
         reason: why it failed; "" where it did not.
-        site, reference: of the manifest.
+        site: of the manifest; one that ends in ``.json`` is the profile that judged the slide.
+        reference: of the manifest.
     """
 
     slide: str
@@ -91,13 +93,16 @@ def failed(slide: Slide, reason: str) -> Row:
 
 
 def finished(out: Path, slide: Slide) -> Row | None:
-    """The row that an earlier run left for this slide; None where it has to be done (again)."""
+    """The row that an earlier run left for this slide; None where it has to be done (again).
+
+    A slide whose row names another site than the manifest now does is judged anew.
+    """
     path = out / SLIDES / slide.name / ROW
     try:
         row = Row(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError):
         return None
-    return row if row.status == "done" else None
+    return row if row.status == "done" and row.site == slide.site else None
 
 
 def run_slide(slide: Slide, settings: Settings) -> Row:
@@ -124,15 +129,20 @@ def run_slide(slide: Slide, settings: Settings) -> Row:
 
 
 def _screened(slide: Slide, source: str, directory: Path, settings: Settings) -> Row:
+    site = read_site(Path(slide.profile)) if slide.profile else None
     bundle, classifier = _opened(
-        settings.bundle, settings.variant, settings.engine, settings.operating_point
+        settings.bundle,
+        settings.variant,
+        settings.engine,
+        settings.operating_point,
+        None if site is None else site.screening,
     )
     config = load_config(Path(settings.config) if settings.config else None)
     opened = open_source([source], settings=config.source)
     resume = (directory / JOURNAL_NAME).is_file()
     # The journal keeps the source as the manifest names it: a URL is fetched to another place
     # each time.
-    call = ScreenCall(directory, (slide.source,), rbc_per_ul(None, None), resume)
+    call = ScreenCall(directory, (slide.source,), rbc_per_ul(None, None), resume, site=site)
     options = ScreenOptions(settings.quality_gate)
     made = screen(opened, bundle, classifier, call, config, options).complete()
     found = made.report.as_json()
@@ -153,13 +163,13 @@ def _screened(slide: Slide, source: str, directory: Path, settings: Settings) ->
     )
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _opened(
-    bundle: str, variant: str, engine: str | None, operating_point: str
+    bundle: str, variant: str, engine: str | None, operating_point: str, threshold: float | None
 ) -> tuple[Bundle, Classifier]:
-    """A worker opens a bundle once."""
+    """A worker opens a bundle once for each threshold; ``threshold`` is a site's own."""
     read = read_bundle(bundle)
-    return read, Classifier(read, variant, engine, operating_point)
+    return read, Classifier(read, variant, engine, operating_point, threshold=threshold)
 
 
 @contextmanager

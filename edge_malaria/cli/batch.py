@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 _HELP = """Screens every slide of a manifest, on this machine's cores or on a cluster.
 
 MANIFEST has the columns slide,source[,site,reference]: a name, then a folder, glob, film, sim:...
-or URL; reference is positive or negative where another method knows the result. A finished slide is
-not done again, a half one goes on; a slide that fails is a row with its reason.
+or URL; site is a place, or a profile of site fit (.json); reference is positive or negative where
+another method knows the result. A finished slide is not done again, a half one goes on; a slide
+that fails is a row with its reason.
 """
 
 
@@ -61,11 +62,14 @@ def batch(
     from edge_malaria.batch.tables import write_tables
     from edge_malaria.errors import UsageError
     from edge_malaria.runtime.screen.config import load_config
+    from edge_malaria.runtime.slide.site_profile import read_site
 
     if scheduler is not None and workers is not None:
         raise UsageError("give --scheduler or --workers, not both.")
     slides = read_manifest(manifest)
     load_config(config)
+    for profile in sorted({slide.profile for slide in slides} - {""}):
+        read_site(Path(profile))
     read = open_named(bundle)
     settings = Settings(
         out=str(out.resolve()),

@@ -11,14 +11,19 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge_malaria.batch.manifest import Slide, read_manifest
 from edge_malaria.batch.scheduler import open_client, run_batch, same_settings
 from edge_malaria.batch.slide_task import ROW, SLIDES, Row, Settings, failed, run_slide
 from edge_malaria.batch.tables import COLUMNS, summary, write_tables
+from edge_malaria.bundle.format import read_bundle
 from edge_malaria.errors import ConfigError, DataError, EnvironmentProblem
 from edge_malaria.files import write_image
+from edge_malaria.runtime.screen.screening import bundle_errors, bundle_sha256
+from edge_malaria.runtime.slide.error_record import SlideScores
+from edge_malaria.runtime.slide.site_profile import SiteFit
 from edge_malaria.synthetic import draw_field
 from tests.cli import run_process, validate
 
@@ -164,6 +169,47 @@ def test_other_settings_are_refused_in_the_same_directory(
         same_settings(Settings(str(tmp_path), str(shipped_bundle), variant="float32"))
     with pytest.raises(ConfigError, match="another bundle"):
         same_settings(Settings(str(tmp_path), str(shipped_bundle.parent / "micro")))
+
+
+def site_profile(path: Path, bundle_directory: Path) -> Path:
+    """A site of six drawn slides' healthy cells."""
+    bundle = read_bundle(bundle_directory)
+    record = bundle_errors(bundle)
+    rng = np.random.default_rng(3)
+    slides = [SlideScores.count(f"n{k}", rng.beta(0.2, 4.0, 1500), record.rungs) for k in range(6)]
+    made = SiteFit(record, slides).profile("Kisumu", bundle_sha256(bundle), {})
+    path.write_text(json.dumps(made.as_json()))
+    return path
+
+
+def test_a_slide_is_judged_by_the_site_profile_that_its_row_names(
+    tmp_path: Path, shipped_bundle: Path
+) -> None:
+    site = site_profile(tmp_path / "kisumu.json", shipped_bundle)
+    placed, profiled = (Slide(n, SMALL.format(fields=2, seed=4), s) for n, s in
+                        (("placed", "Kisumu"), ("profiled", str(site))))  # fmt: skip
+    read = read_manifest(manifest_of((placed, profiled), tmp_path / "slides.csv"))
+    settings = Settings(str(tmp_path / "out"), str(shipped_bundle))
+    rows = {slide.name: run_slide(slide, settings) for slide in read}
+    reports = {
+        n: json.loads((tmp_path / "out" / SLIDES / n / "report.json").read_text()) for n in rows
+    }
+    assert {n: r.site for n, r in rows.items()} == {"placed": "Kisumu", "profiled": str(site)}
+    assert reports["placed"]["site"] is None and reports["profiled"]["site"] == "Kisumu"
+    threshold = json.loads(site.read_text())["screening"]
+    assert reports["profiled"]["details"]["threshold"] == threshold
+    assert reports["placed"]["details"]["threshold"] != threshold
+    assert rows["profiled"].cells_positive == reports["profiled"]["cells_positive"]
+    assert rows["profiled"].basis == reports["profiled"]["basis"] == "algorithm"
+    assert rows["profiled"].cells_counted == rows["placed"].cells_counted
+    # Another site for a finished slide is never passed over in silence.
+    moved = run_slide(Slide("placed", placed.source, str(site)), settings)
+    assert moved.status == "failed" and "site" in moved.reason
+    site.write_text("{}")
+    assert "no site profile" in run_slide(Slide("x", placed.source, str(site)), settings).reason
+    ran = run_process("batch", tmp_path / "slides.csv", "-o", tmp_path / "again")
+    assert ran.code == 5 and "no site profile" in ran.error
+    assert not (tmp_path / "again").exists()
 
 
 def test_tables_and_rates_by_slide(tmp_path: Path) -> None:
