@@ -20,7 +20,8 @@ from benchmarks.evidence_file import write_evidence
 from edge_malaria.records import Cell, Image
 from edge_malaria.runtime.detect.classical import ClassicalFinder
 from edge_malaria.runtime.screen.config import load_config
-from edge_malaria.runtime.slide.registration import CountedCells, Registrar
+from edge_malaria.runtime.slide.counted_cells import CountedCells
+from edge_malaria.runtime.slide.registration import Registrar
 from edge_malaria.synthetic import RED_CELL_KINDS, DrawnSlide, DrawnStage, SmearTruth
 
 MIN_NEW = load_config().motion.min_new_share

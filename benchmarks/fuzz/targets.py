@@ -37,7 +37,7 @@ from edge_malaria.parity import onnx_file, tflite_file
 from edge_malaria.parity.essentials import essentials_failures, read_essentials
 from edge_malaria.runtime.classify.classifier import Decision
 from edge_malaria.runtime.screen.config import load_config
-from edge_malaria.runtime.slide import journal
+from edge_malaria.runtime.slide import journal, line_coding
 from edge_malaria.runtime.slide.lines import HeaderLine
 from edge_malaria.runtime.slide.site_profile import read_site
 from edge_malaria.runtime.sources.base import SourceSettings
@@ -150,9 +150,9 @@ def _journal_line(data: bytes) -> None:
     body = data.partition(b',"crc32"')[0] + b"}"
     resealed = body[:-1] + b',"crc32":"%08x"}' % zlib.crc32(body)
     try:
-        journal.decoded(resealed)
+        line_coding.decoded(resealed)
     except (EdgeMalariaError, ValueError):
-        journal.decoded(data)
+        line_coding.decoded(data)
 
 
 def _journal(data: bytes) -> None:
@@ -227,7 +227,7 @@ def _clip() -> bytes:
 
 def _lines() -> list[bytes]:
     header = HeaderLine(("fields",), "0" * 64, {"variant": "int8", "cells": None})
-    return [journal.encoded(header)]
+    return [line_coding.encoded(header)]
 
 
 @cache

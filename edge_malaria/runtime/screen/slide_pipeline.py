@@ -23,6 +23,7 @@ from edge_malaria.runtime.screen.blank_frames import BlankFrames
 from edge_malaria.runtime.screen.config import ScreenConfig
 from edge_malaria.runtime.screen.field_look import FieldLook, FieldView, view_of
 from edge_malaria.runtime.screen.field_pictures import FieldPictures
+from edge_malaria.runtime.slide.counted_cells import CountedCells
 from edge_malaria.runtime.slide.field_line import (
     SEEN_BEFORE,
     UNREADABLE,
@@ -33,7 +34,7 @@ from edge_malaria.runtime.slide.field_line import (
 )
 from edge_malaria.runtime.slide.journal import Journal
 from edge_malaria.runtime.slide.lines import SlideLine
-from edge_malaria.runtime.slide.registration import CountedCells, Placement, Registrar
+from edge_malaria.runtime.slide.registration import Placement, Registrar
 from edge_malaria.runtime.slide.totals import PlacedFrame, SlideTotals
 from edge_malaria.runtime.sources.base import Source, Unreadable
 

@@ -9,10 +9,8 @@ is skipped and named; it is never cut.
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,20 +22,13 @@ from edge_malaria.errors import DataError, OutputExists, UsageError
 from edge_malaria.files import storage_errors
 from edge_malaria.runtime.slide.directory_lock import DirectoryLock
 from edge_malaria.runtime.slide.field_line import FieldLine
-from edge_malaria.runtime.slide.lines import (
-    KINDS,
-    HeaderLine,
-    Line,
-    ReviewLine,
-    SlideLine,
-)
+from edge_malaria.runtime.slide.line_coding import check_version, decoded, encoded
+from edge_malaria.runtime.slide.lines import HeaderLine, Line, ReviewLine, SlideLine
 
 NAME = "journal.jsonl"
 TORN_NAME = "journal.torn"
-VERSION = 2
 # A field with 100,000 cells and a full gallery takes some 8 MB.
 MAX_LINE_BYTES = 64_000_000
-_CHECKSUM = re.compile(rb',"crc32":"([0-9a-f]{8})"\}$')
 _FIRST_VERSION = re.compile(rb'\{"journal": ?1\b')
 
 
@@ -55,56 +46,6 @@ class LineFault:
 
     def __str__(self) -> str:
         return f"line {self.number} of {NAME} was skipped: {self.why}"
-
-
-def encoded(line: Line) -> bytes:
-    """A line's bytes, checksum and end of line included."""
-    record = {"kind": line.kind, **line.as_json()}
-    if isinstance(line, HeaderLine):
-        record = {"kind": line.kind, "version": VERSION, **line.as_json()}
-    body = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()
-    return body[:-1] + b',"crc32":"%08x"}\n' % zlib.crc32(body)
-
-
-def decoded(data: bytes) -> Line:
-    """The inverse of ``encoded``, with or without the end of line.
-
-    Raises:
-        ValueError: damaged, of an unknown kind, or impossible; says which.
-        UsageError: a header of another version of the journal.
-    """
-    data = data.removesuffix(b"\n")
-    found = _CHECKSUM.search(data)
-    if found is None:
-        raise ValueError("it is damaged (no checksum)")
-    body = data[: found.start()] + b"}"
-    if zlib.crc32(body) != int(found[1], 16):
-        raise ValueError("it is damaged (its checksum does not fit)")
-    try:
-        record = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise ValueError("it is no JSON") from error
-    return _line(record)
-
-
-def _line(record: Any) -> Line:
-    kind = record.pop("kind", None) if isinstance(record, dict) else None
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise ValueError(f"expected one of {', '.join(KINDS)}, got {kind!r}")
-    if kind == HeaderLine.kind:
-        _check_version(record.pop("version", None))
-    try:
-        return KINDS[kind].from_json(record)
-    except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
-        raise ValueError(f"it cannot be: {str(error)[:200]}") from error
-
-
-def _check_version(version: Any) -> None:
-    if version != VERSION:
-        raise UsageError(
-            f"{NAME} has format {version!r}; this edge-malaria reads format {VERSION}. Go on with "
-            "the edge-malaria that wrote it, or screen the slide anew into another directory."
-        )
 
 
 class Journal:
@@ -301,7 +242,7 @@ def read_header(path: Path) -> HeaderLine:
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}.") from error
     if _FIRST_VERSION.match(first):
-        _check_version(1)
+        check_version(1)
     try:
         line = decoded(first)
     except ValueError as error:

@@ -20,7 +20,8 @@ from edge_malaria.disk_sync import storage_notes
 from edge_malaria.errors import EdgeMalariaError, OutputExists, StorageError, UsageError
 from edge_malaria.files import new_directory, write_text
 from edge_malaria.runtime.slide.field_line import CellRow, FieldLine, GalleryCell
-from edge_malaria.runtime.slide.journal import NAME, TORN_NAME, Journal, decoded, encoded
+from edge_malaria.runtime.slide.journal import NAME, TORN_NAME, Journal
+from edge_malaria.runtime.slide.line_coding import decoded, encoded
 from edge_malaria.runtime.slide.lines import HeaderLine, Line, ReviewLine, SlideLine
 from edge_malaria.runtime.slide.registration import Placement
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from edge_malaria.records import Cell
-from edge_malaria.runtime.slide.registration import CountedCells, Placement, Registrar
+from edge_malaria.runtime.slide.counted_cells import CountedCells
+from edge_malaria.runtime.slide.registration import Placement, Registrar
 from edge_malaria.synthetic import DrawnSlide
 
 
