@@ -3,7 +3,7 @@
 from edge_malaria.export.convert import Options
 from edge_malaria.export.gate import Exported, export_bundle, keras_classifier
 from edge_malaria.export.importers import Declared, Loading
-from edge_malaria.export.sense import OwnModel
+from edge_malaria.export.sanity import OwnModel
 
 __all__ = [
     "Declared",

@@ -58,7 +58,6 @@ class Work:
     Attributes:
         directory: temporary; renamed when everything passed.
         source, options, log, calibration: of the export.
-        unlabelled: whether too few labelled cells were there to show that the network works.
         patients_unknown: whether calibration and val cells may be of the same patients.
         delta: the gate's margin: that of the options, or the smallest that so few cells can show.
         files: variant -> its files.
@@ -72,7 +71,6 @@ class Work:
     options: Options
     log: Log
     calibration: Calibration | None
-    unlabelled: bool = False
     patients_unknown: bool = False
     delta: float = 0.01
     files: dict[str, list[FileSpec]] = field(default_factory=dict)

@@ -26,12 +26,13 @@ from edge_malaria.bundle import golden, golden_draw
 from edge_malaria.bundle.format import FileSpec, read_bundle, write_index
 from edge_malaria.data.dataset import Dataset
 from edge_malaria.errors import GateFailed, UsageError
-from edge_malaria.export import margin, sense
+from edge_malaria.export import margin, sanity
 from edge_malaria.export.card import bundle_readme
+from edge_malaria.export.chance import Calls
 from edge_malaria.export.convert import Log, Options, Work, add_files, took
 from edge_malaria.export.importers import Declared, Loading
 from edge_malaria.export.refusal import refusal
-from edge_malaria.export.sense import OwnModel
+from edge_malaria.export.sanity import OwnModel
 from edge_malaria.export.source import Source, load_source
 from edge_malaria.files import new_directory, write_json, write_text
 from edge_malaria.runtime.classify.classifier import Classifier
@@ -84,15 +85,15 @@ def export_bundle(
     labels = dataset if dataset is not None and dataset.has_splits else None
     source = load_source(model, known.declared, known.loading, labels)
     log(f"model     {source.name}: {source.weights} weights, {source.size_px} px, {source.ranges}")
-    sense.show_contract(source, log)
+    sanity.show_contract(source, log)
     if known.expect is not None:
-        sense.check_expectation(source, known.expect, dataset, log)
-    shown = labels is not None and sense.check_on_labels(source, labels, log)
+        sanity.check_expectation(source, known.expect, dataset, log)
+    calls = None if labels is None else sanity.check_on_labels(source, labels, log)
     calibration = _calibration(source, options, dataset, log)
     with new_directory(out, force=options.force) as directory:
-        work = Work(directory, source, options, log, calibration, unlabelled=not shown)
+        work = Work(directory, source, options, log, calibration)
         work.patients_unknown = dataset is not None and dataset.unknown_patients
-        cells = _write_goldens(work)
+        cells = _write_goldens(work, calls)
         for variant in options.variants:
             _add_variant(work, cells, variant)
         if options.finder:
@@ -122,13 +123,13 @@ def _calibration(
     return chosen
 
 
-def _write_goldens(work: Work) -> golden.GoldenCells:
+def _write_goldens(work: Work, calls: Calls | None) -> golden.GoldenCells:
     source, started = work.source, time.monotonic()
     cells = golden_draw.draw_golden_cells(
         source.logits, source.threshold_logit, source.target, seed=GOLDEN_SEED
     )
-    if source.contract is not None and work.unlabelled:
-        sense.check_on_drawn(source, cells)
+    if source.contract is not None and not (calls is not None and calls.better_than_chance):
+        sanity.check_on_drawn(source, cells, calls, work.log)
     golden_draw.write_goldens(work.directory, cells, source.logits)
     work.log(f"goldens   {len(cells.inputs)} drawn cells, {took(started)}")
     return cells

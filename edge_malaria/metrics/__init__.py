@@ -18,6 +18,7 @@ from edge_malaria.metrics.bootstrap import (
 )
 from edge_malaria.metrics.intervals import (
     clopper_pearson_interval,
+    fisher_exact,
     incomplete_beta,
     mcnemar_exact,
     wilson_interval,
@@ -43,6 +44,7 @@ __all__ = [
     "cohen_kappa",
     "confusion",
     "expected_calibration_error",
+    "fisher_exact",
     "fleiss_kappa",
     "incomplete_beta",
     "mcnemar_exact",

@@ -1,4 +1,4 @@
-"""Intervals of a share and the exact test of two paired classifiers."""
+"""Intervals of a share, and exact tests of two shares and of two paired classifiers."""
 
 from __future__ import annotations
 
@@ -94,3 +94,24 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
     if only_first == only_second:
         return 1.0
     return min(1.0, 2.0 * incomplete_beta(n - k, k + 1, 0.5))
+
+
+def fisher_exact(first_hits: int, first: int, second_hits: int, second: int) -> float:
+    """One-sided exact p-value that two shares are equal (Fisher 1935).
+
+    Args:
+        first_hits, first: hits of the first group, and its size.
+        second_hits, second: those of the second.
+
+    Returns:
+        The chance that, with the hits dealt out at random, the first group has so many or more;
+        1.0 where a group is empty.
+    """
+    expect(0 <= first_hits <= first, f"hits between 0 and {first}", first_hits)
+    expect(0 <= second_hits <= second, f"hits between 0 and {second}", second_hits)
+    hits = first_hits + second_hits
+    most = min(hits, first)
+    ways = sum(
+        math.comb(first, k) * math.comb(second, hits - k) for k in range(first_hits, most + 1)
+    )
+    return ways / math.comb(first + second, hits)

@@ -132,6 +132,12 @@ def test_mcnemar_of_many_discordant_cells_is_finite() -> None:
     assert metrics.mcnemar_exact(50_000, 50_001) == pytest.approx(1.0, abs=0.01)
 
 
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60), st.integers(0, 60))
+def test_fisher_is_the_exact_hypergeometric_test(a: int, b: int, c: int, d: int) -> None:
+    expected = stats.fisher_exact([[a, b], [c, d]], alternative="greater").pvalue
+    assert metrics.fisher_exact(a, a + b, c, c + d) == pytest.approx(expected, abs=1e-9)
+
+
 def test_calibration_error_of_known_gaps() -> None:
     truth = np.array([1, 0, 1, 0])
     assert metrics.expected_calibration_error(truth, np.full(4, 0.5)) == pytest.approx(0.0)

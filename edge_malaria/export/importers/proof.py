@@ -41,8 +41,6 @@ LARGEST_DIFFERENCE = 0.02
 _LARGEST_SHARE = 0.05
 _MIDDLE = (1e-3, 1.0 - 1e-3)
 _LEAST_EXPECTED = 8
-# A network that answers every cell within this of a logit tells cells apart by nothing.
-_CONSTANT_LOGIT = 1e-3
 # AUC from which labels prove the order of the classes (and 1 less it, the other order).
 PROVEN_AUC = 0.75
 LEAST_LABELLED = 50
@@ -165,48 +163,6 @@ def check_expected(
             f"{LARGEST_DIFFERENCE:g}){spread}. {hint}"
         )
     return found
-
-
-def check_sense(
-    logits: NDArray[np.float32], truth: NDArray[np.bool_], threshold: float, what: str
-) -> float:
-    """The network must tell parasitized cells from others; returns its AUC.
-
-    Args:
-        logits: float32 [N].
-        truth: bool [N].
-        threshold: logit at and above which a cell is called.
-        what: which cells, for the message.
-
-    Raises:
-        GateFailed: a constant answer, turned classes, or no better than chance.
-    """
-    if not (np.isfinite(logits).all() and float(np.ptp(logits)) > _CONSTANT_LOGIT):
-        raise GateFailed(f"the network gives every cell the same answer ({what}): untrained?")
-    found = metrics.auc(truth, logits.astype(np.float64))
-    value = float("nan") if found is None else float(found)
-    sick, well = int(truth.sum()), int((~truth).sum())
-    # Standard error of the AUC of a coin (Hanley and McNeil 1982).
-    error = np.sqrt((sick + well + 1) / (12.0 * sick * well))
-    if not (value >= 0.5 - 2.0 * error):
-        raise GateFailed(
-            f"looks inverted: AUC {value:.3f} on {what}; is it --classes with the two names turned?"
-        )
-    if min(sick, well) < LEAST_LABELLED:
-        return value  # so few show nothing about calls; the gate says so
-    called = logits >= threshold
-    sensitivity, specificity = float(called[truth].mean()), float((~called[~truth]).mean())
-    # Balanced accuracy of a coin is .5; its standard error on so many cells of each class.
-    error = 0.5 * np.sqrt(0.25 / sick + 0.25 / well)
-    balanced = (sensitivity + specificity) / 2.0
-    if not (balanced > 0.5 + 2.0 * error):
-        one_way = called.all() or not called.any()
-        how = "every cell is called alike" if one_way else "no better than chance"
-        raise GateFailed(
-            f"{how}: sensitivity {sensitivity:.3f}, specificity {specificity:.3f}, AUC {value:.3f} "
-            f"on {what}; is --input-range or --output another, or the network untrained?"
-        )
-    return value
 
 
 def labelled(dataset: Dataset, target: Preparation | int, count: int) -> tuple[Image, Any]:

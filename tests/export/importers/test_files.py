@@ -12,14 +12,13 @@ pytest.importorskip("tensorflow", reason="importing needs the [export] extra")
 
 from edge_malaria.errors import (
     DatasetError,
-    GateFailed,
     ModelFileError,
     ModelShapeError,
     UsageError,
 )
 from edge_malaria.export.importers import Declared, Loading, import_model
 from edge_malaria.export.importers.importing import logits_of
-from edge_malaria.export.importers.proof import check_sense, read_expected
+from edge_malaria.export.importers.proof import read_expected
 from edge_malaria.export.source import is_own
 
 TOLD = Declared("0-1", "rgb", "area", "black", classes=("Uninfected", "Parasitized"))
@@ -133,22 +132,6 @@ def test_a_foreign_file_is_not_taken_for_ours(tmp_path: Path, tiny_keras: Path) 
     small().save(tmp_path / "a.keras")
     assert not is_own(tmp_path / "a.keras")
     assert is_own(tiny_keras)
-
-
-def test_sense_is_asked_of_the_answers() -> None:
-    truth = np.arange(400) % 2 == 1
-    rng = np.random.default_rng(0)
-    good = (np.where(truth, 2.0, -2.0) + rng.normal(0, 1, 400)).astype(np.float32)
-    assert check_sense(good, truth, 0.0, "cells") > 0.9
-    with pytest.raises(GateFailed, match=r"looks inverted: AUC 0.0"):
-        check_sense(-good, truth, 0.0, "cells")
-    with pytest.raises(GateFailed, match="same answer"):
-        check_sense(np.full(400, 3.0, np.float32), truth, 0.0, "cells")
-    # A sigmoid read as a logit: all of them lie above 0.
-    with pytest.raises(GateFailed, match="every cell is called alike"):
-        check_sense(1.0 / (1.0 + np.exp(-good)), truth, 0.0, "cells")
-    with pytest.raises(GateFailed, match=r"chance|inverted"):
-        check_sense(rng.normal(0, 1, 400).astype(np.float32), truth, 0.0, "cells")
 
 
 def test_a_table_of_expected_answers_is_read_or_refused(tmp_path: Path) -> None:

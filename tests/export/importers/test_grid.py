@@ -13,11 +13,12 @@ import pytest
 pytest.importorskip("tensorflow", reason="importing needs the [export] extra")
 
 from edge_malaria.errors import GateFailed, UsageError
+from edge_malaria.export.chance import check_calls
 from edge_malaria.export.importers import Declared
 from edge_malaria.export.importers.contract import settle
 from edge_malaria.export.importers.importing import build, facts_of, logits_of, sigmoid
 from edge_malaria.export.importers.original import read_original
-from edge_malaria.export.importers.proof import check_expected, check_sense
+from edge_malaria.export.importers.proof import check_expected
 from edge_malaria.files import write_image
 from edge_malaria.prepare.preprocess import network_inputs
 from tests.export.importers import authors
@@ -100,7 +101,7 @@ def check_author(habit: Habit, folder: Path) -> None:
     assert np.abs(ours - theirs).max() <= 1e-4, habit
     assert check_expected(table, lambda x: logits_of(right.model, x), contract.preparation, None)
     logits = logits_of(right.model, network_inputs(images, contract.preparation))
-    assert check_sense(logits, truth, 0.0, "drawn cells") > 0.75
+    assert check_calls(logits, truth, 0.0, "drawn cells").auc > 0.75
     for wrong in authors.wrong_ones(habit):
         other = settle(path.name, habit.size, declared(wrong), told, labels=False)
         made = build(original, other)
@@ -109,7 +110,7 @@ def check_author(habit: Habit, folder: Path) -> None:
         if wrong.parasitized != habit.parasitized:
             logits = logits_of(made.model, network_inputs(images, other.preparation))
             with pytest.raises(GateFailed, match="looks inverted"):
-                check_sense(logits, truth, 0.0, "drawn cells")
+                check_calls(logits, truth, 0.0, "drawn cells")
     for output in {"logit", "sigmoid", "softmax"} - {habit.output}:
         said = Declared(habit.input_range, habit.colour, habit.resize, None, output, habit.classes)
         with pytest.raises(UsageError, match="contradicts"):
