@@ -55,7 +55,8 @@ from edge_malaria.training.classifier.pool import (
     draw_pool,
 )
 from edge_malaria.training.classifier.recipe import Recipe, versions
-from edge_malaria.training.classifier.session import decide, quantize, save_model
+from edge_malaria.training.classifier.run_files import save_model
+from edge_malaria.training.classifier.session import decide, quantize
 from edge_malaria.training.classifier.transplant import extract
 from edge_malaria.training.pruning.pruned import load_prunable
 

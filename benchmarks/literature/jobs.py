@@ -116,7 +116,7 @@ def brief(name: str, dataset: Any, epochs: int, limit: int | None, run: Path) ->
     from edge_malaria.keras_layers import keras
     from edge_malaria.training.architectures import build
     from edge_malaria.training.architectures.registry import count_macs
-    from edge_malaria.training.classifier.session import save_model
+    from edge_malaria.training.classifier.run_files import save_model
     from edge_malaria.training.classifier.study import StudyPlan, fit_study
 
     how = next(entry for entry in BRIEFS if name == f"brief-{entry.arch}")

@@ -80,7 +80,7 @@ def _write(output: Path, made: Ensemble, decision: dict[str, Any], how: dict[str
     from edge_malaria.files import write_json
     from edge_malaria.training.architectures.registry import count_macs
     from edge_malaria.training.classifier.recipe import versions
-    from edge_malaria.training.classifier.session import save_model
+    from edge_malaria.training.classifier.run_files import save_model
 
     save_model(made.model, output)
     provenance = {

@@ -34,7 +34,7 @@ def pretrain(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Trains on the 100 classes and writes a network for train --weights."""
-    from edge_malaria.training.classifier.session import save_model
+    from edge_malaria.training.classifier.run_files import save_model
     from edge_malaria.training.transfer.cifar import read_cifar100
     from edge_malaria.training.transfer.pretrain import pretrain as run
 

@@ -8,7 +8,6 @@ fixed split is one pass; a cross-validation is one a fold.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,9 @@ from numpy.typing import NDArray
 from edge_malaria.crossval.folds import fold_masks
 from edge_malaria.crossval.results import FoldResult, read_result, write_result
 from edge_malaria.data.dataset import Dataset, assert_patient_disjoint
-from edge_malaria.errors import ConfigError, DatasetError, UsageError
+from edge_malaria.errors import DatasetError, UsageError
 from edge_malaria.files import write_json
+from edge_malaria.run_settings import refuse_other_settings
 from edge_malaria.training.architectures.registry import architecture
 from edge_malaria.training.baselines import deep, words
 from edge_malaria.training.baselines.features import load_features
@@ -245,12 +245,5 @@ def _same_settings(run: Path, settings: Settings, folds: Sequence[int]) -> None:
     """Refuses to mix runs; folds may be added to."""
     now = {**dataclasses.asdict(settings), "crossval": bool(folds)}
     path = run / "config.json"
-    if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        changed = sorted(key for key in now if before.get(key) != now[key])
-        if changed:
-            raise ConfigError(
-                f"{run} was started with another {', '.join(changed)}: repeat the same options or "
-                "choose another -o."
-            )
+    refuse_other_settings(path, now)
     write_json(path, now)

@@ -24,12 +24,12 @@ from edge_malaria.records import Image
 from edge_malaria.training.classifier.calibrate import fit_platt
 from edge_malaria.training.classifier.cells import CellSet, Rendering
 from edge_malaria.training.classifier.recipe import Examples, Recipe
+from edge_malaria.training.classifier.run_files import save_model
 from edge_malaria.training.classifier.session import (
     Report,
     examples_of,
     fit_quantized,
     open_teacher,
-    save_model,
     silent,
 )
 from edge_malaria.training.classifier.study import StudyPlan, fit_study

@@ -6,7 +6,6 @@ It stands above ``training`` and ``converters`` because a fold needs both.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -21,8 +20,9 @@ from edge_malaria.crossval.processes import in_processes
 from edge_malaria.crossval.report import pooled, summarize
 from edge_malaria.crossval.results import FoldResult, read_histories
 from edge_malaria.data.dataset import Dataset, open_dataset
-from edge_malaria.errors import ConfigError, UsageError
+from edge_malaria.errors import UsageError
 from edge_malaria.files import write_json
+from edge_malaria.run_settings import refuse_other_settings
 from edge_malaria.training.architectures.registry import architecture
 from edge_malaria.training.classifier.augment import Augmentation
 from edge_malaria.training.classifier.cells import (
@@ -142,15 +142,9 @@ def same_settings(task: Task) -> None:
     """
     path = task.directory / "settings.json"
     now = {name: getattr(task, name) for name in SETTINGS}
-    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else now
     # A directory of an older version lacks the later settings: it had their defaults.
-    defaults = {field.name: field.default for field in dataclasses.fields(Task)}
-    changed = sorted(name for name in SETTINGS if before.get(name, defaults[name]) != now[name])
-    if changed:
-        raise ConfigError(
-            f"{task.directory} was started with another {', '.join(changed)}: repeat the same "
-            "options or choose another -o."
-        )
+    defaults = {f.name: f.default for f in dataclasses.fields(Task) if f.name in SETTINGS}
+    refuse_other_settings(path, now, defaults)
     write_json(path, now)
 
 

@@ -20,7 +20,8 @@ from edge_malaria.training.architectures import build
 from edge_malaria.training.classifier.cells import CellSet
 from edge_malaria.training.classifier.fit import fit
 from edge_malaria.training.classifier.recipe import Examples, Recipe
-from edge_malaria.training.classifier.session import Report, save_model, silent
+from edge_malaria.training.classifier.run_files import save_model
+from edge_malaria.training.classifier.session import Report, silent
 
 Floats = NDArray[np.float32]
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,18 +18,19 @@ from typing import Any
 import numpy as np
 
 from edge_malaria.data.dataset import Dataset
-from edge_malaria.errors import ConfigError, ModelShapeError
-from edge_malaria.files import sha256_of, storage_errors, write_json
+from edge_malaria.errors import ModelShapeError
+from edge_malaria.files import sha256_of, storage_errors
 from edge_malaria.keras_layers import keras, load_model
+from edge_malaria.run_settings import refuse_other_settings
 from edge_malaria.runtime.classify.abstain import fit_limits
 from edge_malaria.runtime.classify.classifier import probability
-from edge_malaria.training.architectures.registry import architecture, count_macs
+from edge_malaria.training.architectures.registry import architecture
 from edge_malaria.training.classifier.calibrate import CrossFitted, decision, fit_platt
 from edge_malaria.training.classifier.cells import RENDERINGS, CellSet, load_renderings
 from edge_malaria.training.classifier.feed import OwnBatches, batches
 from edge_malaria.training.classifier.fit import fit, predict
-from edge_malaria.training.classifier.recipe import Examples, Recipe, versions, write_config
-from edge_malaria.training.curves import plot_learning_curve
+from edge_malaria.training.classifier.recipe import Examples, Recipe, write_config
+from edge_malaria.training.classifier.run_files import Trained, write_outcome
 from edge_malaria.training.quantization.fold import obstacle
 from edge_malaria.training.quantization.quantize_aware import finish, prepare
 from edge_malaria.training.transfer.transfer import PLAIN, Start, fit_float, unfreeze
@@ -44,22 +44,6 @@ RANGE_BATCHES = 24
 def silent(stage: str, entry: dict[str, float]) -> None:
     """A ``Report`` that says nothing."""
     del stage, entry
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Trained:
-    """The outcome.
-
-    Attributes:
-        model: quantization-aware ``keras.Model`` with its ranges, ready to save and export; a
-            float one where ``history`` has no stage ``int8``.
-        decision: the bundle's decision block (temperature, operating points, ...).
-        history: per-epoch entries of each stage.
-    """
-
-    model: Any
-    decision: dict[str, Any]
-    history: dict[str, list[dict[str, float]]]
 
 
 def examples_of(cells: dict[Any, CellSet], targets: Any = None) -> Examples:
@@ -208,7 +192,9 @@ def train(
     taught_by = [open_teacher(path, size) for path in teachers]
     with storage_errors(run):
         run.mkdir(parents=True, exist_ok=True)
-    _same_config(run, recipe, settings, resume)
+    if resume:
+        now = {**settings, "recipe": dataclasses.asdict(recipe)}
+        refuse_other_settings(run / "config.json", now)
     write_config(run, recipe, settings)
     train_cells = load_renderings(splits[0], size, RENDERINGS, cache=cache, step=step)
     val = load_renderings(splits[1], size, cache=cache, step=step)["full"]
@@ -271,53 +257,9 @@ def open_teacher(path: Path, size_px: int) -> Any:
     return teacher
 
 
-def write_outcome(run: Path, outcome: Trained, recipe: Recipe, settings: dict[str, Any]) -> None:
-    """model.keras, model.json, history.json and the learning curves of a finished run."""
-    save_model(outcome.model, run / "model.keras")
-    record = {
-        "decision": outcome.decision,
-        "provenance": {
-            **settings,
-            "parameters": int(outcome.model.count_params()),
-            "macs": count_macs(outcome.model),
-            "seed": recipe.seed,
-            "recipe": dataclasses.asdict(recipe),
-            "versions": versions(),
-        },
-    }
-    write_json(run / "model.json", record)
-    write_json(run / "history.json", outcome.history)
-    for stage, entries in outcome.history.items():
-        suffix = "" if stage == "float" else f"-{stage}"
-        plot_learning_curve(entries, run / f"learning-curve{suffix}")
-
-
-def save_model(model: Any, path: Path) -> None:
-    """Writes a .keras file (no optimizer state) whole or not at all."""
-    temporary = path.with_name(f".{path.stem}.tmp.keras")
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        model.save(temporary)
-        temporary.replace(path)
-
-
 def _described(part: Dataset) -> dict[str, int]:
     return {
         "cells": len(part.rows),
         "parasitized": sum(row.label for row in part.rows),
         "patients": len({row.patient_id for row in part.rows} - {None}),
     }
-
-
-def _same_config(run: Path, recipe: Recipe, settings: dict[str, Any], resume: bool) -> None:
-    path = run / "config.json"
-    if not (resume and path.is_file()):
-        return
-    before = json.loads(path.read_text(encoding="utf-8"))
-    now = json.loads(json.dumps({**settings, "recipe": dataclasses.asdict(recipe)}))
-    changed = sorted(key for key in now if before.get(key) != now[key])
-    if changed:
-        raise ConfigError(
-            f"{run} was started with another {', '.join(changed)}: repeat the same options or "
-            "choose another -o."
-        )

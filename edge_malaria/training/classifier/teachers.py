@@ -18,7 +18,8 @@ from edge_malaria.training.classifier.calibrate import bake, fit_platt
 from edge_malaria.training.classifier.cells import CellSet
 from edge_malaria.training.classifier.fit import fit, predict
 from edge_malaria.training.classifier.recipe import Examples, Recipe, write_config
-from edge_malaria.training.classifier.session import Report, save_model, silent
+from edge_malaria.training.classifier.run_files import save_model
+from edge_malaria.training.classifier.session import Report, silent
 
 # Half of the cells as the training slides were taken, half as other laboratories' might look:
 # without the first half a network is less sure of its own laboratory, without the second of others.

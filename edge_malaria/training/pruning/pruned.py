@@ -14,13 +14,8 @@ from edge_malaria.metrics import auc
 from edge_malaria.training.classifier.cells import CellSet, Rendering, origin
 from edge_malaria.training.classifier.fit import predict
 from edge_malaria.training.classifier.recipe import Recipe, versions
-from edge_malaria.training.classifier.session import (
-    Report,
-    decide,
-    examples_of,
-    quantize,
-    save_model,
-)
+from edge_malaria.training.classifier.run_files import save_model
+from edge_malaria.training.classifier.session import Report, decide, examples_of, quantize
 from edge_malaria.training.pruning.prune import TARGETS, Clock, Schedule, measure, prune
 from edge_malaria.training.quantization.fold import with_input_scale
 

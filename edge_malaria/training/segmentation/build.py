@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from edge_malaria.files import write_json
-from edge_malaria.training.classifier.session import save_model
+from edge_malaria.training.classifier.run_files import save_model
 from edge_malaria.training.finder.tile_source import FinderPlan, open_source
 from edge_malaria.training.segmentation.network import build_fcn, train_fcn
 from edge_malaria.training.segmentation.tiles import SegmentationSource, drawn_parasites

@@ -41,7 +41,8 @@ from edge_malaria.training.classifier.calibrate import (
 from edge_malaria.training.classifier.checkpoint import read_checkpoint
 from edge_malaria.training.classifier.fit import Trainer, fit, predict
 from edge_malaria.training.classifier.recipe import Examples, Recipe
-from edge_malaria.training.classifier.session import open_teacher, save_model
+from edge_malaria.training.classifier.run_files import save_model
+from edge_malaria.training.classifier.session import open_teacher
 from edge_malaria.training.quantization.fold import fold
 from edge_malaria.training.quantization.quantize_aware import finish, prepare
 from tests.training.classifier.test_training_data import BATCH, SPLITS, write_dataset

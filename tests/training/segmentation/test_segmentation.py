@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_malaria.bundle.format import TensorSpec
+from edge_malaria.bundle.file_spec import TensorSpec
 from edge_malaria.errors import ModelShapeError
 from edge_malaria.records import Image
 from edge_malaria.runtime.detect.cells import box_iou
