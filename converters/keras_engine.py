@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria.bundle.format import TensorSpec
+from edge_malaria.bundle.file_spec import TensorSpec
 from edge_malaria.records import Image
 
 # Cells at a time, as pixels: 256 of 64 x 64. A 224-px MobileNetV2 keeps about 1 GB of activations

@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any
 
-from edge_malaria.bundle.format import TensorSpec
+from edge_malaria.bundle.file_spec import TensorSpec
 
 # A fixed date: the same model gives the same bytes.
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.firmware.check import host_compiler
-from edge_malaria.bundle.format import TensorSpec
+from edge_malaria.bundle.file_spec import TensorSpec
 from edge_malaria.errors import EnvironmentProblem, GateFailed, ModelShapeError
 from edge_malaria.records import Image
 from edge_malaria.runtime.engines.base import dequantize, quantize_pixels

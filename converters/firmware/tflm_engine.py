@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria.bundle.format import FileSpec
+from edge_malaria.bundle.file_spec import FileSpec
 from edge_malaria.errors import BundleIntegrityError, EnvironmentProblem
 from edge_malaria.records import Image
 from edge_malaria.runtime.engines.base import dequantize, quantize_pixels

@@ -12,7 +12,8 @@ from converters import metadata, to_onnx, to_tflite
 from converters.calibration import Calibration
 from edge_malaria import __version__
 from edge_malaria.bundle import golden, golden_draw
-from edge_malaria.bundle.format import ENGINE_FORMATS, FileSpec, sha256_hex
+from edge_malaria.bundle.file_spec import ENGINE_FORMATS, FileSpec
+from edge_malaria.bundle.format import sha256_hex
 from edge_malaria.errors import UsageError
 from edge_malaria.export.source import Source
 from edge_malaria.files import write_bytes

@@ -17,7 +17,8 @@ import numpy as np
 from converters import metadata, to_onnx, to_tflite
 from converters.keras_engine import KerasEngine
 from converters.quiet import quiet
-from edge_malaria.bundle.format import ENGINE_FORMATS, FileSpec, sha256_hex
+from edge_malaria.bundle.file_spec import ENGINE_FORMATS, FileSpec
+from edge_malaria.bundle.format import sha256_hex
 from edge_malaria.bundle.golden import FOLDER
 from edge_malaria.bundle.golden_draw import pack_arrays
 from edge_malaria.errors import GateFailed

@@ -13,7 +13,7 @@ in order, each with a line of progress:
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,20 +21,21 @@ from typing import Any
 from converters import recipes, to_tflite
 from converters.calibration import Calibration, choose_calibration
 from converters.keras_engine import KerasEngine
-from edge_malaria import __version__, parity
+from edge_malaria import parity
 from edge_malaria.bundle import golden, golden_draw
-from edge_malaria.bundle.format import FileSpec, read_bundle, write_index
+from edge_malaria.bundle.file_spec import FileSpec
+from edge_malaria.bundle.format import read_bundle
 from edge_malaria.data.dataset import Dataset
 from edge_malaria.errors import GateFailed, UsageError
 from edge_malaria.export import margin, sanity
-from edge_malaria.export.card import bundle_readme
 from edge_malaria.export.chance import Calls
 from edge_malaria.export.convert import Log, Options, Work, add_files, took
 from edge_malaria.export.importers import Declared, Loading
+from edge_malaria.export.index_record import write_record
 from edge_malaria.export.refusal import refusal
 from edge_malaria.export.sanity import OwnModel
 from edge_malaria.export.source import Source, load_source
-from edge_malaria.files import new_directory, write_json, write_text
+from edge_malaria.files import new_directory
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.engines.base import ENGINES
 from edge_malaria.runtime.engines.opening import installed_engines
@@ -102,7 +103,7 @@ def export_bundle(
         work.delta = margin.widened(options.delta, judging, log)
         report = _gate(work, cells, dataset, judging)
         evaluation = _evaluate(directory, judging, options, log)
-        _write_record(work, evaluation, report)
+        write_record(work, evaluation, report)
         read_bundle(directory)
     files = tuple((variant, spec) for variant, specs in work.files.items() for spec in specs)
     return Exported(out, report, files, evaluation, time.monotonic() - started)
@@ -186,7 +187,7 @@ def _judging(source: Source, dataset: Dataset | None, log: Log) -> Dataset | Non
 
 
 def _run_gate(work: Work, dataset: Dataset | None) -> parity.ParityReport:
-    _write_record(work, None)
+    write_record(work, None)
     return parity.gate(
         read_bundle(work.directory, proven=False),  # this is what proves it
         dataset=dataset,
@@ -226,79 +227,6 @@ def _evaluate(
         f"accuracy {result['accuracy']:.4f}"
     )
     return {**result, "split": "val"}
-
-
-def _write_record(
-    work: Work,
-    evaluation: Mapping[str, Any] | None,
-    report: parity.ParityReport | None = None,
-) -> None:
-    source = work.source
-    sizes = {f"{v}/{s.engine}": s.bytes for v, specs in work.files.items() for s in specs}
-    classifier = {
-        "task": "classify-cell",
-        "labels": ["uninfected", "parasitized"],
-        "preprocessing": source.preprocessing,
-        "gate": None if report is None else _gate_record(report, work.options.delta),
-        "variants": {v: [spec.as_json() for spec in specs] for v, specs in work.files.items()},
-        "decision": dict(source.decision),
-        "int8": {
-            "ranges": work.rung,
-            "calibration_cells": [] if work.calibration is None else list(work.calibration.files),
-        },
-    }
-    models: dict[str, Any] = {"classifier": classifier}
-    if work.finder is not None:
-        models["finder"] = work.finder
-    record = {
-        "name": source.name,
-        "version": str(source.provenance.get("version", __version__)),
-        "models": models,
-        "provenance": _provenance(work),
-        "evidence": "drawn" if report is None else report.evidence,
-        "exported_with": {"edge_malaria": __version__, **_versions()},
-    }
-    write_json(
-        work.directory / "evaluation.json",
-        {"bundle": source.name, "val": evaluation, "shipped": source.measured, "bytes": sizes},
-    )
-    write_text(work.directory / "README.md", bundle_readme(record, sizes, evaluation))
-    write_index(work.directory, record)
-
-
-def _provenance(work: Work) -> dict[str, Any]:
-    unknown = {"patients": "unknown"} if work.patients_unknown else {}
-    return {**work.source.provenance, **unknown}
-
-
-def _gate_record(report: parity.ParityReport, asked: float) -> dict[str, Any]:
-    """What the gate said; ``delta_asked`` where few labelled cells made the margin wider."""
-    wider = {"delta_asked": asked} if report.settings.delta != asked else {}
-    return {
-        "worst_layers": [dict(layer) for layer in report.worst_layers],
-        "passed": report.passed,
-        "evidence": report.evidence,
-        "cells": dict(report.cells),
-        "delta": report.settings.delta,
-        **wider,
-        "not_run": list(report.not_run),
-    }
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {}
-    names: Sequence[str] = (
-        *("numpy", "tensorflow-cpu", "tensorflow", "keras", "tf2onnx", "onnx"),
-        *("onnxruntime", "ai-edge-litert"),
-    )
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def keras_classifier(

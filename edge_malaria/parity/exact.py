@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria.bundle.format import TensorSpec
+from edge_malaria.bundle.file_spec import TensorSpec
 from edge_malaria.parity.findings import Failure, Pair
 from edge_malaria.parity.numeric import Outputs
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_malaria.bundle.format import Bundle, FileSpec, TensorSpec
+from edge_malaria.bundle.file_spec import FileSpec, TensorSpec
+from edge_malaria.bundle.format import Bundle
 from edge_malaria.bundle.golden import Goldens
 from edge_malaria.errors import BundleIntegrityError
 from edge_malaria.parity import onnx_file, tflite_file

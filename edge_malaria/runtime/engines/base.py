@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria.bundle.format import TensorSpec
+from edge_malaria.bundle.file_spec import TensorSpec
 from edge_malaria.errors import BundleIntegrityError
 from edge_malaria.records import Image, expect
 

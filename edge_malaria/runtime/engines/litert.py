@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria.bundle.format import TensorSpec
+from edge_malaria.bundle.file_spec import TensorSpec
 from edge_malaria.errors import BundleIntegrityError, MissingExtra
 from edge_malaria.records import Image
 from edge_malaria.runtime.engines.base import BATCH, dequantize, has_module, in_batches

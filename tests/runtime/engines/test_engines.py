@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_malaria.bundle.format import TensorSpec, read_bundle
+from edge_malaria.bundle.file_spec import TensorSpec
+from edge_malaria.bundle.format import read_bundle
 from edge_malaria.errors import BundleIntegrityError, UsageError
 from edge_malaria.runtime.engines.base import dequantize, quantize_pixels
 from edge_malaria.runtime.engines.fake import FakeEngine
