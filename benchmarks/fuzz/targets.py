@@ -34,7 +34,8 @@ from edge_malaria.data.splits import read_mapping
 from edge_malaria.errors import EdgeMalariaError
 from edge_malaria.files import decode_image, encode_image
 from edge_malaria.parity import onnx_file, tflite_file
-from edge_malaria.parity.essentials import essentials_failures, read_essentials
+from edge_malaria.parity.metadata import read_metadata
+from edge_malaria.parity.names import metadata_failures
 from edge_malaria.runtime.classify.classifier import Decision
 from edge_malaria.runtime.screen.config import load_config
 from edge_malaria.runtime.slide import journal, line_coding
@@ -117,18 +118,18 @@ def _goldens(data: bytes) -> None:
 def _tflite(data: bytes) -> None:
     tflite_file.read_tensors(data, "model.tflite")
     tflite_file.produced_dtypes(data)
-    _essentials(data, "litert")
+    _metadata(data, "litert")
 
 
 def _onnx(data: bytes) -> None:
     onnx_file.read_tensors(data, "model.onnx")
     onnx_file.operator_types(data)
-    _essentials(data, "onnx")
+    _metadata(data, "onnx")
 
 
-def _essentials(data: bytes, engine: str) -> None:
+def _metadata(data: bytes, engine: str) -> None:
     spec = verified(MICRO, _micro()).classifier
-    essentials_failures("x", "int8", read_essentials(data, engine, "model"), spec)
+    metadata_failures("x", "int8", read_metadata(data, engine, "model"), spec)
 
 
 def _picture(data: bytes) -> None:

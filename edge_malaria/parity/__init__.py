@@ -10,14 +10,8 @@ from __future__ import annotations
 
 from edge_malaria.bundle.limits import LIMITS, Limits
 from edge_malaria.parity.exact import Twin
-from edge_malaria.parity.findings import (
-    STAGES,
-    Failure,
-    Flip,
-    Pair,
-    ParityReport,
-    Settings,
-)
+from edge_malaria.parity.findings import STAGES, Failure, Flip, Pair, Settings
+from edge_malaria.parity.report import ParityReport
 from edge_malaria.parity.suite import gate
 
 # The name that reads well where nothing is gated: ``report = parity.compare(bundle)``.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,16 @@ from numpy.typing import NDArray
 from edge_malaria.bundle.format import Bundle
 from edge_malaria.bundle.golden import FOLDER, load_arrays
 from edge_malaria.errors import BundleIntegrityError, ModelShapeError
-from edge_malaria.parity import signature
-from edge_malaria.parity.findings import REFERENCE, Failure, FinderPair
-from edge_malaria.parity.signature import OpenedFile
+from edge_malaria.parity.dtypes import check_file_dtypes
+from edge_malaria.parity.findings import REFERENCE, Failure, FinderPair, Findings
+from edge_malaria.parity.names import check_file_names
+from edge_malaria.parity.opened import OpenedFile, open_files
+from edge_malaria.parity.shapes import check_file_shapes
+from edge_malaria.parity.weights import check_file_weights
 from edge_malaria.records import Image
 from edge_malaria.runtime.detect.cells import box_iou
 from edge_malaria.runtime.detect.learned import LearnedFinder
 from edge_malaria.runtime.engines.base import Engine
-from edge_malaria.runtime.engines.opening import open_engine
 from edge_malaria.synthetic import draw_field
 
 FILE = "finder.npz"
@@ -38,15 +39,6 @@ LEAST_CELLS = 200
 _ANOTHER = 0.5
 
 Boxes = tuple[NDArray[np.int32], ...]
-
-
-@dataclass(eq=False)
-class FinderFindings:
-    """What the finder's stage found."""
-
-    pairs: list[FinderPair] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-    not_run: list[str] = field(default_factory=list)
 
 
 def drawn_fields() -> list[Image]:
@@ -106,53 +98,41 @@ def _keras_boxes(contents: Mapping[str, bytes], fields: Sequence[Image]) -> Boxe
     return tuple(boxes[which == index] for index in range(len(fields)))
 
 
-def check_finder(
-    bundle: Bundle, engines: Sequence[str], *, speak_of_all: bool = True
-) -> FinderFindings:
-    """Opens every file of the finder that one of ``engines`` runs, and compares what they find."""
-    findings = FinderFindings()
-    spec = bundle.finder
-    if spec is None:
-        return findings
-    opened: dict[str, OpenedFile] = {}
-    for variant, by_engine in spec.variants.items():
-        for engine, file in by_engine.items():
-            if engine not in engines:
-                if speak_of_all:
-                    findings.not_run.append(f"{file.file}: the engine {engine} does not run here")
-                continue
-            try:
-                data = bundle.read(file.file)
-                tensors, kind = signature.read_file(data, engine, file.file)
-                runner = open_engine(data, engine)
-            except BundleIntegrityError as error:
-                findings.failures.append(signature.damaged(file.file, error))
-                continue
-            name = f"{engine}.{variant}"
-            opened[name] = OpenedFile(file.file, variant, file, runner, tensors, kind)
-            findings.failures += signature.recorded_failures(opened[name])
-            findings.failures += signature.check_weights(opened[name])
-    _compare(bundle, opened, findings)
-    return findings
+def check_finder(bundle: Bundle, engines: Sequence[str], *, name_all: bool = True) -> Findings:
+    """Opens every file of the finder that one of ``engines`` runs, and compares what they find.
+
+    Args:
+        bundle: with or without a finder.
+        engines: that may run.
+        name_all: list the files of other engines as not run.
+    """
+    if bundle.finder is None:
+        return Findings()
+    opened, findings = open_files(bundle, bundle.finder, engines, name_all=name_all)
+    for file in opened.values():
+        findings += check_file_names(file)
+        findings += check_file_shapes(file)
+        findings += check_file_dtypes(file)
+        findings += check_file_weights(file)
+    return findings + _compare(bundle, opened) if opened else findings
 
 
-def _compare(bundle: Bundle, opened: Mapping[str, OpenedFile], findings: FinderFindings) -> None:
-    if not opened:
-        return
+def _compare(bundle: Bundle, opened: Mapping[str, OpenedFile]) -> Findings:
     fields = drawn_fields()
     found: dict[str, Boxes] = {}
+    findings = Findings()
     for name, file in opened.items():
         try:
             found[name] = red_boxes(file.engine, fields)
         except (BundleIntegrityError, ModelShapeError, ValueError, RuntimeError) as error:
             what, got = "finding the cells of drawn fields", str(error).partition("\n")[0][:200]
-            findings.failures.append(Failure("tensors", file.spec.file, what, got, "boxes"))
+            findings += [Failure("tensors", file.spec.file, what, got, "boxes")]
     keras = _keras_boxes(bundle.contents, fields)
     if isinstance(keras, str):
-        findings.not_run.append(f"finder against keras: {keras}")
+        findings += Findings(not_run=(f"finder against keras: {keras}",))
     else:
         for name, boxes in found.items():
-            _judge(REFERENCE, keras, name, boxes, opened[name], findings)
+            findings += _judge(REFERENCE, keras, name, boxes, opened[name])
     names = list(found)
     first_float = next((name for name in names if name.endswith(".float32")), None)
     for index, first in enumerate(names):
@@ -160,32 +140,28 @@ def _compare(bundle: Bundle, opened: Mapping[str, OpenedFile], findings: FinderF
             same = opened[first].variant == opened[second].variant
             # Without Keras the float file is the reference of all others.
             if same or (isinstance(keras, str) and first == first_float):
-                _judge(first, found[first], second, found[second], opened[second], findings)
-    if found and not findings.pairs:
-        findings.not_run.append("finder: nothing to compare its only file with")
+                findings += _judge(first, found[first], second, found[second], opened[second])
+    if found and not findings.finder:
+        findings += Findings(not_run=("finder: nothing to compare its only file with",))
+    return findings
 
 
 def _judge(
-    reference: str,
-    expected: Boxes,
-    candidate: str,
-    found: Boxes,
-    file: OpenedFile,
-    findings: FinderFindings,
-) -> None:
+    reference: str, expected: Boxes, candidate: str, found: Boxes, file: OpenedFile
+) -> Findings:
     least = LEAST_AGREEMENT.get(file.variant, LEAST_AGREEMENT["float32"])
     cells, share = sum(map(len, expected)), agreement(expected, found)
     pair = FinderPair(reference, candidate, len(expected), cells, share, least)
-    findings.pairs.append(pair)
     subject, against = file.spec.file, f"those of {reference}"
+    failures = []
     if not (cells >= LEAST_CELLS):
         what = f"red cells that {reference} finds in drawn fields"
-        findings.failures.append(Failure("tensors", subject, what, str(cells), f">= {LEAST_CELLS}"))
+        failures.append(Failure("tensors", subject, what, str(cells), f">= {LEAST_CELLS}"))
     if not pair.passed:
         what = f"cells found in {len(expected)} drawn fields"
         got, cause = f"{share:.2%} the same", ""
         if not (share >= _ANOTHER):
             cause = "another network's file, or weights lost in conversion"
-        findings.failures.append(
-            Failure("tensors", subject, what, got, against, f">= {least:.1%}", cause)
-        )
+        limit = f">= {least:.1%}"
+        failures.append(Failure("tensors", subject, what, got, against, limit, cause))
+    return Findings(failures=tuple(failures), finder=(pair,))

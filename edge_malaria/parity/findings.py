@@ -1,9 +1,9 @@
-"""What the parity suite finds: failures, pairs and the whole report."""
+"""What the parity suite finds: failures and pairs, and the settings that decide."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -103,6 +103,13 @@ class Failure:
     def because(self, cause: str) -> Failure:
         """The same failure with a cause, unless it has one already."""
         return self if self.cause or not cause else replace(self, cause=cause)
+
+
+def signature_failure(
+    subject: str, what: str, got: object, expected: object, cause: str = ""
+) -> Failure:
+    """Something that stands in a file or in bundle.json and should not."""
+    return Failure("signature", subject, what, str(got), str(expected), "", cause)
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,65 +236,30 @@ class FinderPair:
 
 
 @dataclass(frozen=True, eq=False)
-class ParityReport:
-    """The suite's verdict on one bundle; ``as_json`` gives the contract's keys.
+class Findings:
+    """What a part of the suite found; findings add up.
 
     Attributes:
-        bundle: name of the bundle.
-        evidence: ``drawn``, or the split of the data set that was read as well.
-        cells: how many drawn cells and how many of the data set were compared.
-        not_run: what was left out, and why: an engine that is not installed, for example.
-        pairs: every comparison.
-        failures: of files and goldens, which belong to no pair.
-        size_bytes: variant -> size of its TFLite (else ONNX) file.
-        settings: how it was decided.
-        elapsed_s: wall time.
-        worst_layers: those that lose most, worst first, where int8 failed and was diagnosed.
-        finder: the cell finder's files, compared by the cells they find.
+        failures: of files, goldens and bundle.json.
+        pairs: comparisons of the classifier's outputs.
+        finder: comparisons of the cells that the finder's files find.
+        not_run: what was left out, and why.
+        cells: evidence -> cells compared.
     """
 
-    bundle: str
-    evidence: str
-    cells: Mapping[str, int]
-    not_run: tuple[str, ...]
-    pairs: tuple[Pair, ...]
-    failures: tuple[Failure, ...]
-    size_bytes: Mapping[str, int]
-    settings: Settings
-    elapsed_s: float = 0.0
-    worst_layers: tuple[Mapping[str, Any], ...] = ()
+    failures: tuple[Failure, ...] = ()
+    pairs: tuple[Pair, ...] = ()
     finder: tuple[FinderPair, ...] = ()
+    not_run: tuple[str, ...] = ()
+    cells: Mapping[str, int] = field(default_factory=dict)
 
-    @property
-    def passed(self) -> bool:
-        """True where at least one pair was compared and nothing failed."""
-        return bool(self.pairs) and not self.failures and all(pair.passed for pair in self.pairs)
-
-    def all_failures(self) -> tuple[Failure, ...]:
-        """Every failure, in the order of the stages."""
-        found = [*self.failures, *(f for pair in self.pairs for f in pair.failures)]
-        return tuple(sorted(found, key=lambda failure: STAGES.index(failure.stage)))
-
-    def passed_variants(self) -> tuple[str, ...]:
-        """The variants of which every file and pair passed."""
-        failed = {f.subject.partition(".")[2] for f in self.all_failures() if "." in f.subject}
-        seen = dict.fromkeys(pair.candidate.partition(".")[2] for pair in self.pairs)
-        return tuple(variant for variant in seen if variant and variant not in failed)
-
-    def as_json(self) -> dict[str, Any]:
-        """The document of ``parity --json``."""
-        return {
-            "passed": self.passed,
-            "bundle": self.bundle,
-            "evidence": self.evidence,
-            "cells": dict(self.cells),
-            "delta": self.settings.delta,
-            "operating_point": self.settings.operating_point,
-            "not_run": list(self.not_run),
-            "pairs": [pair.as_json() for pair in self.pairs],
-            "failures": [failure.as_json() for failure in self.failures],
-            "size_bytes": dict(self.size_bytes),
-            "worst_layers": [dict(layer) for layer in self.worst_layers],
-            "finder": [pair.as_json() for pair in self.finder],
-            "elapsed_s": round(self.elapsed_s, 2),
-        }
+    def __add__(self, other: Findings | Sequence[Failure]) -> Findings:
+        if not isinstance(other, Findings):
+            return replace(self, failures=(*self.failures, *other))
+        return Findings(
+            failures=self.failures + other.failures,
+            pairs=self.pairs + other.pairs,
+            finder=self.finder + other.finder,
+            not_run=self.not_run + other.not_run,
+            cells={**self.cells, **other.cells},
+        )

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from edge_malaria.files import encode_image
-from edge_malaria.parity.findings import Flip, Pair, ParityReport
+from edge_malaria.parity.findings import Flip, Pair
 from edge_malaria.parity.render import (
     FINDER_COLUMNS,
     finder_rows,
@@ -21,6 +21,7 @@ from edge_malaria.parity.render import (
     settings_line,
     shown_columns,
 )
+from edge_malaria.parity.report import ParityReport
 from edge_malaria.records import RESEARCH_USE, Image
 
 _ENLARGED_PX = 144

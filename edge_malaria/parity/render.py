@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from edge_malaria.parity.findings import STAGES, Failure, Pair, ParityReport
+from edge_malaria.parity.findings import STAGES, Failure, Pair
+from edge_malaria.parity.report import ParityReport
 from edge_malaria.records import RESEARCH_USE
 
 COLUMNS = (

@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 
 from edge_malaria.errors import BundleIntegrityError
-from edge_malaria.parity.tflite_file import _Table
+from edge_malaria.parity.tflite_file import Table
 
 # BuiltinOperator of TensorFlow Lite's schema.
 CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, TRANSPOSE_CONV = 3, 4, 9, 67
@@ -40,12 +40,12 @@ def file_costs(data: bytes, name: str = "model.tflite") -> Costs:
     if data[4:8] != b"TFL3":
         raise BundleIntegrityError(f"{name}: expected a TFLite file (TFL3), got {data[4:8]!r}.")
     try:
-        return _counted(_Table(data, int(struct.unpack_from("<I", data, 0)[0])))
+        return _counted(Table(data, int(struct.unpack_from("<I", data, 0)[0])))
     except (struct.error, IndexError, ValueError) as error:
         raise BundleIntegrityError(f"{name}: damaged TFLite file ({error}).") from error
 
 
-def _counted(model: _Table) -> Costs:
+def _counted(model: Table) -> Costs:
     # Codes above 127 stand in the newer field alone; older files have only the older one.
     codes = [max(t.number(0, "<b"), t.number(3, "<i")) for t in model.tables(1)]
     graph = model.tables(2)[0]

@@ -59,7 +59,7 @@ class StoredTensor:
         return self.dtype in ("float32", "float16", "int8", "uint8")
 
 
-class _Table:
+class Table:
     """One flatbuffer table: fields by their number in the schema."""
 
     def __init__(self, data: bytes, position: int) -> None:
@@ -82,15 +82,15 @@ class _Table:
     def _target(self, place: int) -> int:
         return place + int(struct.unpack_from("<I", self.data, place)[0])
 
-    def table(self, field: int) -> _Table | None:
+    def table(self, field: int) -> Table | None:
         """A table field."""
         place = self.offset(field)
-        return _Table(self.data, self._target(place)) if place else None
+        return Table(self.data, self._target(place)) if place else None
 
-    def tables(self, field: int) -> list[_Table]:
+    def tables(self, field: int) -> list[Table]:
         """A vector of tables."""
         start, count = self.vector(field)
-        return [_Table(self.data, self._target(start + 4 * i)) for i in range(count)]
+        return [Table(self.data, self._target(start + 4 * i)) for i in range(count)]
 
     def vector(self, field: int) -> tuple[int, int]:
         """(position of the first element, length) of a vector field; (0, 0) where absent."""
@@ -120,7 +120,7 @@ def read_tensors(data: bytes, name: str = "model.tflite") -> tuple[StoredTensor,
     if data[4:8] != b"TFL3":
         raise BundleIntegrityError(f"{name}: expected a TFLite file (TFL3), got {data[4:8]!r}.")
     try:
-        model = _Table(data, int(struct.unpack_from("<I", data, 0)[0]))
+        model = Table(data, int(struct.unpack_from("<I", data, 0)[0]))
         graph = model.tables(2)[0]
         buffers = model.tables(4)
         return tuple(_tensor(table, buffers) for table in graph.tables(0))
@@ -128,7 +128,7 @@ def read_tensors(data: bytes, name: str = "model.tflite") -> tuple[StoredTensor,
         raise BundleIntegrityError(f"{name}: damaged TFLite file ({error}).") from error
 
 
-def _tensor(table: _Table, buffers: list[_Table]) -> StoredTensor:
+def _tensor(table: Table, buffers: list[Table]) -> StoredTensor:
     code = table.number(1, "<b")
     dtype = DTYPES.get(code, f"type-{code}")
     shape = tuple(int(side) for side in table.array(0, "<i4"))
@@ -161,7 +161,7 @@ def produced_dtypes(data: bytes) -> set[str]:
 
 
 def _produced(data: bytes) -> set[str]:
-    model = _Table(data, int(struct.unpack_from("<I", data, 0)[0]))
+    model = Table(data, int(struct.unpack_from("<I", data, 0)[0]))
     graph = model.tables(2)[0]
     tensors = graph.tables(0)
     found = set()

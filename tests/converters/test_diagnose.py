@@ -11,7 +11,7 @@ from converters import diagnose, recipes
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.golden import read_goldens
 from edge_malaria.errors import UsageError
-from edge_malaria.parity.signature import read_file
+from edge_malaria.parity.opened import read_file
 from edge_malaria.records import Image
 from tests.parity import faults
 from tests.parity.faults import FLOAT, INT8

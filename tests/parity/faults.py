@@ -22,7 +22,7 @@ from edge_malaria.bundle import golden, golden_draw
 from edge_malaria.bundle.format import INDEX, read_bundle, sha256_hex, write_index
 from edge_malaria.errors import BundleIntegrityError
 from edge_malaria.parity import ParityReport, gate
-from edge_malaria.parity.tflite_file import StoredTensor, _Table, read_tensors
+from edge_malaria.parity.tflite_file import StoredTensor, Table, read_tensors
 from edge_malaria.runtime.engines.opening import open_engine
 
 FLOAT, INT8 = "model.float32.tflite", "model.int8.tflite"
@@ -210,7 +210,7 @@ def per_tensor(tensors: list[StoredTensor], kernel: StoredTensor) -> None:
 def lose_weights(path: Path) -> None:
     """Points every kernel of a .tflite file at its empty buffer: what lost weights look like."""
     data = bytearray(path.read_bytes())
-    root = _Table(data, int(struct.unpack_from("<I", data, 0)[0]))  # type: ignore[arg-type]
+    root = Table(data, int(struct.unpack_from("<I", data, 0)[0]))  # type: ignore[arg-type]
     for table, tensor in zip(root.tables(2)[0].tables(0), read_tensors(bytes(data)), strict=True):
         if tensor.is_kernel:
             struct.pack_into("<I", data, table.offset(2), 0)

@@ -1,4 +1,4 @@
-"""Stages two and four: the bundle's stored cells, crops and outputs against what runs here."""
+"""The bundle's stored cells, crops and outputs, against what runs here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge_malaria.errors import ImageError
 from edge_malaria.parity.causes import input_cause
 from edge_malaria.parity.findings import REFERENCE, Failure, Settings
 from edge_malaria.parity.numeric import Outputs, bit_identical
-from edge_malaria.parity.signature import OpenedFile
+from edge_malaria.parity.opened import OpenedFile
 from edge_malaria.prepare.contract import Target, preparation
 from edge_malaria.prepare.preprocess import network_inputs
 from edge_malaria.records import Image, Mask
