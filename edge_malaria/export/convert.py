@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,50 +80,88 @@ class Work:
     tflite: dict[str, bytes] = field(default_factory=dict)
 
 
-def add_files(
-    work: Work, cells: golden.GoldenCells, variant: str, data: bytes, started: float
-) -> None:
-    """Writes the files of one variant, from its TFLite bytes, and their golden outputs."""
-    work.tflite[variant] = data
-    quantization = to_tflite.quantization_of(data)
-    facts = _facts(work.source, variant, quantization)
-    specs = []
-    if "tflite" in work.options.formats:
-        specs.append(_write(work, variant, "litert", metadata.into_tflite(data, facts)))
-    if "onnx" in work.options.formats and variant in ONNX_VARIANTS:
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A network on its way into a bundle: the classifier or the finder.
+
+    Attributes:
+        stem: of its file names: ``model`` or ``finder``.
+        keras: the float model.
+        facts: what each of its files says of itself, beside variant and quantization.
+    """
+
+    stem: str
+    keras: Any
+    facts: Mapping[str, Any]
+
+
+def write_variant(
+    directory: Path, network: Network, variant: str, data: bytes, formats: Sequence[str]
+) -> list[FileSpec]:
+    """Writes one variant of a network in every format asked for, from its TFLite bytes.
+
+    Returns:
+        The files as bundle.json records them; each was opened by the engine that runs it.
+    """
+    facts = {
+        **network.facts,
+        "variant": variant,
+        "quantization": to_tflite.quantization_of(data),
+    }
+    made = {}
+    if "tflite" in formats:
+        made["litert"] = metadata.into_tflite(data, facts)
+    if "onnx" in formats and variant in ONNX_VARIANTS:
         tensors = None
         if variant == "float32":
-            made = to_onnx.from_keras(work.source.plain)
+            graph = to_onnx.from_keras(network.keras)
         else:
-            made = to_onnx.from_tflite(data)
+            graph = to_onnx.from_tflite(data)
             opened = open_engine(data, "litert")
             tensors = {"input": opened.input, "output": opened.output}
-        specs.append(_write(work, variant, "onnx", metadata.into_onnx(made, facts, tensors)))
-    work.files[variant] = specs
-    for spec in specs:
-        if spec.engine in installed_engines():
-            engine = open_engine(work.directory / spec.file, spec.engine)
-            golden_draw.write_engine_goldens(work.directory, cells, engine, variant, spec.sha256)
-    sizes = ", ".join(f"{spec.file} {spec.bytes / 1000:.1f} kB" for spec in specs)
-    work.log(f"convert   {variant}: {sizes}, {took(started)}")
+        made["onnx"] = metadata.into_onnx(graph, facts, tensors)
+    return [
+        _write(directory, f"{network.stem}.{variant}", engine, file, facts["quantization"])
+        for engine, file in made.items()
+    ]
 
 
-def _write(work: Work, variant: str, engine: str, data: bytes) -> FileSpec:
-    name = f"model.{variant}.{ENGINE_FORMATS[engine]}"
-    write_bytes(work.directory / name, data)
+def _write(directory: Path, stem: str, engine: str, data: bytes, quantization: str) -> FileSpec:
+    name = f"{stem}.{ENGINE_FORMATS[engine]}"
+    write_bytes(directory / name, data)
     opened = open_engine(data, engine)
-    quantization = to_tflite.quantization_of(data) if engine == "litert" else variant
     return FileSpec(
         engine, name, len(data), sha256_hex(data), quantization, opened.input, opened.output
     )
 
 
-def _facts(source: Source, variant: str, quantization: str) -> dict[str, Any]:
+def log_variant(
+    log: Log, step: str, variant: str, specs: Sequence[FileSpec], started: float
+) -> None:
+    """One line: which files of a variant were written, how large, how long it took."""
+    sizes = ", ".join(f"{spec.file} {spec.bytes / 1000:.1f} kB" for spec in specs)
+    log(f"{step:10}{variant}: {sizes}, {took(started)}")
+
+
+def add_files(
+    work: Work, cells: golden.GoldenCells, variant: str, data: bytes, started: float
+) -> None:
+    """Writes the files of one variant, from its TFLite bytes, and their golden outputs."""
+    work.tflite[variant] = data
+    network = Network("model", work.source.plain, _facts(work.source))
+    specs = write_variant(work.directory, network, variant, data, work.options.formats)
+    work.files[variant] = specs
+    for spec in specs:
+        if spec.engine in installed_engines():
+            engine = open_engine(work.directory / spec.file, spec.engine)
+            golden_draw.write_engine_goldens(work.directory, cells, engine, variant, spec.sha256)
+    log_variant(work.log, "convert", variant, specs, started)
+
+
+def _facts(source: Source) -> dict[str, Any]:
     return {
         "name": source.name,
         "edge_malaria_version": __version__,
-        "variant": variant,
-        "quantization": quantization,
         "labels": ["uninfected", "parasitized"],
         "preprocessing": source.preprocessing,
         "decision": {

@@ -30,6 +30,7 @@ from edge_malaria.errors import GateFailed, UsageError
 from edge_malaria.export import margin, sanity
 from edge_malaria.export.chance import Calls
 from edge_malaria.export.convert import Log, Options, Work, add_files, took
+from edge_malaria.export.finder_files import add_finder
 from edge_malaria.export.importers import Declared, Loading
 from edge_malaria.export.index_record import write_record
 from edge_malaria.export.refusal import refusal
@@ -98,7 +99,7 @@ def export_bundle(
         for variant in options.variants:
             _add_variant(work, cells, variant)
         if options.finder:
-            _add_finder(work)
+            add_finder(work)
         judging = _judging(source, dataset, log)
         work.delta = margin.widened(options.delta, judging, log)
         report = _gate(work, cells, dataset, judging)
@@ -148,13 +149,6 @@ def _add_variant(work: Work, cells: golden.GoldenCells, variant: str) -> None:
     add_files(work, cells, variant, data, started)
 
 
-def _add_finder(work: Work) -> None:
-    if work.source.finder is not None:
-        from edge_malaria.export.finder_files import add_finder
-
-        work.finder = add_finder(work.directory, work.source.finder, work.options.formats, work.log)
-
-
 def _gate(
     work: Work, cells: golden.GoldenCells, dataset: Dataset | None, judging: Dataset | None
 ) -> parity.ParityReport:
@@ -166,9 +160,20 @@ def _gate(
         report = climb(work, cells, dataset, report, lambda: _run_gate(work, judging))
     if not report.passed:
         raise GateFailed(refusal(work.source.name, report.all_failures()))
+    if work.finder is not None:
+        work.log(_finder_line(report))
     cells_seen = " and ".join(f"{n} {name}" for name, n in report.cells.items())
     work.log(f"gate      passed on {cells_seen} cells, {took(started)}")
     return report
+
+
+def _finder_line(report: parity.ParityReport) -> str:
+    against_keras = report.finder_against_keras()
+    if not against_keras:
+        raise GateFailed("the parity gate compared no file of the finder; no bundle was written.")
+    cells = min(pair.cells for pair in against_keras)
+    agreement = min(pair.agreement for pair in against_keras)
+    return f"finder    gate passed: {cells} drawn cells, agreement {agreement:.4f}"
 
 
 def _judging(source: Source, dataset: Dataset | None, log: Log) -> Dataset | None:
@@ -194,7 +199,6 @@ def _run_gate(work: Work, dataset: Dataset | None) -> parity.ParityReport:
         split="val",
         reference=KerasEngine(work.source.plain),
         settings=parity.Settings(delta=work.delta),
-        finder=False,  # add_finder has compared it with Keras itself
     )
 
 

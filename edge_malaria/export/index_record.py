@@ -40,7 +40,8 @@ def write_record(
     }
     models: dict[str, Any] = {"classifier": classifier}
     if work.finder is not None:
-        models["finder"] = work.finder
+        gate = None if report is None else _finder_gate_record(report)
+        models["finder"] = {**work.finder, "gate": gate}
     record = {
         "name": source.name,
         "version": str(source.provenance.get("version", __version__)),
@@ -73,6 +74,16 @@ def _gate_record(report: parity.ParityReport, asked: float) -> dict[str, Any]:
         "delta": report.settings.delta,
         **wider,
         "not_run": list(report.not_run),
+    }
+
+
+def _finder_gate_record(report: parity.ParityReport) -> dict[str, Any]:
+    pairs = report.finder_against_keras()
+    return {
+        "passed": bool(pairs) and report.passed,
+        "evidence": "drawn",
+        "cells": min((pair.cells for pair in pairs), default=0),
+        "agreement": {pair.candidate: pair.agreement for pair in pairs},
     }
 
 

@@ -7,6 +7,7 @@ stored when the bundle is exported (``golden/finder.npz``: ``boxes`` int32 [M, 4
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -41,9 +42,13 @@ _ANOTHER = 0.5
 Boxes = tuple[NDArray[np.int32], ...]
 
 
-def drawn_fields() -> list[Image]:
-    """The drawn fields that finders are judged on, uint8 [960, 1280, 3] each."""
-    return [draw_field(SEED + index)[0] for index in range(FIELDS)]
+@functools.lru_cache(maxsize=1)
+def drawn_fields() -> tuple[Image, ...]:
+    """The drawn fields that finders are judged on, uint8 [960, 1280, 3] each; not to be changed."""
+    fields = tuple(draw_field(SEED + index)[0] for index in range(FIELDS))
+    for image in fields:
+        image.flags.writeable = False
+    return fields
 
 
 def fields_sha256(fields: Sequence[Image]) -> str:

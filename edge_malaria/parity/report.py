@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edge_malaria.parity.findings import STAGES, Failure, FinderPair, Pair, Settings
+from edge_malaria.parity.findings import REFERENCE, STAGES, Failure, FinderPair, Pair, Settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +54,10 @@ class ParityReport:
         failed = {f.subject.partition(".")[2] for f in self.all_failures() if "." in f.subject}
         seen = dict.fromkeys(pair.candidate.partition(".")[2] for pair in self.pairs)
         return tuple(variant for variant in seen if variant and variant not in failed)
+
+    def finder_against_keras(self) -> tuple[FinderPair, ...]:
+        """The finder's files against what Keras found when the bundle was exported."""
+        return tuple(pair for pair in self.finder if pair.reference == REFERENCE)
 
     def as_json(self) -> dict[str, Any]:
         """The document of ``parity --json``."""
