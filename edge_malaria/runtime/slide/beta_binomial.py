@@ -75,25 +75,25 @@ def _beta_fraction(a: Floats, b: Floats, x: Floats) -> Floats:
     d = 1 - (a + b) * x / (a + 1)
     d = 1 / np.where(np.abs(d) < tiny, tiny, d)
     result = d.copy()
-    active = np.arange(x.size)
+    part, place = result.copy(), np.arange(x.size)
     for m in range(1, 5000):
-        aa, bb, xx = a[active], b[active], x[active]
-        cc, dd = c[active], d[active]
-        even = m * (bb - m) * xx / ((aa + 2 * m - 1) * (aa + 2 * m))
-        odd = -(aa + m) * (aa + bb + m) * xx / ((aa + 2 * m) * (aa + 2 * m + 1))
-        change = np.ones_like(xx)
+        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
         for term in (even, odd):
-            dd = 1 + term * dd
-            dd = 1 / np.where(np.abs(dd) < tiny, tiny, dd)
-            cc = 1 + term / cc
-            cc = np.where(np.abs(cc) < tiny, tiny, cc)
-            change = change * dd * cc
-            result[active] *= dd * cc
-        c[active], d[active] = cc, dd
+            d = 1 + term * d
+            d = 1 / np.where(np.abs(d) < tiny, tiny, d)
+            c = 1 + term / c
+            c = np.where(np.abs(c) < tiny, tiny, c)
+            part = part * (d * c)
         # Only what has not settled yet goes on: a few awkward points do not hold up the rest.
-        active = active[np.abs(dd * cc - 1) > 1e-12]
-        if active.size == 0:
-            break
+        active = np.abs(d * c - 1) > 1e-12
+        if not active.all():
+            result[place] = part
+            if not active.any():
+                return result
+            a, b, x, c, d, part = (v[active] for v in (a, b, x, c, d, part))
+            place = place[active]
+    result[place] = part
     return result
 
 

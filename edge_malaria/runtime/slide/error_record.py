@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -209,10 +210,7 @@ class ErrorRecord:
             threshold: a rung.
             without: leave out one laboratory (benchmarks judge it by the others).
         """
-        return PointErrors.of(
-            self.false_calls(threshold).new_laboratory(without),
-            self.misses(threshold).new_laboratory(),
-        )
+        return _point_errors(self, threshold, without)
 
     def errors(self, screening: float, balanced: float | None) -> SlideErrors:
         """What a slide of an unknown laboratory is judged by."""
@@ -296,3 +294,12 @@ def _laboratory(value: Mapping[str, Any]) -> LaboratoryScores:
         for name, cells, above in value["slides"]
     )
     return LaboratoryScores(str(value["name"]), slides)
+
+
+@lru_cache(maxsize=8)
+def _point_errors(record: ErrorRecord, threshold: float, without: str | None) -> PointErrors:
+    """``ErrorRecord.point``: a batch judges all its slides by the same two."""
+    return PointErrors.of(
+        record.false_calls(threshold).new_laboratory(without),
+        record.misses(threshold).new_laboratory(),
+    )

@@ -35,13 +35,14 @@ class Seen:
 
     Attributes:
         p_value: chance of as many positives or more without parasites.
-        needed: the fewest positives that are called parasites; None where none are.
+        needed: gives the fewest positives that are called parasites; None where none are. Seldom
+            asked for, and it takes a search.
         unfamiliar: more cells than parasites explain are neither clear nor positive.
         confirmations: so many confirmed cells mean parasites.
     """
 
     p_value: float
-    needed: int | None
+    needed: Callable[[], int | None]
     unfamiliar: bool
     confirmations: int = 2
 
@@ -61,7 +62,7 @@ def found_alone(rules: VerdictRules, count: SlideCount, seen: Seen, limit: Limit
     if seen.p_value <= rules.level and n >= rules.min_cells_detected:
         why = (
             f"{k:,} of {n:,} cells look parasitized. On a slide without parasites the program's "
-            f"own mistakes explain at most {(seen.needed or 1) - 1:,}."
+            f"own mistakes explain at most {(seen.needed() or 1) - 1:,}."
         )
         return Finding("parasites-detected", "above-errors", why)
     if n < rules.min_cells:

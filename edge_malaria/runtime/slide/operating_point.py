@@ -28,6 +28,8 @@ from edge_malaria.runtime.slide.error_record import PointErrors
 
 # Rates at which the chance of a count is computed (``_mid_p``).
 _RATES = 600
+# Parts into which a range of counts is cut in one step of a search (``count_needed``).
+_SECTIONS = 24
 # Parasitemias among which intervals are sought.
 _GRID = np.concatenate([[0.0], np.geomspace(1e-7, 1.0, 57)])
 
@@ -61,9 +63,13 @@ class PointModel:
         if (n, level) not in self._needed:
             low, high = 0, n + 1
             while high - low > 1:
-                middle = (low + high) // 2
-                chance = self.p_value(middle, n)
-                low, high = (low, middle) if chance <= level else (middle, high)
+                # Many counts cost hardly more than one: numpy's calls take the time.
+                between = np.unique(np.linspace(low, high, _SECTIONS + 1).astype(int)[1:-1])
+                between = between[between > low]
+                rare = binomial_sf(between[:, None], n, self.eps.rates) @ self.eps.weights <= level
+                first = int(np.argmax(rare)) if rare.any() else len(between)
+                bounds = [low, *between.tolist(), high]
+                low, high = bounds[first], bounds[first + 1]
             self._needed[n, level] = high if high <= n else None
         return self._needed[n, level]
 

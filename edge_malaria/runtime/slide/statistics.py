@@ -161,8 +161,12 @@ class SlideStatistics:
         return not (count.doubtful <= allowed)
 
     def _seen(self, count: SlideCount) -> Seen:
-        needed = self.count_needed(count.cells) if count.cells else None
-        return Seen(self.p_value(count), needed, self.unfamiliar(count))
+        n = count.cells
+        return Seen(
+            self.p_value(count),
+            lambda: self.count_needed(n) if n else None,
+            self.unfamiliar(count),
+        )
 
     def verdict(self, count: SlideCount) -> Finding:
         """The program's own verdict."""
