@@ -5,7 +5,8 @@
 Each picture goes through finder and classifier with the quality gate's word kept beside it. The
 classifier that ships is taught on NIH patients; a source whose cells taught it must be scored by a
 network that has not seen it (--bundle), and its file put into RUN instead. A source that is there
-already is not scored again. iml's cells carry the label of the box that they match.
+already is not scored again. iml's and bbbc041's cells carry the label of the box that they match;
+westlake is one slide of crops, isolated by the field segmenter (both are for reports only).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.cells.westlake import westlake_inputs, westlake_rows
 from benchmarks.evidence_file import shipped_sha256
 from benchmarks.fields.cell_truth import boxes_of, match, read_annotations
 from edge_malaria.bundle.format import Bundle, read_bundle
@@ -47,6 +49,8 @@ MALARIA_FREE = {
     "raabin": "raabin",
     "phone_eyepiece": "phone_eyepiece",
 }
+# Sources with malaria, their cells labelled.
+MALARIA = ("iml", "bbbc041", "westlake")
 # Only read for reports: a hidden malaria case is possible, terms are not stated.
 REPORT_ONLY = ("phone_eyepiece",)
 
@@ -176,6 +180,19 @@ def score_patients(bundle: Bundle, data: Path, split: str) -> SourceScores:
     return _packed(bundle, chances, picture, labels, names, [""] * len(names))
 
 
+def score_westlake(bundle: Bundle, folder: Path) -> SourceScores:
+    """The other laboratory's slide; labels ``plain``, ``parasitized``."""
+    classifier = Classifier(bundle, operating_point="screening")
+    inputs = westlake_inputs(folder, classifier.target)
+    chances: list[float] = []
+    for start in range(0, len(inputs), 512):
+        batch = inputs[start : start + 512]
+        chances += [p.p_parasitized for p in classifier.predict_inputs(batch)]
+    sick = [row["class"] == "Parasitized" for row in westlake_rows(folder)]
+    labels = ["parasitized" if one else "plain" for one in sick]
+    return _packed(bundle, chances, [0] * len(chances), labels, ["westlake"], [""])
+
+
 def _packed(
     bundle: Bundle, chances: Any, picture: Any, labels: Any, names: Any, reasons: Any
 ) -> SourceScores:
@@ -195,16 +212,17 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     bundle = read_bundle(options.bundle)
-    for source in (
-        options.only.split(",") if options.only else ["val", "test", "iml", *MALARIA_FREE]
-    ):
+    every = ["val", "test", *MALARIA, *MALARIA_FREE]
+    for source in options.only.split(",") if options.only else every:
         if (options.output / f"{source}.npz").is_file():
             continue
         if source in ("val", "test"):
             scores = score_patients(bundle, options.data, source)
+        elif source == "westlake":
+            scores = score_westlake(bundle, options.data / "westlake")
         else:
             folder = options.data / "fields" / source
-            scores = score_fields(bundle, folder, labelled=source == "iml")
+            scores = score_fields(bundle, folder, labelled=source in MALARIA)
         write_scores(options.output, source, scores)
         print(source, len(scores.names), "pictures,", len(scores.chances), "cells", flush=True)
 
