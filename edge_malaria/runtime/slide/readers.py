@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from edge_malaria.records import Interval
-from edge_malaria.runtime.slide.beta_binomial import RateFit, RateSpread, binomial_sf
+from edge_malaria.runtime.slide.beta_binomial import Floats, RateFit, RateSpread, binomial_sf
+from edge_malaria.runtime.slide.counts import ReviewCount
 from edge_malaria.runtime.slide.error_record import PointErrors
 from edge_malaria.runtime.slide.operating_point import PointModel
 
 # A reader confirms 95 of 100 flagged cells that do hold a parasite, one reader 83, another all of
-# them (Beta(19, 1)), and one of 1,000 flagged cells that hold none. Assumed, not measured: readers
-# of pictures of single cells have not been tested with this program.
+# them (Beta(19, 1)), and one of 1,000 flagged cells that hold none; one reader in 40 takes one of
+# 100 for a parasite. Assumed, not measured: readers of pictures of single cells have not been
+# tested with this program.
 READER_SENSITIVITY = (19.0, 1.0)
 READER_FALSE_CONFIRMATION = 0.001
+_HASTY_READER = 0.01
 # How often mistaken confirmations alone may reach the number that means parasites.
 MISTAKEN_LEVEL = 0.01
 _NODES, _SENSITIVITY_NODES = 8, 24
+# How far the distance between the two points' sensitivities (in logits) differs between slides: one
+# standard deviation of its logarithm, on NIH validation patients and the fit part of iml.
+_STEP_SPREAD = 0.4
 
 
 def confirmations_needed(flagged: int, least: int) -> int:
@@ -34,47 +41,105 @@ def confirmations_needed(flagged: int, least: int) -> int:
     return needed
 
 
+def _false_confirmations() -> RateSpread:
+    """How often a reader confirms a flagged cell that holds no parasite: log-normal."""
+    steps = np.linspace(-2.5, 2.5, 11)
+    # 1.96 standard deviations above the usual reader stands the one reader in 40.
+    spread = np.log(_HASTY_READER / READER_FALSE_CONFIRMATION) / 1.96
+    weights = np.exp(-0.5 * steps**2)
+    return RateSpread(READER_FALSE_CONFIRMATION * np.exp(spread * steps), weights / weights.sum())
+
+
 class ReaderModel:
     """Counts of confirmed cells: flagged by the balanced point, then confirmed by a person.
 
+    How many parasites are flagged at all differs much between laboratories, and the confirmed cells
+    tell something of it: where most of them reach the screening threshold, too, the parasites of
+    this slide score high, and few lie below the balanced one. A slide is taken to have the same
+    rank among slides at both thresholds.
+
     Args:
-        errors: of the point that flags.
+        flagging: the errors at the point that flags.
+        screening: those at the point above it; None where there is only one.
 
     Attributes:
         flagged_share: of healthy cells that are flagged, on average.
     """
 
-    def __init__(self, errors: PointErrors) -> None:
-        confirms = RateFit(*READER_SENSITIVITY, 0, 0).spread().thinned(_NODES)
-        rates = np.outer(errors.sensitivity.rates, confirms.rates).ravel()
-        weights = np.outer(errors.sensitivity.weights, confirms.weights).ravel()
-        order = np.argsort(rates, kind="stable")
-        found = RateSpread(rates[order], weights[order]).thinned(_SENSITIVITY_NODES)
-        self.point = PointModel(PointErrors(errors.eps.scaled(READER_FALSE_CONFIRMATION), found))
-        self.flagged_share = errors.eps.mean
-        self._limits: dict[tuple[int, int], float | None] = {}
+    def __init__(self, flagging: PointErrors, screening: PointErrors | None = None) -> None:
+        self.flagged_share = flagging.eps.mean
+        self._found = flagging.sensitivity
+        self._reads = RateFit(*READER_SENSITIVITY, 0, 0).spread().thinned(_NODES)
+        self._mistakes = _false_confirmations()
+        self._strong = None if screening is None else _strong_share(self._found, screening)
+        self._limits: dict[tuple[int, int, int], float | None] = {}
 
-    def limit_of_detection(self, cells: int, confirmed: int) -> float | None:
-        """The lowest parasitemia at which so many cells are confirmed on 95 of 100 slides."""
+    def limit_of_detection(self, cells: int, flagged: int, confirmed: int) -> float | None:
+        """The lowest parasitemia at which so many cells are confirmed on 95 of 100 slides.
+
+        Args:
+            cells: counted.
+            flagged: of them, without parasites.
+            confirmed: so many mean parasites.
+        """
         if cells == 0:
             return None
-        if (cells, confirmed) not in self._limits:
-            found = self.point.limit_of_detection(confirmed, cells)
-            self._limits[cells, confirmed] = found
-        return self._limits[cells, confirmed]
+        key = cells, flagged, confirmed
+        if key not in self._limits:
+            point = self._point(flagged / cells, self._found.weights)
+            self._limits[key] = point.limit_of_detection(confirmed, cells)
+        return self._limits[key]
 
-    def measured(
-        self, cells: int, confirmed: int, unanswered: int
-    ) -> tuple[float | None, Interval]:
+    def measured(self, cells: int, review: ReviewCount) -> tuple[float | None, Interval]:
         """Parasitemia by the confirmed cells, corrected for what flagging and reading miss.
 
         Args:
             cells: counted, above 0.
-            confirmed: by a reader.
-            unanswered: flagged cells on which no answer stands; each may hold a parasite, so the
-                upper end takes them for confirmed.
+            review: complete. A flagged cell on which no answer stands may hold a parasite, so the
+                upper end takes it for confirmed.
         """
-        low, high = self.point.interval(confirmed, cells)
-        if unanswered:
-            high = self.point.interval(confirmed + unanswered, cells)[1]
-        return self.point.estimate(confirmed, cells), (low, high)
+        confirmed, most = review.confirmed, review.confirmed + review.open
+        weights = self._weights(confirmed, review.confirmed_positive)
+        point = self._point((review.flagged - confirmed) / cells, weights)
+        low, high = point.interval(confirmed, cells)
+        if most > confirmed:
+            high = point.interval(most, cells)[1]
+        return point.estimate(confirmed, cells), (low, high)
+
+    def _weights(self, confirmed: int, positive: int) -> Floats:
+        """How probable each sensitivity of flagging is on this slide."""
+        weights = self._found.weights
+        if self._strong is None or confirmed == 0:
+            return weights
+        shares, chances = self._strong
+        log = positive * np.log(shares) + (confirmed - positive) * np.log1p(-shares)
+        told = weights * (chances @ np.exp(log - log.max()))
+        return np.asarray(told / told.sum(), np.float64)
+
+    def _point(self, healthy_share: float, weights: Floats) -> PointModel:
+        """Chances of confirmed cells; ``healthy_share`` of the cells is flagged without cause."""
+        rates = np.outer(self._found.rates, self._reads.rates).ravel()
+        both = np.outer(weights, self._reads.weights).ravel()
+        order = np.argsort(rates, kind="stable")
+        found = RateSpread(rates[order], both[order]).thinned(_SENSITIVITY_NODES)
+        return PointModel(PointErrors(self._mistakes.scaled(healthy_share), found))
+
+
+def _strong_share(found: RateSpread, screening: PointErrors) -> tuple[Floats, Floats]:
+    """Of a slide's flagged parasites, the share that is called: [steps, sensitivities of flagging].
+
+    And how probable each step is, [steps]: so many logits the sensitivity falls from the flagging
+    point to the screening point.
+    """
+    usual = _logit(found.quantile(0.5)) - _logit(screening.sensitivity.quantile(0.5))
+    spread = np.linspace(-2.5, 2.5, 11)
+    steps = max(usual, 0.1) * np.exp(_STEP_SPREAD * spread)
+    chances = np.exp(-0.5 * spread**2)
+    called = 1 / (1 + np.exp(steps[:, None] - _logit(found.rates)))
+    shares = np.clip(called / found.rates, 1e-6, 1 - 1e-6)
+    return np.asarray(shares, np.float64), chances / chances.sum()
+
+
+def _logit(rate: ArrayLike) -> Floats:
+    share = np.clip(np.asarray(rate, np.float64), 1e-6, 1 - 1e-6)
+    return np.asarray(np.log(share / (1 - share)), np.float64)

@@ -30,6 +30,7 @@ class FlaggedCell:
         field, index: its field's name and its place among that field's cells.
         box: px in the field, half-open; size_px: (width, height) of the field.
         p_parasitized: 0-1.
+        positive: whether it reaches the screening threshold, too.
         view: the field's picture in full resolution below the report directory; empty for none.
         jpeg: its crop, JPEG bytes in base64; empty for none.
     """
@@ -39,6 +40,7 @@ class FlaggedCell:
     box: Box
     size_px: tuple[int, int]
     p_parasitized: float
+    positive: bool
     view: str
     jpeg: str
 
@@ -51,7 +53,7 @@ class FlaggedCell:
 def flagged_of(line: FieldLine) -> list[FlaggedCell]:
     """The flagged cells of one field: as many of the highest scores as were likely.
 
-    The journal keeps probabilities to five places, so the count decides, not the rounded value.
+    The journal keeps probabilities to five places, so the counts decide, not the rounded values.
     """
     if not line.likely or line.size_px is None:
         return []
@@ -64,10 +66,10 @@ def flagged_of(line: FieldLine) -> list[FlaggedCell]:
     best = sorted(scored, reverse=True)[: line.likely]
     return [
         FlaggedCell(
-            line.field, -back, line.cells[-back].box, line.size_px, p, line.view,
-            crops.get(-back, ""),
+            line.field, -back, line.cells[-back].box, line.size_px, p, rank < line.positive,
+            line.view, crops.get(-back, ""),
         )
-        for p, back in best
+        for rank, (p, back) in enumerate(best)
     ]  # fmt: skip
 
 
@@ -156,5 +158,9 @@ class Review:
             unsure=found.count("unsure"),
             conflicts=found.count("conflict"),
             confirmed_by=max(by, default=0),
+            confirmed_positive=sum(
+                cell.positive and status == "confirmed"
+                for cell, status in zip(self.cells, found, strict=True)
+            ),
             readers=tuple(sorted(readers)),
         )

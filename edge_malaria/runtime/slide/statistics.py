@@ -79,7 +79,11 @@ class SlideStatistics:
         self.rules = rules or VerdictRules()
         self.screening = PointModel(errors.screening)
         self.balanced = None if errors.balanced is None else PointModel(errors.balanced)
-        self.reader = ReaderModel(errors.balanced or errors.screening)
+        self.reader = (
+            ReaderModel(errors.screening)
+            if errors.balanced is None
+            else ReaderModel(errors.balanced, errors.screening)
+        )
         self._measured: dict[SlideCount, Measured | None] = {}
         self._limits: dict[int, float | None] = {}
 
@@ -145,8 +149,9 @@ class SlideStatistics:
             flagged: share of them that is flagged; None takes what is usual without parasites.
         """
         share = self.reader.flagged_share if flagged is None else flagged
-        needed = confirmations_needed(round(share * cells), self.rules.confirm_cells)
-        return self.reader.limit_of_detection(cells, needed)
+        looked_at = round(share * cells)
+        needed = confirmations_needed(looked_at, self.rules.confirm_cells)
+        return self.reader.limit_of_detection(cells, looked_at, needed)
 
     def unfamiliar(self, count: SlideCount) -> bool:
         """Whether more cells than parasites explain are neither clear nor positive.
@@ -268,7 +273,7 @@ class SlideStatistics:
         )
 
     def _by_reader(self, count: SlideCount, review: ReviewCount) -> Measured:
-        share, interval = self.reader.measured(count.cells, review.confirmed, review.open)
+        share, interval = self.reader.measured(count.cells, review)
         return Measured(share, interval, "reader")
 
 
@@ -288,5 +293,6 @@ def _grown(review: ReviewCount, factor: float) -> ReviewCount:
         confirmed,
         flagged - confirmed,
         confirmed_by=min(confirmed, 1),
+        confirmed_positive=min(round(review.confirmed_positive * factor), confirmed),
         readers=review.readers,
     )
