@@ -28,11 +28,12 @@ def basis_text(report: SlideReport) -> str:
     review = report.review
     waiting = review["flagged"] - review["reviewed"]
     if report.basis == "reader":
-        who = ", ".join(review["readers"])
-        return f"Read by {who}: all {review['flagged']:,} flagged cells were looked at."
+        return f"Read by {', '.join(review['readers'])}."
     if waiting:
         some = f" {review['reviewed']:,} were looked at." if review["reviewed"] else ""
         return f"By the program alone. {waiting:,} flagged cells wait for a person's look.{some}"
+    if report.cells_counted == 0:
+        return "No verdict: there is nothing to judge."
     return "By the program alone. No cell was flagged for a person to look at."
 
 
@@ -46,7 +47,7 @@ def next_steps(report: SlideReport, directory: str = "DIR") -> list[str]:
     numbers = report.details["statistics"]
     steps = list(_BY_CAUSE[numbers["cause"]](report))
     more = numbers["more_cells"]
-    if more and report.verdict == "indeterminate":
+    if more and report.verdict == "indeterminate" and report.cells_counted:
         steps.append(f"Or count about {more:,} more cells of this slide: screen more fields.")
     return [step.replace("DIR", directory) for step in steps]
 

@@ -60,12 +60,14 @@ def headline_numbers(report: SlideReport) -> list[tuple[str, str, str]]:
         *_how_many(report),
         (
             "Limit of detection, program alone",
-            *_limit(report.limit_of_detection_per_ul, numbers["limit_of_detection"]),
+            *_limit(report, report.limit_of_detection_per_ul, numbers["limit_of_detection"]),
         ),
         (
             "Limit of detection, person looks",
             *_limit(
-                report.limit_of_detection_reviewed_per_ul, numbers["limit_of_detection_reviewed"]
+                report,
+                report.limit_of_detection_reviewed_per_ul,
+                numbers["limit_of_detection_reviewed"],
             ),
         ),
     ]
@@ -103,7 +105,9 @@ def no_number(report: SlideReport) -> str:
     return "Nothing here settles whether there are parasites, so nothing is multiplied."
 
 
-def _limit(value: float | None, share: float | None) -> tuple[str, str]:
+def _limit(report: SlideReport, value: float | None, share: float | None) -> tuple[str, str]:
+    if report.cells_counted == 0:
+        return "none", "No red cell was counted."
     if value is None or share is None:
         return "none", "From so few cells, or at a place it does not know, it cannot tell."
     return (
@@ -125,36 +129,41 @@ def scale(report: SlideReport) -> str:
     """The interval as an inline SVG on a logarithmic axis from 0.001 % to 100 %."""
     if report.ci95 is None:
         return ""
-    left, width, lowest = 70, 880, -5.0
+    left, width, lowest = 30, 420, -5.0
 
     def x(share: float) -> float:
         value = max(math.log10(share), lowest) if share > 0 else lowest
         return left + (value - lowest) / -lowest * width
 
-    parts = ['<svg viewBox="0 0 1000 118" role="img" aria-label="parasitemia with its interval">']
+    parts = [
+        '<svg class="scale" viewBox="0 0 480 112" role="img" '
+        'aria-label="parasitemia with its interval">'
+    ]
     for power in range(-5, 1):
         at, label = x(10.0**power), "0" if power == -5 else f"{100 * 10.0**power:g} %"
         parts.append(
-            f'<line x1="{at:.0f}" y1="16" x2="{at:.0f}" y2="84" stroke="currentColor" '
+            f'<line x1="{at:.0f}" y1="26" x2="{at:.0f}" y2="82" stroke="currentColor" '
             f'stroke-opacity=".15"/><text x="{at:.0f}" y="104" text-anchor="middle" '
-            f'fill="currentColor" fill-opacity=".7">{label}</text>'
+            f'fill="currentColor" fill-opacity=".8">{label}</text>'
         )
     low, high = report.ci95
     tone = TONES[report.verdict][1]
     parts.append(
-        f'<rect x="{x(low):.1f}" y="40" height="20" rx="10" '
+        f'<rect x="{x(low):.1f}" y="44" height="20" rx="10" '
         f'width="{max(3.0, x(high) - x(low)):.1f}" '
         f'fill="{tone}" fill-opacity=".45"/>'
-        f'<circle cx="{x(report.parasitemia or 0.0):.1f}" cy="50" r="8" fill="{tone}"/>'
+        f'<circle cx="{x(report.parasitemia or 0.0):.1f}" cy="54" r="7" fill="{tone}"/>'
     )
     numbers = report.details["statistics"]
     by_reader = report.basis == "reader"
     limit = numbers["limit_of_detection_reviewed" if by_reader else "limit_of_detection"]
     if limit:
         at = x(limit)
+        # The words keep clear of both edges.
+        words = min(max(at, left + 45), left + width - 45)
         parts.append(
-            f'<line x1="{at:.1f}" y1="20" x2="{at:.1f}" y2="84" stroke="currentColor" '
-            f'stroke-width="2" stroke-dasharray="5 4"/><text x="{at:.1f}" y="13" '
+            f'<line x1="{at:.1f}" y1="22" x2="{at:.1f}" y2="82" stroke="currentColor" '
+            f'stroke-width="2" stroke-dasharray="5 4"/><text x="{words:.1f}" y="15" '
             f'text-anchor="middle" fill="currentColor">limit of detection</text>'
         )
     lead = (
@@ -180,6 +189,8 @@ def cells_lead(report: SlideReport, name: str) -> str:
     """The sentence above the cells to look at."""
     review = report.review
     waiting = review["flagged"] - review["reviewed"]
+    if report.cells_counted == 0:
+        return "No red cell was counted, so there is none to look at."
     if not review["flagged"]:
         return "No cell looks enough like a parasitized one to be flagged."
     text = (

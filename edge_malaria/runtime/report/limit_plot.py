@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 
 Axis = Callable[[float], float]
 LimitRow = tuple[int, float | None, float | None]
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 20.0, 16.0, 46.0
-_WIDTH, _HEIGHT = 640.0, 300.0
+# Room for the words at the size that a telephone needs (``report.html``).
+_LEFT, _RIGHT, _TOP, _BOTTOM = 92.0, 40.0, 30.0, 66.0
+_WIDTH, _HEIGHT = 640.0, 340.0
 _LOWEST, _HIGHEST = -4.0, 0.0
 
 
@@ -42,7 +43,7 @@ def limit_plot(rows: Sequence[LimitRow], cells: int = 0, wanted: float | None = 
             + _text(_LEFT - 8, at + 5, "end", f"{100 * 10.0**power:g} %")
         )
     for n, _, _ in rows:
-        parts.append(_text(x(n), _HEIGHT - _BOTTOM + 20, "middle", f"{n:,}"))
+        parts.append(_text(x(n), _HEIGHT - _BOTTOM + 26, "middle", _short(n)))
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
     parts.append(_text(middle, _HEIGHT - 6, "middle", "red cells counted"))
     if wanted is not None:
@@ -56,9 +57,13 @@ def limit_plot(rows: Sequence[LimitRow], cells: int = 0, wanted: float | None = 
         parts.append(
             f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{_TOP:.0f}" y2="{_HEIGHT - _BOTTOM:.0f}" '
             'stroke="currentColor" stroke-opacity=".6" stroke-width="2"/>'
-            + _text(at, _TOP - 4, "middle", "this slide")
+            + _text(at, _TOP - 8, "middle", "this slide")
         )
     return "".join([*parts, "</svg>"])
+
+
+def _short(cells: int) -> str:
+    return f"{cells // 1000:,}k" if cells >= 10_000 else f"{cells:,}"
 
 
 def _text(x: float, y: float, anchor: str, words: str) -> str:

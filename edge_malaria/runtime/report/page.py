@@ -75,7 +75,11 @@ def _limits(report: SlideReport) -> str:
     if not rows:
         return ""
     wanted = report.details["statistics"]["max_lod"]
-    return limit_plot(rows, report.cells_counted, wanted)
+    words = ""
+    if all(limit is None for _, limit, _ in rows):
+        blind = "The program alone has no line: it cannot tell here, however many cells it counts."
+        words = f'<p class="lead">{blind}</p>'
+    return words + limit_plot(rows, report.cells_counted, wanted)
 
 
 def facts_rows(report: SlideReport) -> list[tuple[str, str]]:

@@ -162,7 +162,7 @@ def write_cells(path: Path, journal: Journal) -> None:
         text.detach()
 
 
-def _markdown(report: SlideReport, totals: SlideTotals, name: str) -> str:
+def _markdown(report: SlideReport, totals: SlideTotals, directory: str) -> str:
     out = io.StringIO()
     for name, value, note in html.headline_numbers(report):
         out.write(f"| {name} | {value} {('(' + note + ')') if note else ''} |\n")
@@ -173,7 +173,7 @@ def _markdown(report: SlideReport, totals: SlideTotals, name: str) -> str:
         verdict_title=verdict_title(report),
         basis=basis_text(report),
         why=report.details["statistics"]["why"],
-        next="\n".join(f"{n}. {step}" for n, step in enumerate(next_steps(report, name), 1)),
+        next="\n".join(f"{n}. {step}" for n, step in enumerate(next_steps(report, directory), 1)),
         rows=out.getvalue().rstrip("\n"),
         fields_lead=fields_lead(totals),
         refused="\n".join(refused) or "| none | 0 | |",
