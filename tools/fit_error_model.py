@@ -93,8 +93,14 @@ def malaria_free(run: Path, rungs: Sequence[float], part: str = "fit") -> list[L
     return [LaboratoryScores(name, tuple(slides)) for name, slides in labs.items()]
 
 
-def patients_of(scores: SourceScores) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    """(plain, parasitized) probabilities by NIH patient; suspect plain labels left out."""
+def patients_of(
+    scores: SourceScores, *, doubtful: bool = True
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """(plain, parasitized) probabilities by NIH patient.
+
+    Of infected patients' plain cells those of doubtful label are left out: many hold a parasite.
+    ``doubtful``: whether parasitized cells of doubtful label are kept.
+    """
     plain: dict[str, Floats] = {}
     parasitized: dict[str, Floats] = {}
     for index, name in enumerate(scores.names.tolist()):
@@ -102,7 +108,8 @@ def patients_of(scores: SourceScores) -> tuple[dict[str, Floats], dict[str, Floa
         healthy = own & (scores.labels == "plain")
         if name.startswith("H"):
             healthy = own
-        sick = own & np.char.startswith(scores.labels, "parasitized")
+        kept = ("parasitized", "parasitized-doubtful") if doubtful else ("parasitized",)
+        sick = own & np.isin(scores.labels, kept)
         if healthy.any():
             plain[name] = scores.chances[healthy]
         if sick.any() and not name.startswith("H"):

@@ -48,7 +48,8 @@ class Drawn:
 
     Attributes:
         cells: of each slide; truth: parasites among them.
-        positive, doubtful, flagged: counts; flagged_parasites: of the flagged ones.
+        positive, doubtful, flagged: counts.
+        flagged_parasites, positive_parasites: parasites among the flagged, the positive ones.
     """
 
     cells: int
@@ -57,6 +58,7 @@ class Drawn:
     doubtful: Whole
     flagged: Whole
     flagged_parasites: Whole
+    positive_parasites: Whole
 
     def count(self, place: int) -> SlideCount:
         """What the statistics need of one slide."""
@@ -67,18 +69,31 @@ class Drawn:
             int(self.flagged[place]),
         )
 
-    def confirmed(self, reader: Reader, rng: np.random.Generator) -> Whole:
-        """Flagged cells that a reader confirms on each slide."""
-        right = rng.binomial(self.flagged_parasites, reader.sensitivity)
-        others = self.flagged - self.flagged_parasites
-        return np.asarray(right + rng.binomial(others, reader.false_confirmation), np.int64)
+    def read(self, reader: Reader, rng: np.random.Generator) -> tuple[Whole, Whole]:
+        """Flagged cells that a reader confirms on each slide, and the positive ones of them."""
 
-    def review(self, place: int, confirmed: int) -> ReviewCount:
-        """The review of one slide by one reader."""
+        def confirmed(parasites: Whole, cells: Whole) -> Whole:
+            right = rng.binomial(parasites, reader.sensitivity)
+            wrong = rng.binomial(cells - parasites, reader.false_confirmation)
+            return np.asarray(right + wrong, np.int64)
+
+        strong = confirmed(self.positive_parasites, self.positive)
+        weak = confirmed(
+            self.flagged_parasites - self.positive_parasites, self.flagged - self.positive
+        )
+        return strong + weak, strong
+
+    def review(self, place: int, confirmed: int, positive: int) -> ReviewCount:
+        """The review of one slide by one reader, who confirms ``positive`` of the positive ones."""
         flagged = int(self.flagged[place])
-        by = min(confirmed, 1)
         return ReviewCount(
-            flagged, flagged, confirmed, flagged - confirmed, confirmed_by=by, readers=("R",)
+            flagged,
+            flagged,
+            confirmed,
+            flagged - confirmed,
+            confirmed_by=min(confirmed, 1),
+            confirmed_positive=positive,
+            readers=("R",),
         )
 
 
@@ -110,7 +125,8 @@ def draw(
     both = well + ill
     # With a flagging threshold below the doubtful one, no flagged cell is left out of doubtful.
     doubtful = both[:, 1] + both[:, 2]
-    return Drawn(cells, truth, both[:, 0], doubtful, both[:, 0] + both[:, 1], ill[:, 0] + ill[:, 1])
+    flagged, found = both[:, 0] + both[:, 1], ill[:, 0] + ill[:, 1]
+    return Drawn(cells, truth, both[:, 0], doubtful, flagged, found, ill[:, 0])
 
 
 def usable(patients: Mapping[str, Floats]) -> list[Floats]:
