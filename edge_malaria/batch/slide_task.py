@@ -95,11 +95,14 @@ def failed(slide: Slide, reason: str) -> Row:
 def finished(out: Path, slide: Slide) -> Row | None:
     """The row that an earlier run left for this slide; None where it has to be done (again).
 
-    A slide whose row names another site than the manifest now does is judged anew.
+    A slide whose row names another site than the manifest now does is judged anew, and so is one
+    whose site profile was written since.
     """
     path = out / SLIDES / slide.name / ROW
     try:
         row = Row(**json.loads(path.read_text(encoding="utf-8")))
+        if slide.profile and path.stat().st_mtime < Path(slide.profile).stat().st_mtime:
+            return None
     except (OSError, ValueError, TypeError, RecursionError):
         return None
     return row if row.status == "done" and row.site == slide.site else None

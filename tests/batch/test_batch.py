@@ -16,7 +16,7 @@ import pytest
 
 from edge_malaria.batch.manifest import Slide, read_manifest
 from edge_malaria.batch.scheduler import open_client, run_batch, same_settings
-from edge_malaria.batch.slide_task import ROW, SLIDES, Row, Settings, failed, run_slide
+from edge_malaria.batch.slide_task import ROW, SLIDES, Row, Settings, failed, finished, run_slide
 from edge_malaria.batch.tables import COLUMNS, summary, write_tables
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.errors import ConfigError, DataError, EnvironmentProblem
@@ -202,7 +202,12 @@ def test_a_slide_is_judged_by_the_site_profile_that_its_row_names(
     assert rows["profiled"].cells_positive == reports["profiled"]["cells_positive"]
     assert rows["profiled"].basis == reports["profiled"]["basis"] == "algorithm"
     assert rows["profiled"].cells_counted == rows["placed"].cells_counted
-    # Another site for a finished slide is never passed over in silence.
+    # A profile that was written since, or another site, is never passed over in silence.
+    assert finished(tmp_path / "out", profiled) == rows["profiled"]
+    later = site.stat().st_mtime + 3600
+    os.utime(site, (later, later))
+    assert finished(tmp_path / "out", profiled) is None
+    assert run_slide(profiled, settings).cells_positive == rows["profiled"].cells_positive
     moved = run_slide(Slide("placed", placed.source, str(site)), settings)
     assert moved.status == "failed" and "site" in moved.reason
     site.write_text("{}")
