@@ -9,7 +9,7 @@ VERDICT_TITLES = {
     "not-detected": "Not detected in {cells} cells",
     "indeterminate": "Indeterminate",
 }
-_LOOK = "Look at the {waiting} flagged cells yourself: edge-malaria review DIR. {gain}"
+_LOOK = "Look at the {waiting} yourself: edge-malaria review DIR. {gain}"
 _VERIFY = (
     "Verify the site once: 5 slides or more, better 20, that another method found free of malaria "
     "(edge-malaria site fit). Then this program knows its mistakes on your stain and camera."
@@ -31,7 +31,8 @@ def basis_text(report: SlideReport) -> str:
         return f"Read by {', '.join(review['readers'])}."
     if waiting:
         some = f" {review['reviewed']:,} were looked at." if review["reviewed"] else ""
-        return f"By the program alone. {waiting:,} flagged cells wait for a person's look.{some}"
+        wait = "1 flagged cell waits" if waiting == 1 else f"{waiting:,} flagged cells wait"
+        return f"By the program alone. {wait} for a person's look.{some}"
     if report.cells_counted == 0:
         return "No verdict: there is nothing to judge."
     return "By the program alone. No cell was flagged for a person to look at."
@@ -66,7 +67,8 @@ def _look(report: SlideReport) -> list[str]:
     limit = numbers["limit_of_detection_reviewed"]
     known = limit is not None and not numbers["unfamiliar"]
     gain = f"The slide then shows parasites from {100 * limit:.2g} % on." if known else ""
-    return [_LOOK.format(waiting=f"{waiting:,}", gain=gain).strip()]
+    cells = "flagged cell" if waiting == 1 else f"{waiting:,} flagged cells"
+    return [_LOOK.format(waiting=cells, gain=gain).strip()]
 
 
 def _verify(report: SlideReport) -> list[str]:

@@ -199,7 +199,8 @@ def cells_lead(report: SlideReport, name: str) -> str:
         "A platelet or a stain spot on a cell is the usual false alarm."
     )
     if waiting:
-        text += f" {waiting:,} wait for a person: <code>edge-malaria review {escape(name)}</code>"
+        wait = "1 waits" if waiting == 1 else f"{waiting:,} wait"
+        text += f" {wait} for a person: <code>edge-malaria review {escape(name)}</code>"
     return text
 
 

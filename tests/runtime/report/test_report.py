@@ -199,6 +199,7 @@ def test_a_report_written_anew_says_the_same(
     assert without_time(document) == without_time(whole[1])
     text = (again / "report.md").read_text().replace("review again", "review whole")
     assert text == (whole[0] / "report.md").read_text()
+    assert "edge-malaria review whole." in text
 
 
 class _Stops:
@@ -262,6 +263,10 @@ def test_refused_fields_have_reasons_and_no_cells(tmp_path: Path) -> None:
     assert document["fields_rejected"] == {"no-cells": 1, "too-dark": 1, "unreadable": 1}
     assert document["parasitemia"] is None
     assert document["ci95"] is None
+    page = (tmp_path / "report" / "report.html").read_text()
+    # Nothing was seen: neither "no cell looks parasitized" nor a number of further cells.
+    assert page.count("No red cell") >= 3
+    assert not re.search("looks enough like|more cells of this slide|was flagged", page)
 
 
 def test_only_unreadable_files_are_an_error(tmp_path: Path) -> None:

@@ -63,18 +63,22 @@ def judge(session: ReviewSession, confirmed: int, reader: str = "Ana") -> None:
 def test_until_every_cell_is_judged_the_program_s_verdict_stands(session: ReviewSession) -> None:
     before = report(session.directory)
     assert (before["basis"], before["review"]["reviewed"]) == ("algorithm", 0)
+    assert sum(cell.positive for cell in session.cells) == before["cells_positive"]
+    assert before["cells_positive"] < before["cells_flagged"]
     for cell in session.cells[:-1]:
         session.decide(cell.field, cell.index, "parasite", "Ana")
     found = session.write_report()
     assert (found.verdict, found.basis) == (before["verdict"], "algorithm")
     assert found.review["flagged"] - found.review["reviewed"] == 1
     page = (session.directory / "report.html").read_text()
-    assert "1 flagged cells wait for a person" in page
+    assert "1 flagged cell waits for a person" in page
     last = session.cells[-1]
     session.decide(last.field, last.index, "no-parasite", "Ana")
     found = session.write_report()
     assert (found.verdict, found.basis) == ("parasites-detected", "reader")
     assert found.parasitemia is not None and found.ci95 is not None
+    count = session.review.count()
+    assert count.confirmed_positive == before["cells_positive"]
     share = found.review["confirmed"] / found.cells_counted
     assert found.ci95[0] < share < found.ci95[1]
     assert found.parasitemia > share
