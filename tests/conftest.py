@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,14 +17,15 @@ settings.load_profile("busy")
 # oneDNN's other summation orders would change an export's bits.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
-EXPORTED = {"tiny_keras", "tiny_bundle"}
+# Loading TensorFlow takes longer than a quick test; the networks need it.
+LOADS_TENSORFLOW = {"tensorflow", "tiny_keras", "working_keras", "tiny_bundle"}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what exports a network, by its fixtures, as slow: `make test-quick` leaves it out."""
+    """Marks what loads TensorFlow, by its fixtures, as slow: `make test-quick` leaves it out."""
     for item in items:
-        if EXPORTED & set(getattr(item, "fixturenames", ())):
+        if LOADS_TENSORFLOW & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
 
 
@@ -50,12 +52,17 @@ def shipped_bundle() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_keras(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tensorflow() -> Any:
+    """The module; ``usefixtures("tensorflow")`` where a test needs it without naming it."""
+    return pytest.importorskip("tensorflow", reason="needs the [train] or [export] extra")
+
+
+@pytest.fixture(scope="session")
+def tiny_keras(tensorflow: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small network with int8 ranges that tells dark-spotted cells from plain ones.
 
     Its weights are set by hand, so that it decides something without any training.
     """
-    pytest.importorskip("tensorflow", reason="converting needs the [export] extra")
     from edge_malaria import keras_layers as layers
     from tests.networks import spot_network
 
@@ -66,9 +73,8 @@ def tiny_keras(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def working_keras(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def working_keras(tensorflow: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A float network without ranges that truly tells drawn cells apart, as somebody else's."""
-    pytest.importorskip("tensorflow", reason="converting needs the [export] extra")
     from tests.networks import working_network
 
     path = tmp_path_factory.mktemp("keras") / "working.keras"

@@ -24,8 +24,8 @@ def test_nothing_that_trains_what_ships_knows_the_other_laboratory() -> None:
         assert "site_adaptation" not in text, path.name
 
 
+@pytest.mark.usefixtures("tensorflow")
 def test_a_site_adapts_with_a_hundred_cells_of_each_label() -> None:
-    pytest.importorskip("tensorflow")
     from benchmarks.cells.site_adaptation import drawn_cells
 
     labels = (np.arange(1000) % 3 == 0).astype(np.int64)
@@ -43,8 +43,8 @@ def _cells(labels: list[int], suspect: list[bool]) -> CellSet:
     return CellSet(np.zeros((len(rows), 4, 4, 3), np.uint8), np.array(labels), rows)
 
 
+@pytest.mark.usefixtures("tensorflow")
 def test_errors_are_told_apart_by_who_contradicts_them() -> None:
-    pytest.importorskip("tensorflow")
     from benchmarks.cells.contradictions import against, shares
 
     cells = _cells([1, 1, 0, 0, 1], [True, False, True, False, False])
@@ -63,8 +63,8 @@ def test_errors_are_told_apart_by_who_contradicts_them() -> None:
     assert found["accuracy_if_every_error_on_the_list_were_one"] == pytest.approx(0.6)
 
 
+@pytest.mark.usefixtures("tensorflow")
 def test_the_front_holds_what_nothing_smaller_equals() -> None:
-    pytest.importorskip("tensorflow")
     from benchmarks.cells.pareto import on_front, points
 
     sizes = {"a": (10, 0.9), "b": (20, 0.9), "c": (30, 0.95), "d": (40, 0.94)}

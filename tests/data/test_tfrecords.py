@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -67,8 +68,8 @@ def test_records_are_cells_with_the_named_classes(folder: Path) -> None:
     assert [row.label for row in open_dataset(folder.parent).select("test").rows] == [0]
 
 
-def test_what_tensorflow_writes_is_read(tmp_path: Path) -> None:
-    tf = pytest.importorskip("tensorflow", reason="TensorFlow writes the files")
+def test_what_tensorflow_writes_is_read(tmp_path: Path, tensorflow: Any) -> None:
+    tf = tensorflow
     with tf.io.TFRecordWriter(str(tmp_path / "malaria-train.tfrecord-00000-of-00001")) as out:
         for number in range(6):
             feature = {

@@ -163,8 +163,8 @@ def _bad_models(folder: Path) -> dict[str, Path]:
     return {**found, "corrupt": corrupt, "missing": folder / "none.keras"}
 
 
+@pytest.mark.usefixtures("tensorflow")
 def test_bad_models_are_one_line_errors_and_nothing_is_written(tmp_path: Path) -> None:
-    pytest.importorskip("tensorflow", reason="converting needs the [export] extra")
     models = tmp_path / "models"
     models.mkdir()
     expected = {

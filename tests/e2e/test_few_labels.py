@@ -13,7 +13,7 @@ from edge_malaria.prepare.preprocess import network_input
 from edge_malaria.synthetic import draw_cell
 from tests.cli import run_cli
 
-pytest.importorskip("tensorflow", reason="importing needs the [export] extra")
+pytestmark = pytest.mark.usefixtures("tensorflow")
 
 CONTRACT = ("--input-range", "0-255", "--colour", "rgb", "--resize", "area")
 RIGHT, TURNED = (("--classes", names) for names in ("healthy,infected", "infected,healthy"))

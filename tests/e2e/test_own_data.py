@@ -94,11 +94,10 @@ def test_a_patient_in_two_splits_ends_evaluate(own: Path, tmp_path: Path) -> Non
         assert ran.code == 5 and "leak: patient ward" in ran.error
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("tensorflow")
 def test_unknown_patients_train_and_are_never_quoted(
     own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("tensorflow", reason="training needs the [train] extra")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     run, names = tmp_path / "run", ("--classes", "infected,healthy")
     how = ("--arch", "micro", "--epochs", "6", "--fine-tune", "1", "--batch", "8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import floor
+from typing import Any
 
 import cv2
 import numpy as np
@@ -89,8 +90,8 @@ def test_pad_keeps_the_middle_unscaled(height: int, width: int, side: int, seed:
 
 
 @pytest.mark.slow
-def test_they_are_what_tensorflow_does() -> None:
-    tf = pytest.importorskip("tensorflow", reason="the networks of others were trained with it")
+def test_they_are_what_tensorflow_does(tensorflow: Any) -> None:
+    tf = tensorflow
     for height, width, side in ((131, 117, 64), (46, 394, 50), (20, 30, 256), (97, 99, 97)):
         image = _noise(height, width, height)
         linear = tf.image.resize(image, (side, side), "bilinear").numpy()

@@ -16,7 +16,7 @@ from edge_malaria.runtime.detect.light import halved
 from edge_malaria.runtime.engines.opening import open_engine
 from edge_malaria.synthetic import draw_field
 
-pytest.importorskip("tensorflow", reason="converting needs the [export] extra")
+pytestmark = pytest.mark.usefixtures("tensorflow")
 
 SHIPPED = Path(edge_malaria.__file__).parent / "models" / "finder.keras"
 
@@ -49,7 +49,6 @@ def test_the_file_is_small_and_holds_plain_layers():
     assert names <= plain
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("diameter", [45.0, 70.0, 120.0])
 def test_cells_of_any_size_are_found_in_a_monolayer(finder, diameter):
     image, truth = draw_field(7, cell_diameter_px=diameter, density=0.3, overlap=0.0)
@@ -112,7 +111,6 @@ def test_odd_sizes_are_no_error(finder, size):
         assert cell.box[3] <= size[0]
 
 
-@pytest.mark.slow
 def test_boxed_cells_of_real_malaria_fields_are_found(finder, data_dir):
     import csv
 

@@ -127,8 +127,8 @@ def test_a_page_holds_its_pictures_and_escapes_names() -> None:
     assert RESEARCH_USE in text
 
 
+@pytest.mark.usefixtures("tensorflow")
 def test_boxes_are_half_open_and_silence_is_outside() -> None:
-    pytest.importorskip("tensorflow", reason="needs the [train] extra")
     from edge_malaria.training.activations import peaks, within
 
     boxes = np.array([[10.0, 20.0, 30.0, 40.0]])
@@ -143,9 +143,8 @@ def test_boxes_are_half_open_and_silence_is_outside() -> None:
     assert np.isnan(found[0, 1]).all()
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("tensorflow")
 def test_a_channel_chosen_on_some_rings_peaks_on_the_parasite_of_others() -> None:
-    pytest.importorskip("tensorflow", reason="needs the [train] extra")
     import edge_malaria
     from edge_malaria.keras_layers import load_model, strip_fake_quant
     from edge_malaria.training.activations import (
@@ -174,11 +173,10 @@ def test_a_channel_chosen_on_some_rings_peaks_on_the_parasite_of_others() -> Non
     assert sheet.shape == (8 * 49 + 1, 8 * 49 + 1, 3) and sheet.max() == 255
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("tensorflow")
 @settings(deadline=None)
 @given(st.floats(2**-20, 2**20, width=32))
 def test_the_largest_activation_is_white(largest: float) -> None:
-    pytest.importorskip("tensorflow", reason="needs the [train] extra")
     from edge_malaria.training.activations import montage
 
     maps = np.zeros((4, 4, 2), np.float32)

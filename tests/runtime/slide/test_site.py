@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ def healthy(rng: np.random.Generator, cells: int, level: float) -> np.ndarray:
     return 1 / (1 + np.exp(-rng.normal(level, 1.4, cells)))
 
 
+@cache
 def record(seed: int = 0) -> ErrorRecord:
     """Five laboratories whose healthy cells score differently, and one with parasites."""
     rng = np.random.default_rng(seed)
@@ -47,6 +49,7 @@ def negatives(
     return [SlideScores.count(f"n{i}", healthy(rng, cells, level), RUNGS) for i in range(number)]
 
 
+@cache
 def profile(level: float = -4.5, number: int = 20) -> SiteProfile:
     """A fitted site."""
     return SiteFit(record(), negatives(level, number)).profile("here", "0" * 64, {}, 0.02)
