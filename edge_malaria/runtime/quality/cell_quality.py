@@ -15,6 +15,7 @@ from edge_malaria.runtime.quality.field_quality import (
     QualityLimits,
     separation,
 )
+from edge_malaria.runtime.quality.rims import typical_rim
 
 # Edges of cells below the first diameter in the work picture are too few pixels wide to tell sharp
 # from soft; they are measured where cells have the second.
@@ -45,7 +46,7 @@ def assess_cells(
         limits: by default those of quality.toml.
         small: the copy of the field that was assessed, or a larger one. Cells too small in the
             work picture for their edges to be measured are measured in it.
-        image: the whole field; its fine detail is measured where it is given.
+        image: the whole field; its fine detail and its cells' rims are measured where it is given.
     """
     limit = limits or QualityLimits()
     red = [cell for cell in cells if cell.kind == "red-cell"]
@@ -62,10 +63,8 @@ def assess_cells(
     measures["focus"] = _focus(quality, diameter, side_px, small)
     if not (measures["focus"] >= limit.min_focus):
         return FieldQuality("out-of-focus", measures)
-    if image is not None:
-        measures["detail"] = _detail(image, whole, diameter)
-        if not (measures["detail"] >= limit.min_detail):
-            return FieldQuality("out-of-focus", measures)
+    if image is not None and not _sharp(image, whole, diameter, measures, limit):
+        return FieldQuality("out-of-focus", measures)
     if not (diameter >= limit.min_diameter_px):
         return FieldQuality("too-small", measures)
     if len(whole) >= 10 and not (counted >= limit.min_counted_share * len(whole)):
@@ -83,6 +82,24 @@ def _focus(quality: FieldQuality, diameter_px: float, side_px: int, small: Image
     taken = np.asarray(absorbance(finer).max(axis=2), np.float32)
     sharp, _ = separation(taken)
     return float(sharp.steepness * diameter_px * max(finer.shape[:2]) / side_px / 2)
+
+
+def _sharp(
+    image: Image,
+    whole: Sequence[Cell],
+    diameter_px: float,
+    measures: dict[str, float],
+    limit: QualityLimits,
+) -> bool:
+    """Whether a field with steep edges is in focus. Adds its measures to ``measures``."""
+    measures["detail"] = _detail(image, whole, diameter_px)
+    if not (measures["detail"] >= limit.min_detail):
+        return False
+    rim = typical_rim(image, whole)
+    if rim is None:
+        return True
+    measures |= {"rim": rim.ratio, "rim_depth": rim.depth}
+    return rim.ratio <= limit.max_rim or rim.depth <= limit.faint_rim
 
 
 def _detail(image: Image, whole: Sequence[Cell], diameter_px: float) -> float:

@@ -57,6 +57,8 @@ class QualityLimits:
     min_focus: float = 2.7
     min_detail: float = 0.0155
     min_red_to_green: float = -0.1
+    max_rim: float = 1.72
+    faint_rim: float = 0.095
     max_red_to_green: float = 2.0
     max_blue_to_green: float = 1.6
     min_diameter_px: float = 20.0
