@@ -97,7 +97,8 @@ class SlideScreen:
             slide.sizes.append(median_size(own))
             inputs = field_inputs(shown, own, self.classifier.target, colour)
             found = self.classifier.predict_inputs(inputs)
-            low = self.config.verdict.doubtful_from
+            faint = quality.faint_colour(self.config.quality)
+            low = 0.0 if faint else self.config.verdict.doubtful_from
             slide.cells += len(found)
             slide.positive += sum(p.positive for p in found)
             slide.likely += sum(p.p_parasitized >= self.balanced for p in found)

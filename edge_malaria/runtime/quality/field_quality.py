@@ -46,7 +46,8 @@ class QualityLimits:
     max_burnt: float = 0.85
     max_black: float = 0.10
     min_lit: float = 0.25
-    min_colour: float = 0.07
+    min_colour: float = 0.05
+    sure_colour: float = 0.07
     min_cover: float = 0.02
     max_cover: float = 0.78
     min_contrast: float = 0.06
@@ -56,9 +57,9 @@ class QualityLimits:
     max_depth: float = 9.0
     min_focus: float = 2.7
     min_detail: float = 0.0155
-    min_red_to_green: float = -0.1
     max_rim: float = 1.72
     faint_rim: float = 0.095
+    min_red_to_green: float = -0.1
     max_red_to_green: float = 2.0
     max_blue_to_green: float = 1.6
     min_diameter_px: float = 20.0
@@ -110,6 +111,10 @@ class FieldQuality:
     def accepted(self) -> bool:
         """Whether the field may be counted."""
         return self.reason == ""
+
+    def faint_colour(self, limits: QualityLimits) -> bool:
+        """Whether the cells have too little colour for a classifier; True where it is not known."""
+        return not (self.measures.get("colour", 0.0) >= limits.sure_colour)
 
 
 def _median(values: FloatMap) -> float:

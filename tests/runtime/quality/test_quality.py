@@ -17,6 +17,7 @@ from edge_malaria.runtime.detect.flat_field import field_correction
 from edge_malaria.runtime.quality.cell_quality import assess_cells
 from edge_malaria.runtime.quality.field_quality import (
     REASONS,
+    FieldQuality,
     QualityLimits,
     assess,
     assess_light_path,
@@ -65,6 +66,15 @@ def test_colourless_copies_and_single_channels_have_their_name(field: Image) -> 
     faint = np.asarray(grey * 0.9 + field * 0.1, np.uint8)
     pages = [np.repeat(field[:, :, c : c + 1], 3, axis=2) for c in range(3)]
     assert [judged(image) for image in (grey, faint, *pages)] == ["no-colour"] * 5
+
+
+def test_a_slate_stain_is_counted_though_its_colour_is_faint(field: Image) -> None:
+    slate = draw_field(41, 640, 480, 55.0)[0]
+    assert judged(slate) == ""
+    assert assess(slate).faint_colour(QualityLimits())
+    assert not assess(field).faint_colour(QualityLimits())
+    assert FieldQuality("", {}).faint_colour(QualityLimits()), "no colour was measured"
+    assert FieldQuality("", {"colour": float("nan")}).faint_colour(QualityLimits())
 
 
 def test_cells_of_few_pixels_are_too_small() -> None:

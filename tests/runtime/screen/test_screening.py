@@ -279,3 +279,12 @@ def test_a_clock_that_is_set_back_gives_no_negative_time(
     journal.close()
     assert len(times) == 3
     assert 0 < times[0] < times[1] < times[2] <= done.report.elapsed_s < 600
+
+
+def test_cells_of_faint_colour_leave_the_slide_indeterminate(tmp_path: Path, run: Any) -> None:
+    slate = "sim:parasitemia=0,fields=2,seed=41,width=800,height=600,cell_diameter_px=55"
+    report = run(tmp_path / "report", open_source([slate])).report
+    assert report.fields_rejected == {}
+    statistics = report.details["statistics"]
+    assert (report.verdict, statistics["cause"]) == ("indeterminate", "unfamiliar")
+    assert report.parasitemia is None
