@@ -17,21 +17,34 @@ from edge_malaria.runtime.detect.scale import measure_scale
 
 # A field whose typical cell differs from the slide's by more than this factor is off.
 SAME_SCALE = 1.35
-# Red cells of one field are alike: upper over lower quartile of their sizes, 1.05-1.26 on fields of
-# every set at hand, elliptocytes and thalassemia among them. Clumps taken for cells: 1.35 and more.
+# Red cells of one field are alike: upper over lower quartile of their sizes, 1.05-1.30 on nearly all
+# fields. Clumps taken for cells: 1.35 and more.
 ALIKE = 1.32
+# Sick cells vary more, and long ones are found in parts: elliptocytes reach 1.41, thalassemia 1.33.
+# So far the sizes of a field may vary whose typical cell something else confirms.
+VARIED = 1.5
 # Of fewer cells the quartiles say little.
 TELLING_CELLS = 15
 
 
-def alike(cells: Sequence[Cell]) -> bool:
+def alike(cells: Sequence[Cell], limit: float = ALIKE) -> bool:
     """Whether a field's whole red cells are of one size; True where too few can tell."""
     size = typical_size(cells)
-    return size is None or len(cells) < TELLING_CELLS or bool(size[1] <= ALIKE)
+    return size is None or len(cells) < TELLING_CELLS or bool(size[1] <= limit)
 
 
 def _near(diameter_px: float, other_px: float) -> bool:
     return bool(1 / SAME_SCALE <= diameter_px / other_px <= SAME_SCALE)
+
+
+def _holds(cells: Sequence[Cell], diameter_px: float | None) -> bool:
+    """Whether cells are of this diameter, px; where it is None, whether they are alike."""
+    size = typical_size(cells)
+    if size is None:
+        return True
+    if diameter_px is None:
+        return alike(cells)
+    return alike(cells, VARIED) and _near(size[0], diameter_px)
 
 
 def _sureness(cells: Sequence[Cell]) -> float:
@@ -61,11 +74,8 @@ class SlideScale:
             self._fields.append(diameter_px)
 
     def holds(self, cells: Sequence[Cell]) -> bool:
-        """Whether a field's cells are alike and of the slide's size, as far as either is known."""
-        size, known = typical_size(cells), self.diameter_px
-        if size is None:
-            return True
-        return alike(cells) and (known is None or _near(size[0], known))
+        """Whether a field's cells are of the slide's size, or alike where that is not known."""
+        return _holds(cells, self.diameter_px)
 
     def find(
         self, finder: CellFinder, image: Image, small: Image | None = None
@@ -85,11 +95,10 @@ class SlideScale:
             return cells, True
         for diameter in self._others(image):
             again = finder.find_at(image, diameter, small)
-            size = typical_size(again)
             # An answer that leaves the scale it was asked at is no answer; nor is a less sure one
             # where the first was of one piece: another objective, and cells cut into parts.
             surer = not alike(cells) or _sureness(again) > _sureness(cells)
-            if size is not None and _near(size[0], diameter) and surer and self.holds(again):
+            if typical_size(again) is not None and surer and _holds(again, diameter):
                 return again, True
         return cells, False
 

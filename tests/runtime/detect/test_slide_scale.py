@@ -42,6 +42,14 @@ def test_cells_of_another_size_or_unlike_each_other_contradict() -> None:
     assert not scale.holds(cells([120] * 20))
 
 
+def test_long_cells_found_in_parts_hold_where_the_slide_confirms_their_size() -> None:
+    scale, varied = SlideScale(), cells([48] * 8 + [58] * 4 + [68] * 8)
+    assert not scale.holds(varied)
+    scale.note(60.0)
+    assert scale.holds(varied)
+    assert not scale.holds(cells([35] * 8 + [58] * 4 + [90] * 8)), "clumps and parts of cells"
+
+
 def test_a_field_of_another_magnification_does_not_hold() -> None:
     scale, finder = SlideScale(), ClassicalFinder()
     near = draw_field(5, 800, 600, cell_diameter_px=40)[0]
