@@ -17,8 +17,8 @@ from edge_malaria.runtime.detect.scale import measure_scale
 
 # A field whose typical cell differs from the slide's by more than this factor is off.
 SAME_SCALE = 1.35
-# Red cells of one field are alike: upper over lower quartile of their sizes, 1.05-1.30 on nearly all
-# fields. Clumps taken for cells: 1.35 and more.
+# Red cells of one field are alike: upper over lower quartile of their sizes, 1.05-1.30 on nearly
+# all fields. Clumps taken for cells: 1.35 and more.
 ALIKE = 1.32
 # Sick cells vary more, and long ones are found in parts: elliptocytes reach 1.41, thalassemia 1.33.
 # So far the sizes of a field may vary whose typical cell something else confirms.
