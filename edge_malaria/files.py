@@ -48,7 +48,7 @@ def printable(text: str) -> str:
 
 def csv_text(text: str) -> str:
     """A cell of a table that no spreadsheet takes for a formula; ``from_csv_text`` undoes it."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "'")) else text
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "'")) else text
 
 
 def from_csv_text(text: str) -> str:

@@ -7,13 +7,13 @@ path of a site profile) and ``reference`` (``positive`` or ``negative``, by anot
 
 from __future__ import annotations
 
-import csv
-import io
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from edge_malaria.data.tables import read_table
 from edge_malaria.errors import DataError
 
 Reference = Literal["positive", "negative", ""]
@@ -52,54 +52,36 @@ class Slide:
 
 
 def read_manifest(path: Path) -> tuple[Slide, ...]:
-    """Reads and checks every row; relative sources start at the manifest's folder.
+    """Reads and checks every row, as Excel too writes it; relative sources start at its folder.
 
     Raises:
         DataError: not readable, an unknown or missing column, a row without slide or source, a name
             that no directory can have, one name twice (case does not count), an unknown reference.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as a table: {error}.") from error
-    if "\0" in text:
-        raise DataError(f"{path} cannot be read as a table: it holds zero bytes.")
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    try:
-        names = [(name or "").strip().lower() for name in reader.fieldnames or ()]
-    except csv.Error as error:
-        raise DataError(f"{path}:1: {error}.") from error
-    if not {"slide", "source"} <= set(names):
+    table = read_table(path)
+    if not {"slide", "source"} <= set(table.keys):
         raise DataError(
-            f"{path}: expected the columns slide,source[,site,reference], got {','.join(names)}."
+            f"{path}: expected the columns slide,source[,site,reference], "
+            f"got {','.join(table.columns)}."
         )
-    unknown = sorted(set(names) - set(COLUMNS))
+    unknown = sorted(set(table.keys) - set(COLUMNS))
     if unknown:
         raise DataError(f"{path}: unknown column {unknown[0]!r}; known are {', '.join(COLUMNS)}.")
-    reader.fieldnames = names
     slides: list[Slide] = []
     seen: dict[str, int] = {}
-    try:
-        for row in reader:
-            number = reader.line_num
-            slide = _slide(path, number, row)
-            before = seen.setdefault(slide.name.casefold(), number)
-            if before != number:
-                raise DataError(
-                    f"{path}:{number}: slide {slide.name!r} stands in row {before} too."
-                )
-            slides.append(slide)
-    except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: {error}.") from error
+    for number, record in zip(table.lines, table.records, strict=True):
+        slide = _slide(path, number, record)
+        before = seen.setdefault(slide.name.casefold(), number)
+        if before != number:
+            raise DataError(f"{path}:{number}: slide {slide.name!r} stands in row {before} too.")
+        slides.append(slide)
     if not slides:
         raise DataError(f"{path} names no slide.")
     return tuple(slides)
 
 
-def _slide(path: Path, number: int, row: dict[str | None, str | None]) -> Slide:
-    values = {name: (row.get(name) or "").strip() for name in COLUMNS}
-    if None in row:
-        raise DataError(f"{path}:{number}: more values than columns. Quote a value with commas.")
+def _slide(path: Path, number: int, record: Mapping[str, str]) -> Slide:
+    values = {name: record.get(name, "") for name in COLUMNS}
     name, source = values["slide"], values["source"]
     if not name or not source:
         raise DataError(

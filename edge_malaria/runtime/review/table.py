@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from edge_malaria.data.tables import read_table
 from edge_malaria.errors import DataError
-from edge_malaria.files import write_text
+from edge_malaria.files import csv_text, from_csv_text, write_text
 from edge_malaria.runtime.review.session import ReviewSession
 from edge_malaria.runtime.slide.lines import ReviewDecision
-from edge_malaria.runtime.slide.review import reader_name
+from edge_malaria.runtime.slide.review import CellKey, FlaggedCell, reader_name
 
 COLUMNS = (
     "field", "index", "x0", "y0", "x1", "y1", "p_parasitized", "decision", "reader", "at",
@@ -36,10 +38,10 @@ def table_of(session: ReviewSession) -> str:
     table = csv.writer(out, lineterminator="\n")
     table.writerow(COLUMNS)
     for cell in session.cells:
-        head = [cell.field, cell.index, *cell.box, f"{cell.p_parasitized:.5f}"]
+        head = [csv_text(cell.field), cell.index, *cell.box, f"{cell.p_parasitized:.5f}"]
         standing = session.review.decisions(cell.key)
         for reader, line in sorted(standing.items()):
-            table.writerow([*head, line.decision, reader, line.at])
+            table.writerow([*head, line.decision, csv_text(reader), line.at])
         if not standing:
             table.writerow([*head, "", "", ""])
     return out.getvalue()
@@ -59,7 +61,7 @@ def import_table(session: ReviewSession, path: Path, reader: str = "") -> int:
 
     Args:
         session: the slide's review.
-        path: of the table; rows with an empty decision say nothing.
+        path: of the table, as Excel too writes it; rows with an empty decision say nothing.
         reader: who decided, where a row does not say.
 
     Returns:
@@ -81,42 +83,32 @@ def import_table(session: ReviewSession, path: Path, reader: str = "") -> int:
 
 
 def _read(session: ReviewSession, path: Path, reader: str) -> list[_Row]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no UTF-8 text: save the table as CSV (UTF-8).") from error
-    table = csv.DictReader(io.StringIO(text, newline=""))
-    missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
-    if missing:
-        raise DataError(f"{path}: expected the columns {', '.join(COLUMNS)}; no {missing[0]!r}.")
-    boxes = {cell.key: cell.box for cell in session.cells}
+    table = read_table(path, COLUMNS)
+    # Tables are read without surrounding blanks; a file's name may have some.
+    cells = {(cell.field.strip(), cell.index): cell for cell in session.cells}
     rows = []
-    for number, row in enumerate(table, 2):
-        if not (row["decision"] or "").strip():
+    for number, row in zip(table.lines, table.records, strict=True):
+        if not row["decision"]:
             continue
         try:
-            rows.append(_row(row, reader, boxes))
+            rows.append(_row(row, reader, cells))
         except ValueError as error:
             raise DataError(f"{path}, line {number}: {error}. Nothing was taken up.") from error
     return rows
 
 
-def _row(
-    row: dict[str, str], reader: str, boxes: dict[tuple[str, int], tuple[int, int, int, int]]
-) -> _Row:
-    decision = row["decision"].strip()
+def _row(row: Mapping[str, str], reader: str, cells: Mapping[CellKey, FlaggedCell]) -> _Row:
+    decision = row["decision"]
     if decision not in DECISIONS:
         raise ValueError(f"expected a decision of {', '.join(DECISIONS)}, got {decision!r}")
-    key = (row["field"], int(row["index"]))
-    if key not in boxes:
+    key = (from_csv_text(row["field"]), int(row["index"]))
+    cell = cells.get(key)
+    if cell is None:
         raise ValueError(f"cell {key[1]} of {key[0]} is not flagged on this slide")
     box = tuple(int(row[name]) for name in ("x0", "y0", "x1", "y1"))
-    if box != boxes[key]:
-        raise ValueError(f"expected the box {boxes[key]}, got {box}: another slide's table?")
-    who = (row["reader"] or "").strip() or reader
+    if box != tuple(cell.box):
+        raise ValueError(f"expected the box {tuple(cell.box)}, got {box}: another slide's table?")
+    who = from_csv_text(row["reader"]) or reader
     if not who:
         raise ValueError("no reader: fill in the column or give --reader NAME")
-    at = (row["at"] or "").strip()
-    return _Row(*key, cast("ReviewDecision", decision), reader_name(who), at)
+    return _Row(*cell.key, cast("ReviewDecision", decision), reader_name(who), row["at"])

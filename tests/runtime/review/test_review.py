@@ -180,6 +180,22 @@ def test_a_table_goes_out_and_comes_back(session: ReviewSession, tmp_path: Path)
         assert next(csv.DictReader(handle))["decision"] == "parasite"
 
 
+def test_a_table_that_excel_saved_comes_back(session: ReviewSession, tmp_path: Path) -> None:
+    path = tmp_path / "cells.csv"
+    export_table(session, path)
+    with path.open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    for row in rows:
+        row["decision"], row["reader"] = "parasite", "'=Ana"
+    lines = [";".join(COLUMNS), *(";".join(row.values()) for row in rows)]
+    path.write_bytes("\r\n".join(lines).encode("utf-16"))
+    assert import_table(session, path) == len(rows)
+    assert session.review.count().readers == ("=Ana",)
+    export_table(session, path)
+    assert all(line.split(",")[-2] == "'=Ana" for line in path.read_text().splitlines()[1:])
+    assert import_table(session, path) == 0, "the same decisions by the same reader"
+
+
 def write(path: Path, rows: list[dict[str, str]]) -> None:
     """Writes a table."""
     with path.open("w", newline="") as handle:
