@@ -17,9 +17,10 @@ from typing import Any
 
 from edge_malaria.batch.manifest import Slide
 from edge_malaria.batch.slide_task import Row, Settings, failed, finished, run_slide
-from edge_malaria.bundle.format import read_bundle, sha256_hex
-from edge_malaria.errors import ConfigError, EnvironmentProblem, MissingExtra
+from edge_malaria.bundle.format import read_bundle
+from edge_malaria.errors import ConfigError, DataError, EnvironmentProblem, MissingExtra
 from edge_malaria.files import write_json
+from edge_malaria.runtime.screen.screening import bundle_sha256
 
 SETTINGS = "batch.json"
 # Handed out beyond what runs, so that no worker waits for the client.
@@ -31,13 +32,16 @@ def same_settings(settings: Settings) -> None:
 
     Raises:
         ConfigError: the directory was begun with another bundle or other settings.
+        DataError: what was kept of them is damaged.
     """
     path = Path(settings.out) / SETTINGS
-    index = json.dumps(read_bundle(settings.bundle).record, sort_keys=True).encode()
-    now: dict[str, Any] = {**asdict(settings), "bundle": sha256_hex(index)}
+    now: dict[str, Any] = {
+        **asdict(settings),
+        "bundle": bundle_sha256(read_bundle(settings.bundle)),
+    }
     del now["out"]
     if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = _kept(path)
         changed = sorted(name for name in now if before.get(name) != now[name])
         if changed:
             raise ConfigError(
@@ -47,6 +51,13 @@ def same_settings(settings: Settings) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, now)
+
+
+def _kept(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise DataError(f"{path} is damaged: {error}. Choose another -o.") from error
 
 
 @contextmanager

@@ -7,15 +7,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from edge_malaria.batch.manifest import Slide
 from edge_malaria.bundle.format import Bundle, read_bundle
-from edge_malaria.errors import EdgeMalariaError, MissingExtra
-from edge_malaria.files import write_json
+from edge_malaria.errors import DataError, EdgeMalariaError, MissingExtra
+from edge_malaria.files import sha256_of, write_json
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.screen.config import load_config
 from edge_malaria.runtime.screen.screening import ScreenCall, screen
@@ -95,17 +95,28 @@ def failed(slide: Slide, reason: str) -> Row:
 def finished(out: Path, slide: Slide) -> Row | None:
     """The row that an earlier run left for this slide; None where it has to be done (again).
 
-    A slide whose row names another site than the manifest now does is judged anew, and so is one
-    whose site profile was written since.
+    A slide whose row in the manifest names another source or site now is judged anew, and so is
+    one whose site profile was written since.
     """
     path = out / SLIDES / slide.name / ROW
     try:
-        row = Row(**json.loads(path.read_text(encoding="utf-8")))
-        if slide.profile and path.stat().st_mtime < Path(slide.profile).stat().st_mtime:
-            return None
-    except (OSError, ValueError, TypeError, RecursionError):
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        same = {name: kept.pop(name) for name in ("source", "profile")} == _asked(slide)
+        row = Row(**kept)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
-    return row if row.status == "done" and row.site == slide.site else None
+    same = same and row.site == slide.site
+    # Another method's result may have come in since; nothing of the slide depends on it.
+    return replace(row, reference=slide.reference) if same and row.status == "done" else None
+
+
+def _asked(slide: Slide) -> dict[str, str]:
+    """What beside the site's name a kept row must agree with: the source, the profile's digest."""
+    try:
+        digest = sha256_of(Path(slide.profile)) if slide.profile else ""
+    except OSError:
+        digest = ""
+    return {"source": slide.source, "profile": digest}
 
 
 def run_slide(slide: Slide, settings: Settings) -> Row:
@@ -127,7 +138,7 @@ def run_slide(slide: Slide, settings: Settings) -> Row:
     except OSError as error:
         row = failed(slide, f"{error.strerror or error}: {error.filename or slide.source}")
     directory.mkdir(parents=True, exist_ok=True)
-    write_json(directory / ROW, row.as_json())
+    write_json(directory / ROW, {**row.as_json(), **_asked(slide)})
     return row
 
 
@@ -194,8 +205,6 @@ def _fetch(url: str, folder: Path) -> None:
         import fsspec
     except ImportError as error:
         raise MissingExtra("fsspec, for URLs,", "cluster") from error
-    from edge_malaria.errors import DataError
-
     try:
         system, path = fsspec.core.url_to_fs(url)
         if any(mark in path for mark in "*?["):

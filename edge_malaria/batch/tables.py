@@ -11,15 +11,13 @@ from typing import Any
 
 from edge_malaria.batch.slide_task import Row
 from edge_malaria.errors import MissingExtra
-from edge_malaria.files import write_bytes, write_json, write_text
+from edge_malaria.files import csv_text, write_bytes, write_json, write_text
 from edge_malaria.metrics import wilson_interval
 
 COLUMNS = (
     "slide", "verdict", "basis", "cells_counted", "cells_positive", "parasitemia", "low", "high",
     "limit_of_detection", "status", "reason",
 )  # fmt: skip
-# Spreadsheets run what begins like this.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_tables(out: Path, rows: Sequence[Row]) -> dict[str, Any]:
@@ -72,9 +70,7 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
 def _cell(value: object) -> object:
     if value is None:
         return ""
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return "'" + value
-    return value
+    return csv_text(value) if isinstance(value, str) else value
 
 
 def _write_parquet(path: Path, rows: Sequence[Row]) -> None:

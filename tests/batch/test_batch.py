@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,26 @@ def test_a_manifest_is_read_with_its_folder_and_a_byte_order_mark(tmp_path: Path
     first, second = read_manifest(path)
     assert first == Slide("S1", str(tmp_path / "fields"), "", "positive")
     assert second.remote and not first.remote
+
+
+def test_a_manifest_of_excel_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "slides.csv"
+    path.write_bytes("Slide;Source;Reference\r\nS1;C:/a, b;negative\r\n".encode("utf-16"))
+    [slide] = read_manifest(path)
+    assert (slide.source.endswith("a, b"), slide.reference) == (True, "negative")
+
+
+def test_a_slide_whose_source_changed_in_the_manifest_is_never_the_old_one(
+    tmp_path: Path, shipped_bundle: Path
+) -> None:
+    settings = Settings(str(tmp_path), str(shipped_bundle))
+    first, other = drawn(2, fields=1)
+    assert run_slide(first, settings).status == "done"
+    known = replace(first, reference="positive")
+    assert run_slide(known, settings).reference == "positive"
+    row = run_slide(replace(other, name=first.name), settings)
+    assert row.status == "failed" and "source" in row.reason
+    assert run_slide(first, settings).status == "done"
 
 
 def test_workers_give_what_one_process_gives_and_do_nothing_twice(
@@ -169,6 +190,10 @@ def test_other_settings_are_refused_in_the_same_directory(
         same_settings(Settings(str(tmp_path), str(shipped_bundle), variant="float32"))
     with pytest.raises(ConfigError, match="another bundle"):
         same_settings(Settings(str(tmp_path), str(shipped_bundle.parent / "micro")))
+    for damaged in ("{", "[1]", "\x00"):
+        (tmp_path / "batch.json").write_text(damaged)
+        with pytest.raises(DataError, match="damaged"):
+            same_settings(Settings(str(tmp_path), str(shipped_bundle)))
 
 
 def site_profile(path: Path, bundle_directory: Path) -> Path:
@@ -204,8 +229,7 @@ def test_a_slide_is_judged_by_the_site_profile_that_its_row_names(
     assert rows["profiled"].cells_counted == rows["placed"].cells_counted
     # A profile that was written since, or another site, is never passed over in silence.
     assert finished(tmp_path / "out", profiled) == rows["profiled"]
-    later = site.stat().st_mtime + 3600
-    os.utime(site, (later, later))
+    site.write_text(site.read_text() + "\n")
     assert finished(tmp_path / "out", profiled) is None
     assert run_slide(profiled, settings).cells_positive == rows["profiled"].cells_positive
     moved = run_slide(Slide("placed", placed.source, str(site)), settings)
