@@ -60,8 +60,8 @@ def fsync_directory(path: Path) -> None:
         os.close(handle)
 
 
-def readable_by_all(path: str | Path, mode: int) -> None:
-    """Undoes mkstemp's private mode; file systems without modes have nothing to undo."""
+def set_mode(path: str | Path, mode: int) -> None:
+    """Replaces mkstemp's private mode; file systems without modes have nothing to replace."""
     try:
         os.chmod(path, mode)
     except OSError as error:

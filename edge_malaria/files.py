@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 
-from edge_malaria.disk_sync import fsync_directory, fsync_file, readable_by_all
+from edge_malaria.disk_sync import fsync_directory, fsync_file, set_mode
 from edge_malaria.errors import ImageError, OutputExists, StorageError
 from edge_malaria.image_files.header import eight_bits, image_size, may_be_deep
 from edge_malaria.image_files.several import picture_count
@@ -76,8 +76,10 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def new_file(path: Path) -> Iterator[BinaryIO]:
+def new_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
     """Yields a file that becomes ``path``, whole and on the disk, when the block ends well.
+
+    Until then its owner alone can read it; ``mode`` is what it has afterwards.
 
     Raises:
         StorageError: disk full or not writable.
@@ -86,25 +88,27 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
-            with os.fdopen(handle, "wb") as out:
-                yield out
-                out.flush()
-                fsync_file(out.fileno(), path)
-            readable_by_all(temporary, 0o644)
-            os.replace(temporary, path)
+            # Until it has its name no sweep may take it for a dead process's.
+            with held(Path(temporary)):
+                with os.fdopen(handle, "wb") as out:
+                    yield out
+                    out.flush()
+                    fsync_file(out.fileno(), path)
+                set_mode(temporary, mode)
+                os.replace(temporary, path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
         fsync_directory(path.parent)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Writes ``data`` to ``path`` whole or not at all.
 
     Raises:
         StorageError: disk full or not writable.
     """
-    with new_file(path) as out:
+    with new_file(path, mode) as out:
         out.write(data)
 
 
@@ -135,7 +139,7 @@ def new_directory(path: Path, *, force: bool = False) -> Iterator[Path]:
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-        readable_by_all(work, 0o755)
+        set_mode(work, 0o755)
     try:
         with held(work):
             yield work

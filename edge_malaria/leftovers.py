@@ -1,8 +1,9 @@
-"""What a killed process left beside a directory that it was writing.
+"""What a killed process left beside a directory or a large file that it was writing.
 
-A directory is written under a hidden name and then renamed. Where the process is killed or the
-power fails, the hidden one stays; the next writing of the same directory sweeps it. A process that
-still writes holds a lock that dies with it, so nothing of a living one is touched.
+Both are written under a hidden name and then renamed. Where the process is killed or the power
+fails, the hidden one stays; the next writing of the same directory, or of the same backup, sweeps
+it. A process that still writes holds a lock that dies with it, so nothing of a living one is
+touched.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ def _fcntl() -> Any:
 
 
 @contextmanager
-def held(directory: Path) -> Iterator[None]:
-    """Locks a directory that is being written, for as long as the block or this process lives."""
-    handle = _lock(directory)
+def held(written: Path) -> Iterator[None]:
+    """Locks what is being written, for as long as the block or this process lives."""
+    handle = _lock(written)
     try:
         yield
     finally:
@@ -41,13 +42,13 @@ def held(directory: Path) -> Iterator[None]:
             os.close(handle)
 
 
-def _lock(directory: Path) -> int | None:
-    """A descriptor that holds the directory's lock; None where another process has it."""
+def _lock(written: Path) -> int | None:
+    """A descriptor that holds the lock; None where another process has it."""
     fcntl = _fcntl()
     if fcntl is None:
         return None
     try:
-        handle = os.open(directory, os.O_RDONLY)
+        handle = os.open(written, os.O_RDONLY)
     except OSError:
         return None
     try:
@@ -68,7 +69,8 @@ def sweep(path: Path) -> None:
     pattern = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}({re.escape(OLD)})?")
     with suppress(OSError):
         for found in sorted(path.parent.iterdir()):
-            if pattern.fullmatch(found.name) and found.is_dir() and not found.is_symlink():
+            ours = pattern.fullmatch(found.name) and not found.is_symlink()
+            if ours and (found.is_dir() or found.is_file()):
                 _sweep_one(found, path)
 
 
@@ -83,7 +85,9 @@ def _sweep_one(found: Path, path: Path) -> None:
     try:
         if old and not path.exists():
             os.replace(found, path)
-        else:
+        elif found.is_dir():
             shutil.rmtree(found, ignore_errors=True)
+        else:
+            found.unlink()
     finally:
         os.close(handle)

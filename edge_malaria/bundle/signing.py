@@ -46,8 +46,7 @@ def new_key(private: Path) -> Path:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    write_bytes(private, pem)
-    private.chmod(0o600)
+    write_bytes(private, pem, mode=0o600)
     write_bytes(public, _public_text(key.public_key()).encode() + b"\n")
     return public
 
@@ -96,7 +95,7 @@ def check_signature(signature: Path, index: bytes, trusted: Iterable[Path]) -> s
     Raises:
         BundleIntegrityError: no signature, by a key that is not trusted, or not of this bundle.
     """
-    keys = {path.read_text(encoding="ascii").strip() for path in trusted}
+    keys = {_trusted_key(path) for path in trusted}
     try:
         document = json.loads(signature.read_text(encoding="utf-8"))
         public, digest = str(document["public_key"]), str(document["bundle_sha256"])
@@ -117,6 +116,13 @@ def check_signature(signature: Path, index: bytes, trusted: Iterable[Path]) -> s
     if not _holds(public, raw, _message(digest)):
         raise BundleIntegrityError(f"{signature} does not hold: the signature was not made by it.")
     return public
+
+
+def _trusted_key(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        raise BundleIntegrityError(f"{path} is no key of new-key ({error}). Remove it.") from error
 
 
 def _message(digest: str) -> bytes:

@@ -9,22 +9,28 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
+from edge_malaria.data.storage import ZIP_ERRORS
 from edge_malaria.disk_sync import fsync_directory
-from edge_malaria.errors import DataError, OutputExists
-from edge_malaria.files import storage_errors
+from edge_malaria.errors import DataError, OutputExists, StorageError
+from edge_malaria.files import new_file, storage_errors
+from edge_malaria.leftovers import held, sweep
 from edge_malaria.runtime.store.database import NAME, connect, sqlite_errors, version_of
 from edge_malaria.runtime.store.slides import SLIDES
 
 INDEX = "backup.json"
 FORMAT = "edge-malaria-backup"
 _CHUNK = 1 << 20
+# 150 bytes a file: some 400,000 files, or a thousand slides with their pictures.
+_MAX_INDEX_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,8 @@ def write_backup(data: Path, target: Path, step: Callable[[], None] = lambda: No
 
     Args:
         data: the folder with the database and the slides.
-        target: the zip to make; written beside and renamed, so it is whole or not there.
+        target: the zip to make; written beside and renamed, so it is whole or not there. What a
+            killed backup left of it is swept first.
         step: called after each file.
 
     Raises:
@@ -53,30 +60,20 @@ def write_backup(data: Path, target: Path, step: Callable[[], None] = lambda: No
         raise OutputExists(f"{target} exists. A backup is never replaced: choose another name.")
     if not (data / NAME).is_file():
         raise DataError(f"{data} holds no {NAME}: it is no data folder of a device.")
-    with storage_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            made = _write(data, temporary, step)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
-        fsync_directory(target.parent)
-    return made
+    sweep(target)
+    with (
+        new_file(target) as out,
+        tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as work,
+        held(Path(work)),
+    ):
+        return _write(data, out, Path(work) / NAME, step)
 
 
-def _write(data: Path, target: Path, step: Callable[[], None]) -> Backup:
+def _write(data: Path, out: BinaryIO, copy: Path, step: Callable[[], None]) -> Backup:
+    """Packs everything into ``out``; ``copy`` is where the database's copy may lie meanwhile."""
     hashes: dict[str, str] = {}
     size = 0
-    with (
-        zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive,
-        tempfile.TemporaryDirectory(dir=target.parent, prefix=".backup.") as folder,
-    ):
-        copy = Path(folder) / NAME
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         with sqlite_errors(data / NAME):
             connection = connect(data / NAME)
             try:
@@ -121,12 +118,13 @@ def restore_backup(source: Path, data: Path, step: Callable[[], None] = lambda: 
     Raises:
         OutputExists: ``data`` holds something.
         DataError: no backup, a part is damaged, or it was made by a newer version.
-        StorageError: disk full or not writable.
+        StorageError: the disk has less room than it unpacks to, or is not writable.
     """
     if data.exists() and (not data.is_dir() or any(data.iterdir())):
         raise OutputExists(f"{data} is not empty. Restore into a new folder.")
     with _opened(source) as archive:
         hashes = _index(source, archive)
+        _check_room(source, sum(archive.getinfo(name).file_size for name in hashes), data)
         for name, expected in hashes.items():
             if _digest(archive, source, name) != expected:
                 raise DataError(f"{source}: {name} is damaged. Use another backup.")
@@ -154,16 +152,30 @@ def _opened(source: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(source)
     except FileNotFoundError as error:
         raise DataError(f"{source} does not exist.") from error
-    except (zipfile.BadZipFile, OSError) as error:
+    except ZIP_ERRORS as error:
         raise DataError(f"{source} is no whole zip: {error}.") from error
+
+
+def _check_room(source: Path, size: int, data: Path) -> None:
+    """Asks before anything is unpacked: a zip of a few megabytes may promise a terabyte."""
+    there = next(path for path in (data, *data.absolute().parents) if path.is_dir())
+    free = shutil.disk_usage(there).free
+    if not (size <= free):
+        raise StorageError(
+            f"{source} unpacks to {size / 1e6:,.0f} MB, {there} has {free / 1e6:,.0f} MB left. "
+            "Free some space, or restore to another disk."
+        )
 
 
 def _index(source: Path, archive: zipfile.ZipFile) -> dict[str, str]:
     try:
+        # Its size stands in the zip's directory; no entry gives more than is promised there.
+        if not (archive.getinfo(INDEX).file_size <= _MAX_INDEX_BYTES):
+            raise DataError(f"{source} is no backup of edge-malaria: its {INDEX} is far too large.")
         document = json.loads(archive.read(INDEX))
         files = document["files"]
         sound = document["format"] == FORMAT and document["schema_version"] == 1
-    except (KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+    except (TypeError, RecursionError, *ZIP_ERRORS) as error:
         raise DataError(f"{source} is no backup of edge-malaria: {error}.") from error
     names = files if isinstance(files, dict) else {}
     if not sound or NAME not in names or not all(map(_safe, names)):
@@ -188,7 +200,7 @@ def _digest(archive: zipfile.ZipFile, source: Path, name: str) -> str:
         with archive.open(name) as part:
             while chunk := part.read(_CHUNK):
                 digest.update(chunk)
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
+    except ZIP_ERRORS as error:
         raise DataError(f"{source}: {name} is damaged ({error}). Use another backup.") from error
     return digest.hexdigest()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_malaria import leftovers
 from edge_malaria.errors import DataError, OutputExists, StorageError, UsageError
 from edge_malaria.runtime.slide.journal import Journal
 from edge_malaria.runtime.slide.lines import HeaderLine, ReviewLine
@@ -144,6 +145,8 @@ def test_a_damaged_or_foreign_backup_is_refused_before_anything_is_written(tmp_p
         "is missing": {journal: None},
         "no backup": {INDEX: None},
         "that this edge-malaria can read": {INDEX: json.dumps(evil).encode()},
+        "far too large": {INDEX: b" " * (64 << 20) + json.dumps(index).encode()},
+        "no backup of": {INDEX: b"[" * 100_000},
     }
     for words, change in cases.items():
         with pytest.raises(DataError, match=words):
@@ -152,6 +155,48 @@ def test_a_damaged_or_foreign_backup_is_refused_before_anything_is_written(tmp_p
     target.write_bytes(target.read_bytes()[:-40])
     with pytest.raises(DataError, match="no whole zip"):
         restore_backup(target, tmp_path / "new")
+
+
+def test_a_backup_that_unpacks_to_more_than_the_disk_holds_is_not_unpacked(tmp_path: Path) -> None:
+    """Every entry promises 4 GB, as a zip bomb of a few kilobytes does."""
+    promised = 0xFFFFFFF0
+    data, target = tmp_path / "data", tmp_path / "backup.zip"
+    open_database(data).close()
+    slide = data / SLIDES / "s1"
+    slide.mkdir(parents=True)
+    for number in range(shutil.disk_usage(tmp_path).free // promised + 1):
+        (slide / f"{number}.png").write_bytes(b"x")
+    write_backup(data, target)
+    whole = bytearray(target.read_bytes())
+    place = whole.index(b"PK\x01\x02")  # of the zip's directory, whose entries hold the sizes
+    while place >= 0:
+        if whole[place + 46 :][: len(INDEX)] != INDEX.encode():
+            whole[place + 24 : place + 28] = promised.to_bytes(4, "little")
+        place = whole.find(b"PK\x01\x02", place + 4)
+    target.write_bytes(whole)
+    with pytest.raises(StorageError, match="unpacks to"):
+        restore_backup(target, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_a_killed_backup_left_is_swept_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leftovers, "_YOUNG_S", 0.0)
+    data, target = tmp_path / "data", tmp_path / "b" / "backup.zip"
+    with_slide(data)
+    open_database(data).close()
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from edge_malaria.runtime.store.backup import write_backup\n"
+        "step = lambda: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "write_backup(Path(sys.argv[1]), Path(sys.argv[2]), step)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, data, target], check=False, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    assert len(list(target.parent.iterdir())) == 2, "half a zip, and the database's copy"
+    write_backup(data, target)
+    assert [path.name for path in target.parent.iterdir()] == ["backup.zip"]
 
 
 def test_killed_while_writing_no_committed_row_is_lost(tmp_path: Path) -> None:
