@@ -14,22 +14,27 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from edge_malaria.bundle.contents import INDEX
-from edge_malaria.bundle.format import Bundle, read_bundle, sha256_hex
+from edge_malaria.bundle.contents import INDEX, read_contents
+from edge_malaria.bundle.format import Bundle, sha256_hex, verified
+from edge_malaria.bundle.index import parse_index
 from edge_malaria.bundle.selftest import run_selftest
 from edge_malaria.bundle.signing import check_signature, signature_path
-from edge_malaria.errors import BundleIntegrityError, GateFailed, UsageError
+from edge_malaria.errors import (
+    BundleIntegrityError,
+    BundleSchemaError,
+    GateFailed,
+    UsageError,
+)
 from edge_malaria.files import new_directory, write_bytes, write_json
 
 ID_LENGTH = 16
 ACTIVE = "active.json"
+DAMAGED = "(damaged)"
 
 
 @dataclass(frozen=True)
@@ -97,8 +102,9 @@ class BundleStore:
             BundleIntegrityError, BundleSchemaError: see ``read_bundle``; or the signature is
                 missing, does not hold, or is by a key that is not trusted.
         """
-        read_bundle(source)
-        index = index_bytes(source)
+        contents = read_contents(source)
+        verified(source, contents)
+        index = contents[INDEX]
         signature = signature_path(source)
         self._check_signature(signature, index)
         ident = sha256_hex(index)[:ID_LENGTH]
@@ -106,11 +112,9 @@ class BundleStore:
         if not target.is_dir():
             self._bundles.mkdir(parents=True, exist_ok=True)
             with new_directory(target) as folder:
-                _copy(source, folder)
-                copied = read_bundle(folder)
-                if index_bytes(folder) != index:
-                    raise BundleIntegrityError(f"{source} changed while it was copied.")
-                del copied
+                # The very bytes that were verified.
+                for name, data in contents.items():
+                    write_bytes(folder / name, data)
         if signature.is_file():
             write_bytes(signature_path(target), signature.read_bytes())
         return self._installed(target)
@@ -171,19 +175,20 @@ class BundleStore:
         path = self._bundles / ident
         if not path.is_dir():
             raise BundleIntegrityError(f"{path}, the active bundle, is gone. Install it again.")
-        bundle = read_bundle(path)
-        index = index_bytes(path)
-        if sha256_hex(index)[:ID_LENGTH] != ident:
-            raise BundleIntegrityError(f"{path} was changed: its bundle.json is another one.")
+        return self._opened(path)
+
+    def _opened(self, path: Path) -> Bundle:
+        """An installed bundle: verified, the one that was installed, and signed where asked for."""
+        contents = read_contents(path)
+        bundle = verified(path, contents)
+        index = contents[INDEX]
+        if sha256_hex(index)[:ID_LENGTH] != path.name:
+            raise BundleIntegrityError(f"{path} was changed. Install the bundle again.")
         self._check_signature(signature_path(path), index)
         return bundle
 
     def _check(self, chosen: Installed) -> None:
-        index = index_bytes(chosen.path)
-        if sha256_hex(index)[:ID_LENGTH] != chosen.id:
-            raise BundleIntegrityError(f"{chosen.path} was changed. Install the bundle again.")
-        self._check_signature(signature_path(chosen.path), index)
-        result = run_selftest(read_bundle(chosen.path))
+        result = run_selftest(self._opened(chosen.path))
         if not result.passed:
             raise GateFailed(
                 f"{chosen.name} {chosen.id} does not answer here as where it was exported: "
@@ -204,7 +209,11 @@ class BundleStore:
         raise UsageError(f"{words} named {which!r} in {self.root}: installed are {have}.")
 
     def _installed(self, path: Path) -> Installed:
-        record = json.loads((path / INDEX).read_bytes())
+        try:
+            record = dict(parse_index((path / INDEX).read_bytes()))
+        except (OSError, ValueError, TypeError):
+            # Named in the list; nothing can activate it, and it keeps nobody from the others.
+            record = {"name": DAMAGED, "version": ""}
         state = self._state()
         return Installed(
             id=path.name,
@@ -218,10 +227,10 @@ class BundleStore:
 
     def _state(self) -> dict[str, str]:
         try:
-            found = json.loads((self.root / ACTIVE).read_text(encoding="utf-8"))
+            found = dict(json.loads((self.root / ACTIVE).read_text(encoding="utf-8")))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise BundleIntegrityError(f"{self.root / ACTIVE} is damaged: {error}.") from error
         names = ("active", "previous")
         return {name: str(found[name]) for name in names if isinstance(found.get(name), str)}
@@ -233,22 +242,12 @@ class BundleStore:
 
 
 def index_bytes(path: Path) -> bytes:
-    """The bytes of a bundle's bundle.json, from a directory or a zip."""
-    if path.is_dir():
-        return (path / INDEX).read_bytes()
-    with zipfile.ZipFile(path) as archive:
-        name = next(n for n in archive.namelist() if PurePosixPath(n).name == INDEX)
-        return archive.read(name)
+    """The bytes of a bundle's bundle.json, from a directory or a zip; see ``read_contents``.
 
-
-def _copy(source: Path, folder: Path) -> None:
-    if source.is_dir():
-        ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(source, folder, dirs_exist_ok=True, ignore=ignore)
-        return
-    bundle = read_bundle(source)
-    write_bytes(folder / INDEX, index_bytes(source))
-    for name, data in bundle.contents.items():
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(target, data)
+    Raises:
+        BundleSchemaError: it has none.
+    """
+    contents = read_contents(path)
+    if INDEX not in contents:
+        raise BundleSchemaError(f"{path} is not a bundle: it has no {INDEX}.")
+    return contents[INDEX]

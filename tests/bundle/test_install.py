@@ -15,10 +15,16 @@ import numpy as np
 import pytest
 
 from edge_malaria.bundle.format import read_bundle, write_index
-from edge_malaria.bundle.install import BundleStore, index_bytes
+from edge_malaria.bundle.install import DAMAGED, BundleStore, index_bytes
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.bundle.signing import new_key, sign, signature_path
-from edge_malaria.errors import BundleIntegrityError, GateFailed, OutputExists, UsageError
+from edge_malaria.errors import (
+    BundleError,
+    BundleIntegrityError,
+    GateFailed,
+    OutputExists,
+    UsageError,
+)
 from tests.cli import run_cli, run_process
 
 
@@ -73,6 +79,37 @@ def test_a_changed_bundle_is_never_used(store: BundleStore, shipped_bundle: Path
     shutil.rmtree(kept.path)
     with pytest.raises(BundleIntegrityError, match="is gone"):
         store.active()
+
+
+def test_a_damaged_bundle_keeps_nobody_from_the_others(
+    store: BundleStore, shipped_bundle: Path
+) -> None:
+    good = store.install(shipped_bundle)
+    odd = store.install(shipped_bundle.parent / "micro")
+    for index in (b"[1]", b"{", b"\xff", b'{"name": NaN}'):
+        (odd.path / "bundle.json").write_bytes(index)
+        assert sorted(one.name for one in store.all()) == [DAMAGED, "default"]
+        assert store.activate("default").id == good.id
+        with pytest.raises(BundleError):
+            store.activate(odd.id)
+    (odd.path / "bundle.json").unlink()
+    assert DAMAGED in [one.name for one in store.all()]
+
+
+def test_a_state_or_a_key_that_cannot_be_read_is_named(
+    tmp_path: Path, shipped_bundle: Path
+) -> None:
+    store = BundleStore(tmp_path / "store", require_signature=True)
+    for state in ("[1]", "7", "{", "[" * 100_000):
+        store.root.mkdir(exist_ok=True)
+        (store.root / "active.json").write_text(state)
+        with pytest.raises(BundleIntegrityError, match=r"active\.json is damaged"):
+            store.active()
+    trusted = store.root / "trusted"
+    trusted.mkdir()
+    (trusted / "clinic.pub").write_bytes(b"\xff\xfe")
+    with pytest.raises(BundleIntegrityError, match=r"clinic\.pub is no key"):
+        store.install(shipped_bundle)
 
 
 def test_a_bundle_that_answers_otherwise_here_stays_inactive(
