@@ -16,7 +16,6 @@ from edge_malaria.records import Image
 from edge_malaria.runtime.engines.opening import installed_engines, open_engine
 
 Run = Callable[[Image], object]
-# Threads of the fastest setting: LiteRT and ONNX Runtime gain nothing past the physical cores.
 OPENCV = "opencv-dnn"
 
 

@@ -40,9 +40,7 @@ def _boxed(head: bytes) -> Content:
     brand = head[8:12]
     if brand in (b"avif", b"avis"):
         return "picture"
-    return (
-        "" if brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"crx ") else "film"
-    )
+    return "" if brand in _NOT_READ else "film"
 
 
 def _transport_stream(head: bytes) -> bool:
