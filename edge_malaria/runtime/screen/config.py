@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edge_malaria.errors import ConfigError
+from edge_malaria.records import expect
 from edge_malaria.runtime.quality.field_quality import QualityLimits
 from edge_malaria.runtime.slide.statistics import VerdictRules
 from edge_malaria.runtime.sources.base import CameraSettings, SourceSettings
@@ -17,6 +18,8 @@ from edge_malaria.runtime.sources.base import CameraSettings, SourceSettings
 DEFAULTS = Path(__file__).with_name("quality.toml")
 
 Section = TypeVar("Section")
+# No setting is larger; whole numbers up to here are exact as floats.
+_LARGEST = 2**53
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,9 @@ class MotionSettings:
 
     min_new_share: float = 0.10
 
+    def __post_init__(self) -> None:
+        expect(0 <= self.min_new_share <= 1, "min_new_share from 0 to 1", self.min_new_share)
+
 
 @dataclass(frozen=True)
 class ReportSettings:
@@ -32,6 +38,13 @@ class ReportSettings:
 
     annotated_fields: int = 200
     gallery_cells: int = 60
+
+    def __post_init__(self) -> None:
+        expect(self.annotated_fields >= 0, "annotated_fields >= 0", self.annotated_fields)
+        # Each stays in memory and stands in the page.
+        expect(
+            0 <= self.gallery_cells <= 10_000, "gallery_cells from 0 to 10,000", self.gallery_cells
+        )
 
 
 @dataclass(frozen=True)
@@ -86,18 +99,25 @@ def _section(current: Section, entries: Mapping[str, Any], where: str) -> Sectio
     for name, value in entries.items():
         if name not in known:
             raise ConfigError(f"{where} knows {', '.join(known)}; got {name!r}.")
-        if isinstance(known[name], str):
-            if not isinstance(value, str):
-                raise ConfigError(f"{where} {name}: expected text, got {value!r}.")
-            values[name] = value
-            continue
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or (isinstance(known[name], int) and not isinstance(value, int)):
-            raise ConfigError(
-                f"{where} {name}: expected a number like {known[name]}, got {value!r}."
-            )
-        values[name] = type(known[name])(value)
+        values[name] = _value(known[name], value, f"{where} {name}")
     try:
         return dataclasses.replace(current, **values)  # type: ignore[type-var]
     except ValueError as error:
         raise ConfigError(f"{where}: {error}.") from error
+
+
+def _value(default: Any, value: Any, where: str) -> Any:
+    """``value`` where it is of the kind of ``default``: text, a whole number, a finite number.
+
+    TOML knows ``nan`` and ``inf``; a limit of either refuses everything or nothing.
+    """
+    if isinstance(default, str):
+        if not isinstance(value, str):
+            raise ConfigError(f"{where}: expected text, got {value!r}.")
+        return value
+    kinds = int if isinstance(default, int) else int | float
+    sound = isinstance(value, kinds) and not isinstance(value, bool)
+    # Compared, not converted: a whole number of 400 digits is above every float.
+    if not (sound and abs(value) <= _LARGEST):
+        raise ConfigError(f"{where}: expected a number like {default}, got {str(value)[:60]}.")
+    return type(default)(value)

@@ -25,6 +25,16 @@ class SourceSettings:
     follow_idle_s: float = 0.0
     poll_s: float = 0.5
 
+    def __post_init__(self) -> None:
+        expect(0 < self.frames_per_s <= 1000, "0 < frames_per_s <= 1000", self.frames_per_s)
+        expect(
+            0 < self.camera_timeout_s <= 3600, "0 < camera_timeout_s <= 3600", self.camera_timeout_s
+        )
+        expect(
+            0 <= self.follow_idle_s <= 1e6, "follow_idle_s from 0 to 1,000,000", self.follow_idle_s
+        )
+        expect(0 < self.poll_s <= 60, "0 < poll_s <= 60", self.poll_s)
+
 
 @dataclass(frozen=True)
 class CameraSettings:
@@ -53,7 +63,15 @@ class CameraSettings:
     def __post_init__(self) -> None:
         sides = (self.width_px, self.height_px)
         expect(min(sides) >= 0 and (min(sides) > 0) == (max(sides) > 0), "both sides in px", sides)
-        expect(self.fourcc == "" or len(self.fourcc) == 4, "four letters", self.fourcc)
+        # OpenCV takes 32-bit numbers.
+        expect(max(sides) <= 100_000, "sides of at most 100,000 px", sides)
+        letters = self.fourcc.isascii() and self.fourcc.isprintable() and len(self.fourcc) == 4
+        expect(self.fourcc == "" or letters, "four letters", self.fourcc)
+        # Some drivers tell an exposure as a power of two: it may be negative.
+        expect(abs(self.exposure) <= 1e9, "exposure of at most 1e9", self.exposure)
+        for name, most in (("frames_per_s", 1000), ("white_balance_k", 100_000)):
+            value = getattr(self, name)
+            expect(0 <= value <= most, f"{name} from 0 to {most:,}", value)
         expect(0 <= self.warm_up_s <= 60, "warm_up_s from 0 to 60", self.warm_up_s)
 
 

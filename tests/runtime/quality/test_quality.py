@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import cv2
@@ -23,6 +23,7 @@ from edge_malaria.runtime.quality.field_quality import (
     assess_light_path,
 )
 from edge_malaria.runtime.screen.config import ScreenConfig, load_config
+from edge_malaria.runtime.screen.field_look import FieldLook, view_of
 from edge_malaria.synthetic import draw_field
 
 
@@ -145,16 +146,105 @@ def test_limits_come_from_toml_and_unknown_names_are_refused(tmp_path: Path) -> 
         ("[colour]\n", "colour"),
         ("[verdict]\nlevel = 0.9\n", "level"),
         ("[quality", "TOML"),
+        ("[quality]\nmin_focus = 1" + "0" * 400 + "\n", "expected a number"),
+        ("[quality]\nmin_focus = inf\n", "expected a number"),
+        ("[quality]\nmin_cells = 2.5\n", "expected a number"),
+        ("[quality]\nmin_cells = true\n", "expected a number"),
+        ("[motion]\nmin_new_share = 1.5\n", "min_new_share"),
+        ("[report]\nannotated_fields = -1\n", "annotated_fields"),
+        ("[report]\ngallery_cells = 1000000\n", "gallery_cells"),
+        ("[source]\nframes_per_s = 0\n", "frames_per_s"),
+        ("[source]\ncamera_timeout_s = -1\n", "camera_timeout_s"),
+        ("[source]\nfollow_idle_s = -1\n", "follow_idle_s"),
+        ("[source]\npoll_s = 0\n", "poll_s"),
+        ("[camera]\nwidth_px = 4000000000\nheight_px = 1\n", "100,000 px"),
+        ("[camera]\nfourcc = 'MJP\u00e9'\n", "four letters"),
+        ("[camera]\nexposure = -1e12\n", "exposure"),
+        ("[camera]\nframes_per_s = -1\n", "frames_per_s"),
+        ("[camera]\nwhite_balance_k = 1e6\n", "white_balance_k"),
     ):
         path.write_text(text)
         with pytest.raises(ConfigError, match=hint):
             load_config(path)
 
 
-def test_a_stricter_limit_refuses(field: Image) -> None:
-    assert assess(field).accepted
-    refused = assess(field, QualityLimits(min_separation=0.999))
-    assert refused.reason == "not-a-thin-smear"
+def pale_with_nuclei(field: Image) -> Image:
+    """Red cells of a third of their stain, and nuclei, which alone cross a cut between two."""
+    out = np.clip(238 + (field.astype(np.float32) - 238) * 0.35, 0, 255).astype(np.uint8)
+    for x, y in np.random.default_rng(4).integers(60, 660, (9, 2)):
+        cv2.circle(out, (int(x), int(y)), 32, (60, 30, 110), cv2.FILLED, cv2.LINE_AA)
+    return np.asarray(cv2.GaussianBlur(out, (0, 0), 1.0), np.uint8)
+
+
+def sparse(field: Image) -> Image:
+    """Few cells, at one side."""
+    out = field.copy()
+    out[:, 150:] = (240, 236, 240)
+    return out
+
+
+def dirty(field: Image) -> Image:
+    """A black speck."""
+    out = field.copy()
+    cv2.circle(out, (480, 360), 18, (12, 12, 12), cv2.FILLED)
+    return out
+
+
+def shaded(field: Image) -> Image:
+    """Lit for a good part of it, dark beyond a rim."""
+    out = np.asarray(field // 20, np.uint8)
+    out[:, 200:] = field[:, 200:]
+    return out
+
+
+# Limit -> lines of a --config beside which it decides, its value there, the picture, the reason.
+UNVOUCHED = "vouch_score = 1.01\n"
+POOR = "min_separation = 0.999\n"
+DECIDED_BY = {
+    "min_background": ("", 250.0, None, "too-dark"),
+    "max_burnt": ("", -0.1, None, "too-bright"),
+    "max_black": ("", 0.001, dirty, "clipped"),
+    "min_lit": ("", 0.9, shaded, "clipped"),
+    "min_colour": ("", 0.9, None, "no-colour"),
+    "min_cover": ("", 0.9, None, "no-cells"),
+    "max_cover": ("", 0.01, None, "too-dense"),
+    "min_contrast": ("", 3.0, None, "no-cells"),
+    "min_separation": (UNVOUCHED, 0.999, None, "not-a-thin-smear"),
+    "sparse_cover": ("", 0.01, sparse, ""),
+    "min_separation_rest": (UNVOUCHED, 0.9999, pale_with_nuclei, "not-a-thin-smear"),
+    "max_depth": (UNVOUCHED, 0.1, None, "not-a-thin-smear"),
+    "min_focus": ("", 99.0, None, "out-of-focus"),
+    "min_detail": ("", 9.0, None, "out-of-focus"),
+    "min_red_to_green": ("", 1.9, None, "stain"),
+    "max_red_to_green": ("", 0.01, None, "stain"),
+    "max_blue_to_green": ("", 0.01, None, "stain"),
+    "min_diameter_px": ("", 100.0, None, "too-small"),
+    "vouch_cells": (POOR, 1000, None, "not-a-thin-smear"),
+    "vouch_score": (POOR, 1.01, None, "not-a-thin-smear"),
+    "vouch_explained": (POOR, 1.01, None, "not-a-thin-smear"),
+    "vouch_filled": (POOR, 1.01, None, "not-a-thin-smear"),
+    "min_cells": ("", 1000, None, "no-cells"),
+    "min_counted_share": ("", 1.1, None, "too-dense"),
+}
+
+
+@pytest.mark.parametrize("name", [item.name for item in fields(QualityLimits)])
+def test_a_limit_that_is_set_changes_what_is_refused(
+    name: str, field: Image, tmp_path: Path
+) -> None:
+    """As ``screen --config`` does it: the same picture, with and without the line."""
+    beside, value, change, reason = DECIDED_BY[name]
+    view = view_of(field if change is None else change(field))
+    said = []
+    for line in ("", f"{name} = {value}\n"):
+        path = tmp_path / "mine.toml"
+        path.write_text("[quality]\n" + beside + line)
+        look = FieldLook(ClassicalFinder(), load_config(path).quality)
+        quality = look.quality(view)
+        if look.worth_looking(quality):
+            _, quality = look.cells(view, view.corrected(), quality)
+        said.append(quality.reason)
+    assert said == ["" if reason else "out-of-focus", reason]
 
 
 def test_all_thick_smears_are_refused(data_dir: Path) -> None:
