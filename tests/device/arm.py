@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 SUITE = "bookworm"  # its Python is 3.11, as on Raspberry Pi OS of the same name
@@ -62,7 +62,8 @@ class System:
         arch: Debian's name.
         qemu: the static emulator.
         packages: of Debian.
-        wheels: pip requirements; ``platforms`` are their tags.
+        wheels: pip requirements, installed apart from Debian's; ``platforms`` are their tags.
+        name: of the folder; by default ``arch``.
     """
 
     arch: str
@@ -71,20 +72,37 @@ class System:
     wheels: tuple[str, ...]
     platforms: tuple[str, ...]
     pip_options: tuple[str, ...] = ()
+    name: str = field(default="", repr=False)
+
+    @property
+    def folder(self) -> Path:
+        """Where the root lies."""
+        return roots_folder() / (self.name or self.arch)
 
 
+_PYTHON = ("python3", "python3.11", "libpython3.11-stdlib")
+_AARCH64_TAGS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64")
 AARCH64 = System(
     "arm64",
     "qemu-aarch64-static",
-    ("python3", "python3.11", "libpython3.11-stdlib"),
+    _PYTHON,
     ("numpy", "opencv-python-headless", "ai-edge-litert", "onnxruntime"),
-    ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64"),
+    _AARCH64_TAGS,
+)
+# What Raspberry Pi OS of the same suite has: Debian's Python, its numpy 1.24, room for packages.
+PI_OS = System(
+    "arm64",
+    "qemu-aarch64-static",
+    (*_PYTHON, "python3-numpy", "python3-venv"),
+    (),
+    _AARCH64_TAGS,
+    name="pi-os",
 )
 # No 32-bit wheels of numpy and OpenCV are published; a 32-bit Pi takes them from Debian as well.
 ARMV7 = System(
     "armhf",
     "qemu-arm-static",
-    ("python3", "python3.11", "libpython3.11-stdlib", "python3-numpy", "python3-opencv"),
+    (*_PYTHON, "python3-numpy", "python3-opencv"),
     ("tflite-runtime==2.14.0",),
     ("manylinux_2_34_armv7l", "manylinux2014_armv7l", "linux_armv7l"),
     ("--no-deps",),
@@ -123,7 +141,7 @@ def build(system: System) -> Path:
     Raises:
         RuntimeError: Debian or the wheels cannot be fetched.
     """
-    root = roots_folder() / system.arch
+    root = system.folder
     done = root / ".built"
     recipe = repr(system)
     if done.is_file() and done.read_text() == recipe:
@@ -137,18 +155,27 @@ def build(system: System) -> Path:
     for package in sorted((root / "var" / "cache" / "apt" / "archives").glob("*.deb")):
         _call("dpkg-deb", "-x", str(package), str(root))
         package.unlink()
-    tags = [word for tag in system.platforms for word in ("--platform", tag)]
-    _call(
-        sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-        "--target", str(root / "opt" / "site"), "--python-version", "3.11",
-        "--implementation", "cp", "--only-binary=:all:", *tags, *system.pip_options,
-        *system.wheels,
-    )  # fmt: skip
+    if system.wheels:
+        pip(system, "install", "--target", str(root / "opt" / "site"), *system.wheels)
     emulator = shutil.which(system.qemu)
     assert emulator is not None
     shutil.copy2(emulator, root / "usr" / "bin" / system.qemu)
     done.write_text(recipe)
     return root
+
+
+def pip(system: System, action: str, *words: str) -> None:
+    """``pip install`` or ``pip download`` of this machine, for the wheels of ``system``.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    tags = [word for tag in system.platforms for word in ("--platform", tag)]
+    _call(
+        sys.executable, "-m", "pip", action, "--quiet", "--disable-pip-version-check",
+        "--python-version", "3.11", "--implementation", "cp", "--only-binary=:all:", *tags,
+        *system.pip_options, *words,
+    )  # fmt: skip
 
 
 def _call(*command: str) -> None:
@@ -233,7 +260,10 @@ def run_shell(
     settings["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     inside = ["env", "-i", *(f"{key}={value}" for key, value in settings.items())]
     inside += ["/usr/sbin/chroot", str(merged), "/bin/bash", "-euo", "pipefail", "-c", commands]
-    magic = _MAGIC.format(name=system.qemu, path=shutil.which(system.qemu))
+    word, machine = _ELF[system.arch]
+    magic = _MAGIC.format(
+        name=system.qemu, word=word, machine=machine, path=shutil.which(system.qemu)
+    )
     register = [
         f"mkdir {quoted}/binfmt",
         f"mount -t binfmt_misc binfmt_misc {quoted}/binfmt 2>{quoted}/why &&",
@@ -246,11 +276,13 @@ def run_shell(
     return _in_private_mounts(lines, f"commands on {processor.qemu}", timeout_s)
 
 
-# ELF, 64 bit, little-endian, AArch64; F: opened now, so that it is there in any root.
+# An ELF program, little-endian, of a class (32 or 64 bit) and a machine; F: opened now, so that it
+# is there in any root.
 _MAGIC = (
-    r":{name}:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
+    r":{name}:M::\x7fELF{word}\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00{machine}\x00"
     r":\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:{path}:F"
 )
+_ELF = {"arm64": (r"\x02", r"\xb7"), "armhf": (r"\x01", r"\x28")}
 _NO_INTERPRETER = 77
 
 
