@@ -39,7 +39,7 @@ from edge_malaria.training.classifier.cells import (
 from edge_malaria.training.classifier.fit import predict
 from edge_malaria.training.classifier.recipe import Examples, Recipe
 from edge_malaria.training.classifier.session import decide, examples_of, train
-from edge_malaria.training.classifier.teachers import SEEN_AND_UNSEEN, Teaching, teacher_files
+from edge_malaria.training.classifier.teachers import SEEN_AND_UNSEEN, Distillation, teacher_files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +86,8 @@ def log_epoch(stage: str, entry: dict[str, float]) -> None:
 
 def train_teachers(splits: tuple[Dataset, Dataset], runs: Path) -> list[Path]:
     """The wide networks that the shipped ones learn from; their files."""
-    teaching = Teaching()
-    size = architecture(teaching.arch).input_size_px
+    distillation = Distillation()
+    size = architecture(distillation.arch).input_size_px
 
     def train_cells() -> Examples:
         return examples_of(load_renderings(splits[0], size, RENDERINGS, cache=default_cache()))
@@ -95,7 +95,7 @@ def train_teachers(splits: tuple[Dataset, Dataset], runs: Path) -> list[Path]:
     def val_cells() -> CellSet:
         return load_renderings(splits[1], size, cache=default_cache())["full"]
 
-    return teacher_files(teaching, train_cells, val_cells, runs, log_epoch)
+    return teacher_files(distillation, train_cells, val_cells, runs, log_epoch)
 
 
 def cross_fitted(dataset: Dataset, plan: Plan, run: Path) -> CrossFitted:

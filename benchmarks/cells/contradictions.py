@@ -8,7 +8,7 @@ cell, both by networks that never saw its patient or, of the other kind, that di
 - ``own``: the fold's network, which never saw the patient, contradicts the label with p > 0.95.
 - ``every``: so does the network of *every* fold (told for p > 0.5 too). The other folds' networks
   were trained on the very cell with the very label that they contradict, so they speak against what
-  they were taught.
+  they were trained on.
 
 Pages of those cells, labelled infected ones first, are written to RUN and nowhere else: they show
 real cells. The ceiling is the accuracy left to a network that errs on such labels only.

@@ -33,7 +33,7 @@ from edge_malaria.training.classifier.session import (
     silent,
 )
 from edge_malaria.training.classifier.study import StudyPlan, fit_study
-from edge_malaria.training.classifier.teachers import Teaching, teacher_files
+from edge_malaria.training.classifier.teachers import Distillation, teacher_files
 
 # A network -> the function that runs it as it ships (int8 on a device engine). A network without
 # int8 ranges comes with training cells, uint8 [N, S, S, 3], as a second argument.
@@ -54,7 +54,7 @@ def run_fold(
     report: Report = silent,
     by: By = "patient",
     study: StudyPlan | None = None,
-    teaching: Teaching | None = None,
+    distillation: Distillation | None = None,
 ) -> FoldResult:
     """Trains without ``fold`` and predicts it; resumes and reuses what ``run`` holds.
 
@@ -69,7 +69,7 @@ def run_fold(
         report: progress.
         by: what the folds are made of.
         study: the studies' way of training instead of ``recipe``, without teachers.
-        teaching: who teaches; the teachers of a fold see its training patients only.
+        distillation: which teachers; those of a fold see its training patients only.
     """
     stored = run / "predictions.npz"
     if stored.is_file():
@@ -89,7 +89,7 @@ def run_fold(
             dataclasses.replace(recipe, seed=recipe.seed + 101 * fold),
             run,
             fine_tune_epochs=fine_tune_epochs,
-            teachers=_fold_teachers(teaching, fold, examples, inner, run, report),
+            teachers=_fold_teachers(distillation, fold, examples, inner, run, report),
             resume=True,
             report=report,
         )
@@ -103,18 +103,18 @@ def run_fold(
 
 
 def _fold_teachers(
-    teaching: Teaching | None,
+    distillation: Distillation | None,
     fold: int,
     train: Examples,
     inner: CellSet,
     run: Path,
     report: Report,
 ) -> list[Any]:
-    if teaching is None:
+    if distillation is None:
         return []
-    seeds = tuple(seed + 101 * fold for seed in teaching.seeds)
-    teaching = dataclasses.replace(teaching, seeds=seeds)
-    files = teacher_files(teaching, lambda: train, lambda: inner, run, report)
+    seeds = tuple(seed + 101 * fold for seed in distillation.seeds)
+    distillation = dataclasses.replace(distillation, seeds=seeds)
+    files = teacher_files(distillation, lambda: train, lambda: inner, run, report)
     size = int(inner.inputs.shape[1])
     return [open_teacher(file, size) for file in files]
 
@@ -183,7 +183,7 @@ def cross_validate(
     report: Report = silent,
     by: By = "patient",
     study: StudyPlan | None = None,
-    teaching: Teaching | None = None,
+    distillation: Distillation | None = None,
 ) -> list[FoldResult]:
     """All folds one after the other; resumable between and inside folds."""
     settings: dict[str, Any] = {
@@ -191,7 +191,7 @@ def cross_validate(
         "folds": list(folds),
         "fine_tune_epochs": fine_tune_epochs,
         "by": by,
-        "teaching": dataclasses.asdict(teaching) if teaching else None,
+        "teaching": dataclasses.asdict(distillation) if distillation else None,
     }
     how = "recipe" if study is None else "study"
     write_json(run / "config.json", {**settings, how: dataclasses.asdict(study or recipe)})
@@ -213,7 +213,7 @@ def cross_validate(
                 report=tell,
                 by=by,
                 study=study,
-                teaching=teaching,
+                distillation=distillation,
             )
         )
     return results

@@ -33,7 +33,7 @@ from edge_malaria.training.classifier.cells import (
 )
 from edge_malaria.training.classifier.recipe import Recipe
 from edge_malaria.training.classifier.study import StudyPlan
-from edge_malaria.training.classifier.teachers import TEACHER_RECIPE, Teaching
+from edge_malaria.training.classifier.teachers import TEACHER_RECIPE, Distillation
 from edge_malaria.training.curves import plot_fold_curves, plot_roc
 
 Cells = dict[Any, CellSet]
@@ -89,7 +89,7 @@ class Task:
         return with_folds(opened.thinned(self.cells), self.by, self.count, self.seed)
 
     def recipe(self) -> Recipe:
-        """How the student is trained; a taught one needs no smoothing, as in ``make model``."""
+        """How the student is trained; with teachers it needs no smoothing, as in ``make model``."""
         return Recipe(
             epochs=self.epochs,
             batch=self.batch,
@@ -103,7 +103,7 @@ class Task:
         plan = StudyPlan(epochs=self.epochs, batch=self.batch, seed=self.seed)
         return plan if self.study else None
 
-    def teaching(self) -> Teaching | None:
+    def distillation(self) -> Distillation | None:
         """Who teaches, if anybody does."""
         if not self.teachers:
             return None
@@ -114,7 +114,7 @@ class Task:
             batch=self.batch,
             augmentation=Augmentation(plain=self.plain),
         )
-        return Teaching(self.teacher_arch, recipe, tuple(range(self.teachers)))
+        return Distillation(self.teacher_arch, recipe, tuple(range(self.teachers)))
 
 
 def with_wanted(task: Task, only: str) -> Task:
@@ -199,7 +199,7 @@ def run_task(task: Task) -> tuple[list[FoldResult], Cells]:
         report=_say,
         by=task.by,
         study=task.study_plan(),
-        teaching=task.teaching(),
+        distillation=task.distillation(),
     )
     return results, cells
 

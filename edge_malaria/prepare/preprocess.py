@@ -3,8 +3,8 @@
 Training, calibration, parity and the device all call ``network_input``; nothing else resizes or
 masks a cell. The contract in words: crop (uint8 RGB) -> the slide's colour scaling where the
 contract names it (``stain``) -> background to black where a mask is given -> resize to S x S with
-INTER_AREA -> RGB uint8. Scaling by 1/255 lies inside the network. A bundle whose network was taught
-with another resize, or without the mask, names it (``Preparation``).
+INTER_AREA -> RGB uint8. Scaling by 1/255 lies inside the network. A bundle whose network was
+trained with another resize, or without the mask, names it (``Preparation``).
 
 INTER_AREA is computed in whole numbers (``area_resize``), so its bits are the same on every
 processor and in the firmware; OpenCV's own rounds exact halves as its float32 sums fall, and
@@ -23,7 +23,7 @@ from edge_malaria.prepare.resize import resized
 from edge_malaria.prepare.stain import RGB, SlideColour, cell_colour, evenly, scaled
 from edge_malaria.records import Box, Cell, Image, Mask, expect, expect_image
 
-# The steps of the default way of preparing, which this project's own networks are taught with.
+# The steps of the default way of preparing, which this project's own networks are trained with.
 CONTRACT_STEPS = Preparation(1).steps
 
 

@@ -17,7 +17,7 @@ from edge_malaria.errors import DataError, DatasetError, UsageError
 from edge_malaria.training.classifier.cells import RENDERINGS, CellSet, load_renderings
 from edge_malaria.training.classifier.fit import predict
 from edge_malaria.training.classifier.recipe import Examples, Recipe
-from edge_malaria.training.classifier.teachers import Teaching
+from edge_malaria.training.classifier.teachers import Distillation
 from edge_malaria.training.curves import plot_fold_curves, plot_roc
 from tests.cli import run_cli, run_process, validate
 from tests.training.classifier.test_training_data import write_dataset
@@ -254,7 +254,7 @@ def test_a_folds_teachers_never_see_the_fold_and_are_kept(
             lambda model: lambda batch: predict(model, batch),
             fine_tune_epochs=1,
             report=lambda stage, entry: stages.append(stage),
-            teaching=Teaching("micro", Recipe(epochs=12, batch=4, patience=12), (0,)),
+            distillation=Distillation("micro", Recipe(epochs=12, batch=4, patience=12), (0,)),
         )
 
     run()

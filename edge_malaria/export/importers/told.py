@@ -51,6 +51,6 @@ def _read(value: Value) -> dict[str, str]:
     if caffe or scaled:
         told["input_range"] = "0-255"
     if caffe and value.take.tolist() == [2, 1, 0]:
-        # preprocess_input turns RGB into the BGR that these networks were taught with.
+        # preprocess_input turns RGB into the BGR that these networks were trained with.
         told["colour"] = "rgb"
     return told

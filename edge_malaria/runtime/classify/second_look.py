@@ -27,7 +27,7 @@ CLEAR_LIGHT = (225, 215, 222)
 # How much surer of a white cell or platelet than of a red cell, in the network's logits. One in two
 # hundred cells of train patients lies above.
 FOREIGN_ABOVE = -0.78
-# Middles this far from the canvas's own count, in pixels of the network's answer.
+# Centres this far from the canvas's own count, in pixels of the network's answer.
 REACH = 5
 BLACK = 8
 CELLS_AT_ONCE = 64

@@ -1,8 +1,8 @@
-"""The learned finder: a small network says where cells have their middle and how far they reach.
+"""The learned finder: a small network says where cells have their centre and how far they reach.
 
 The field is shrunk until a red cell is ``NOMINAL_DIAMETER_PX`` across, whatever the camera. The
 network answers at half that resolution with eight numbers a pixel (see ``segment_peaks``); peaks of
-the middles become boxes, and the cover map, cut by each box's ellipse, becomes the cells' masks.
+the centres become boxes, and the cover map, cut by each box's ellipse, becomes the cells' masks.
 Where two cells overlap, both keep the lens they share, as both may carry what lies there.
 """
 
@@ -25,8 +25,8 @@ from edge_malaria.runtime.detect.peaks import (
     STRIDE_PX,
     FinderSettings,
     candidates,
+    centres,
     drop_red_in_white,
-    middles,
     read_peaks,
 )
 from edge_malaria.runtime.detect.scale import measure_scale
@@ -40,7 +40,7 @@ SIDE_MULTIPLE_PX = 8
 LOOK_SIDES_PX = (448, 224, 112)
 # Between looks that share a page: further than a cell reaches.
 LOOK_GAP_PX = 16
-# Off a cell's scale the network is rarely this sure of its middle.
+# Off a cell's scale the network is rarely this sure of its centre.
 SURE = 0.6
 # Below this trust (see ``_Look``) the scale is asked of the classical measure too.
 LEAST_TRUST = 0.003
@@ -225,7 +225,7 @@ def _side_by_side(fine: Image, parts: list[Image]) -> list[tuple[int, int]]:
 
 def _judged(answer: FloatMap, factor: float) -> _Look:
     """An answer with the size of its sure red cells and how far it can be trusted."""
-    y, x, score = middles(np.ascontiguousarray(answer[:, :, 0]), SURE)
+    y, x, score = centres(np.ascontiguousarray(answer[:, :, 0]), SURE)
     edges = np.maximum(answer[y, x, CHANNEL_EDGES], 0.0) * STRIDE_PX
     sizes = np.sqrt((edges[:, 0] + edges[:, 2]) * (edges[:, 1] + edges[:, 3]))
     fits = (sizes > 0.5 * NOMINAL_DIAMETER_PX) & (sizes < 2 * NOMINAL_DIAMETER_PX)

@@ -1,7 +1,7 @@
 """From the finder network's answer to boxes and masks.
 
 The network answers at half resolution with eight numbers a pixel: logits of a red cell's, a white
-cell's and a platelet's middle, a logit of lying on a red or white cell, and the distances to the
+cell's and a platelet's centre, a logit of lying on a red or white cell, and the distances to the
 cell's left, top, right and bottom edge in output pixels.
 """
 
@@ -44,7 +44,7 @@ class FinderSettings:
     """What is chosen after fitting, on the fields outside the report thirds.
 
     Attributes:
-        red, white, platelet: least probability of a middle, 0-1.
+        red, white, platelet: least probability of a centre, 0-1.
         distinct_iou: of two boxes of one kind above this IoU the less sure one goes.
         reach: how far beyond its box's ellipse a mask may go, in radii.
     """
@@ -58,7 +58,7 @@ class FinderSettings:
 
 @dataclass(frozen=True, eq=False)
 class Peaks:
-    """Middles with their boxes in network pixels: [N] kinds and scores, [N, 4] boxes."""
+    """Centres with their boxes in network pixels: [N] kinds and scores, [N, 4] boxes."""
 
     kinds: NDArray[np.int64]
     scores: NDArray[np.float64]
@@ -69,7 +69,7 @@ def _sigmoid(value: FloatMap) -> FloatMap:
     return np.asarray(1.0 / (1.0 + np.exp(-value)), np.float32)
 
 
-def middles(
+def centres(
     logit: FloatMap, floor: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Local maxima above a probability: rows, columns, probabilities, each [N]."""
@@ -79,13 +79,13 @@ def middles(
 
 
 def read_peaks(answer: FloatMap, settings: FinderSettings) -> Peaks:
-    """The network's answer [h, w, 8] -> middles above their thresholds, surest boxes only."""
+    """The network's answer [h, w, 8] -> centres above their thresholds, surest boxes only."""
     height, width = answer.shape[:2]
     least = (settings.red, settings.white, settings.platelet)
     kinds, scores, boxes = [], [], []
     for kind, floor in enumerate(least):
         logit = np.ascontiguousarray(answer[:, :, kind])
-        y, x, score = middles(logit, floor)
+        y, x, score = centres(logit, floor)
         edges = np.maximum(answer[y, x, CHANNEL_EDGES].astype(np.float64), 0.75)
         if kind == PLATELET:
             edges = _platelet_edges(logit, y, x)
@@ -111,7 +111,7 @@ def _platelet_edges(
 
 
 def drop_red_in_white(peaks: Peaks) -> Peaks:
-    """Leaves out red middles that lie in the body of a surer white cell: its lobes, its nucleus."""
+    """Leaves out red centres that lie in the body of a surer white cell: its lobes, its nucleus."""
     white = np.flatnonzero(peaks.kinds == 1)
     keep = np.ones(len(peaks.kinds), bool)
     centre = (peaks.boxes[:, :2] + peaks.boxes[:, 2:]) / 2

@@ -27,8 +27,8 @@ def compiled_step(
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
     def step(cells: Any, targets: Any, bootstrap: Any, keep: Any) -> Any:
         if teachers:
-            taught = tf.add_n([tf.sigmoid(teacher(cells, training=False)) for teacher in teachers])
-            mean = taught / float(len(teachers))
+            answers = tf.add_n([tf.sigmoid(teacher(cells, training=False)) for teacher in teachers])
+            mean = answers / float(len(teachers))
             targets = (1.0 - recipe.teacher_share) * targets + recipe.teacher_share * mean
         if recipe.bootstrap > 0:
             opinion = tf.sigmoid(average(cells, training=False))

@@ -30,8 +30,8 @@ TEACHER_RECIPE = Recipe(
 
 
 @dataclass(frozen=True)
-class Teaching:
-    """Who teaches.
+class Distillation:
+    """Which teachers a student learns from.
 
     Attributes:
         arch: a registered architecture of the student's input side, wider than the student.
@@ -45,7 +45,7 @@ class Teaching:
 
 
 def teacher_files(
-    teaching: Teaching,
+    distillation: Distillation,
     train: Callable[[], Examples],
     val: Callable[[], CellSet],
     run: Path,
@@ -54,23 +54,23 @@ def teacher_files(
     """Trains the teachers that ``run`` does not hold yet, in float, calibrated; their files.
 
     Args:
-        teaching: who.
+        distillation: which teachers.
         train: gives the cells that the student is fitted to; called only where one is missing.
         val: gives the cells that decide the best epoch and the calibration, likewise.
         run: each teacher gets ``teacher-<seed>`` in it; resumable.
         report: called after each epoch.
     """
     files = []
-    for seed in teaching.seeds:
+    for seed in distillation.seeds:
         file = run / f"teacher-{seed}" / "model.keras"
         files.append(file)
         if file.is_file():
             continue
-        recipe = dataclasses.replace(teaching.recipe, seed=seed)
+        recipe = dataclasses.replace(distillation.recipe, seed=seed)
         cells = val()
         keras.utils.set_random_seed(seed)
         teacher, _ = fit(
-            build(teaching.arch, int(cells.inputs.shape[1])),
+            build(distillation.arch, int(cells.inputs.shape[1])),
             train(),
             cells.inputs,
             cells.labels,
@@ -82,6 +82,6 @@ def teacher_files(
         # A smoothed, bootstrapped network is too modest: its students would inherit that.
         bake(teacher, *fit_platt(predict(teacher, cells.inputs), cells.labels))
         size = int(cells.inputs.shape[1])
-        write_config(file.parent, recipe, {"arch": teaching.arch, "input_size_px": size})
+        write_config(file.parent, recipe, {"arch": distillation.arch, "input_size_px": size})
         save_model(teacher, file)
     return files

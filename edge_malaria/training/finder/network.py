@@ -55,12 +55,12 @@ def build_finder(widths: tuple[int, int, int] = (16, 32, 64)) -> Any:
 
 
 def finder_loss(truth: Any, answer: Any) -> Any:
-    """Focal loss on soft middles, cross-entropy on cover, 1 - IoU plus L1 on the distances."""
+    """Focal loss on soft centres, cross-entropy on cover, 1 - IoU plus L1 on the distances."""
     ops = keras.ops
-    middles, cover, edges = answer[..., :3], answer[..., 3], answer[..., 4:8]
+    centres, cover, edges = answer[..., :3], answer[..., 3], answer[..., 4:8]
     wanted = truth[..., :3]
-    cross = ops.softplus(middles) - wanted * middles
-    hard = ops.square(wanted - ops.sigmoid(middles))
+    cross = ops.softplus(centres) - wanted * centres
+    hard = ops.square(wanted - ops.sigmoid(centres))
     weight = truth[..., 8:9]
     middle_loss = ops.mean(cross * hard * weight, axis=(1, 2, 3)) * 60.0
     cover_cross = ops.softplus(cover) - truth[..., 3] * cover

@@ -2,11 +2,11 @@
 
 The network answers at half resolution, one vector of eight a pixel:
 
-    0-2  logits: here is the middle of a red cell, a white cell, a platelet
+    0-2  logits: here is the centre of a red cell, a white cell, a platelet
     3    logit: this lies on a red or white cell
     4-7  distance to the cell's left, top, right and bottom edge, in output pixels
 
-Targets carry three more channels: the weights of the middles, of the cover and of the distances.
+Targets carry three more channels: the weights of the centres, of the cover and of the distances.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from edge_malaria.training.finder.scenes import RED, WHITE, FloatArray, Tile
 
 STRIDE_PX = 2
 CHANNELS = 8
-# A middle fades out like a Gaussian of 0.3 radii: two cells 0.4 diameters apart keep two peaks.
+# A centre fades out like a Gaussian of 0.3 radii: two cells 0.4 diameters apart keep two peaks.
 MIDDLE_SPREAD = 0.3
 # Distances are learnt up to here (in radii), where a decoded peak may lie by mistake.
 LEARN_WITHIN = 0.6
 
 
 def targets(tile: Tile) -> FloatArray:
-    """float32 [S/2, S/2, 11]: the eight channels, then weights of middles, cover, distances."""
+    """float32 [S/2, S/2, 11]: the eight channels, then weights of centres, cover, distances."""
     side = tile.image.shape[0] // STRIDE_PX
     answer = np.zeros((side, side, CHANNELS + 3), np.float32)
     nearest = np.full((side, side), np.inf, np.float32)
@@ -60,7 +60,7 @@ def _one(
     if not known:
         answer[..., 8][view] = np.where(far < 1, 0, answer[..., 8][view])
         return
-    # Small things get a middle at least one output pixel wide.
+    # Small things get a centre at least one output pixel wide.
     spread = max(MIDDLE_SPREAD, 1.5 * STRIDE_PX / max(1.0, min(x1 - x0, y1 - y0)))
     peak = np.exp(-0.5 * (far / spread) ** 2)
     np.maximum(answer[..., kind][view], peak, out=answer[..., kind][view])

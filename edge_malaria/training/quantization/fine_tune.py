@@ -1,4 +1,4 @@
-"""Teaching an already trained network to live with 8 bits: the top rung of the int8 ladder."""
+"""Quantization-aware training of a trained network: the last fallback recipe of int8."""
 
 from __future__ import annotations
 

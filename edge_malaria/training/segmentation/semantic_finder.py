@@ -24,7 +24,7 @@ from edge_malaria.runtime.engines.base import Engine
 
 PIXEL_CLASSES = ("background", "red-cell", "boundary", "white-cell", "parasite")
 BACKGROUND, RED, BOUNDARY, WHITE, PARASITE = range(5)
-# The boundary begins at this share of a cell's radius (also in what the network is taught).
+# The boundary begins at this share of a cell's radius (also in what the network is trained on).
 INNER_SHARE = 0.8
 # What the network sees has sides that are multiples of this: it halves three times.
 SIDE_MULTIPLE_PX = 8

@@ -1,4 +1,4 @@
-"""What the segmenting network is taught: the finder's own tiles, with classes for every pixel.
+"""What the segmenting network is trained on: the finder's own tiles, with classes for every pixel.
 
 The tiles are those of the learned cell finder (``finder_source``): composed of real red cells of
 training patients, and windows of the fields that may be fitted on; beside them drawn fields, the

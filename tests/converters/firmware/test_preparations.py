@@ -24,7 +24,7 @@ HOST = Path(__file__).resolve().parents[3] / "firmware_examples" / "c_host"
 
 
 def _prepared(shipped: Path, resize: str, mask: str = "black") -> Bundle:
-    """The shipped bundle as if its network had been taught with cells of another preparation."""
+    """The shipped bundle as if its network had been trained with cells of another preparation."""
     bundle = read_bundle(shipped)
     spec = bundle.classifier
     other = replace(spec, preparation=Preparation(spec.size_px, resize, mask))

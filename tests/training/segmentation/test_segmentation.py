@@ -1,4 +1,4 @@
-"""Every pixel a class: what is taught, what the loss asks, and cells from an answer."""
+"""Every pixel a class: what it is trained on, what the loss asks, and cells from an answer."""
 
 from __future__ import annotations
 
