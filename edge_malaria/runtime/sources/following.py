@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Container, Iterator
 from pathlib import Path
@@ -35,6 +36,8 @@ class FollowedFolder:
         # name -> (size and time of the file, when that was first seen)
         self._seen: dict[str, tuple[tuple[int, int], float]] = {}
         self._taken: set[str] = set()
+        # Whoever watches may end it; it then ends as if no more fields came.
+        self.ended = threading.Event()
 
     def fields(self, skip: Container[str] = ()) -> Iterator[Field | Unreadable]:
         """See ``Source``; ends after ``follow_idle_s`` without a new field, if that is set."""
@@ -54,7 +57,8 @@ class FollowedFolder:
                 idle = self.settings.follow_idle_s
                 if idle > 0 and time.monotonic() - last > idle:
                     return
-                time.sleep(self.settings.poll_s)
+                if self.ended.wait(self.settings.poll_s):
+                    return
         finally:
             self._tell_left_out()
 

@@ -22,4 +22,36 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT;
     CREATE INDEX slides_by_created ON slides (created DESC, id);
     """,
+    # 2: where a slide's fields come from, who signed when, users, their sessions, the audit trail.
+    """
+    ALTER TABLE slides ADD COLUMN source TEXT NOT NULL DEFAULT '';
+    ALTER TABLE slides ADD COLUMN signed_at TEXT NOT NULL DEFAULT '';
+    CREATE TABLE users (
+        name TEXT PRIMARY KEY,
+        role TEXT NOT NULL CHECK (role IN ('reader', 'supervisor', 'admin')),
+        password_hash TEXT NOT NULL,
+        created TEXT NOT NULL,
+        disabled INTEGER NOT NULL DEFAULT 0 CHECK (disabled IN (0, 1))
+    ) STRICT;
+    CREATE TABLE sessions (
+        token_sha256 TEXT PRIMARY KEY,
+        user TEXT NOT NULL,
+        created_s REAL NOT NULL,
+        seen_s REAL NOT NULL
+    ) STRICT;
+    CREATE TABLE audit (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        at TEXT NOT NULL,
+        who TEXT NOT NULL,
+        role TEXT NOT NULL,
+        address TEXT NOT NULL,
+        action TEXT NOT NULL,
+        slide TEXT NOT NULL DEFAULT '',
+        detail TEXT NOT NULL DEFAULT ''
+    ) STRICT;
+    CREATE TRIGGER audit_is_never_changed BEFORE UPDATE ON audit
+    BEGIN SELECT RAISE(ABORT, 'a line of the audit trail is never changed'); END;
+    CREATE TRIGGER audit_is_never_deleted BEFORE DELETE ON audit
+    BEGIN SELECT RAISE(ABORT, 'a line of the audit trail is never deleted'); END;
+    """,
 )

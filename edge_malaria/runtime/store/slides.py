@@ -37,7 +37,8 @@ class SlideEntry:
         state: new, running, paused, finished or signed.
         created: ISO date and time by this machine's clock.
         verdict, basis, cells_counted, flagged, reviewed: of the latest report.
-        signed_by: who signed, "" before.
+        signed_by, signed_at: who signed and when (ISO), "" before.
+        source: what its fields come from, as the device names its sources.
     """
 
     id: str
@@ -53,6 +54,8 @@ class SlideEntry:
     flagged: int = 0
     reviewed: int = 0
     signed_by: str = ""
+    source: str = ""
+    signed_at: str = ""
 
     def __post_init__(self) -> None:
         expect(
@@ -64,7 +67,10 @@ class SlideEntry:
 
     def fact(self) -> SlideLine:
         """The journal's line from which the entry can be learned again."""
-        names = ("sample", "reader", "site", "rbc_per_ul", "state", "created", "signed_by")
+        names = (
+            "sample", "reader", "site", "rbc_per_ul", "state", "created", "signed_by", "signed_at",
+            "source",
+        )  # fmt: skip
         return SlideLine(FACT, {name: getattr(self, name) for name in names})
 
 
