@@ -39,6 +39,7 @@ COMMAND_MODULES = (
     "explain",
     "data",
     "bundle",
+    "serve",
     "backup",
     "doctor",
     "firmware",

@@ -14,8 +14,8 @@ from typer.core import TyperCommand, TyperGroup
 
 GROUPS: Mapping[str, Sequence[str]] = {
     "On the device": (
-        "screen", "review", "report", "classify", "selftest", "doctor", "bundle", "serve", "site",
-        "batch", "backup", "restore",
+        "screen", "review", "report", "classify", "selftest", "doctor", "bundle", "serve", "users",
+        "site", "batch", "backup", "restore",
     ),
     "Proof": ("export", "parity", "evaluate", "benchmark", "explain", "firmware"),
     "On the workstation": (
@@ -70,6 +70,14 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "report slide",
         "report slide --fhir slide.fhir.json --sample A-17 --signed-by 'A. Reader'",
     ),
+    "serve": (
+        "serve --source camera:0 --data /var/lib/edge-malaria",
+        "serve --source sim:parasitemia=0.02,fields=20,seed=3 --data practice",
+        "serve --host 0.0.0.0 --tls-certificate device.pem --tls-key device.key",
+    ),
+    "users add": ("users add Amina --role supervisor --data /var/lib/edge-malaria",),
+    "users list": ("users list --data /var/lib/edge-malaria",),
+    "users change": ("users change Amina --password --data /var/lib/edge-malaria",),
     "backup": ("backup /var/lib/edge-malaria -o backup.zip",),
     "restore": ("restore backup.zip -o /var/lib/edge-malaria-new",),
     "batch": (

@@ -1,0 +1,362 @@
+"""The slides of this device: made, read, paused, finished, judged and signed.
+
+The journal of a slide is the truth; the worklist follows it. One slide is read at a time: there is
+one camera and one small processor.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from edge_malaria.bundle.format import Bundle
+from edge_malaria.errors import EdgeMalariaError, UsageError
+from edge_malaria.records import SlideReport
+from edge_malaria.runtime.screen.screening import ScreenCall, Screened
+from edge_malaria.runtime.serve.reading import OpenSlide, OpenSlides
+from edge_malaria.runtime.serve.refused import NotHere, Refused
+from edge_malaria.runtime.serve.running import RunningSlide, trouble_of
+from edge_malaria.runtime.serve.settings import SITES, UPLOADS, ServeSettings
+from edge_malaria.runtime.serve.steered import SteeredSource, UploadFolder
+from edge_malaria.runtime.serve.store import Store
+from edge_malaria.runtime.slide.counts import DEFAULT_RBC_PER_UL
+from edge_malaria.runtime.slide.journal import NAME as JOURNAL_NAME
+from edge_malaria.runtime.slide.lines import ReviewDecision
+from edge_malaria.runtime.slide.review import reader_name
+from edge_malaria.runtime.slide.site_profile import read_site
+from edge_malaria.runtime.sources.base import Source
+from edge_malaria.runtime.sources.opening import open_source
+from edge_malaria.runtime.store.disk import room
+from edge_malaria.runtime.store.slides import FACT, SLIDES, SlideEntry, State, Worklist
+
+MOST_SAMPLE_CHARACTERS = 60
+# A field and its pictures take at most some 3 MB: with less room no slide is begun.
+LEAST_ROOM_BYTES = 100_000_000
+
+
+class Desk:
+    """All that can be done with slides.
+
+    Args:
+        store: the database.
+        bundle: that runs.
+        settings: of the server.
+
+    Attributes:
+        notes: what went wrong when the device started, in words.
+    """
+
+    def __init__(self, store: Store, bundle: Bundle, settings: ServeSettings) -> None:
+        self._store, self.bundle, self.settings = store, bundle, settings
+        self._lock = threading.RLock()
+        self._running: RunningSlide | None = None
+        self._uploads: dict[str, UploadFolder] = {}
+        self._trouble: dict[str, str] = {}
+        self._open = OpenSlides(settings.data / SLIDES)
+        self.notes = self._wake()
+
+    @contextmanager
+    def _worklist(self) -> Iterator[Worklist]:
+        with self._store.use() as connection:
+            yield Worklist(connection, self.settings.data)
+
+    def _wake(self) -> list[str]:
+        """After a start: what ran when the power went is paused; a lost worklist is read anew."""
+        with self._worklist() as worklist:
+            entries = list(worklist.all())
+            lost = [] if entries else worklist.rebuild()
+            for entry in worklist.all():
+                if entry.state == "running":
+                    worklist.put(replace(entry, state="paused"))
+        return lost
+
+    def entries(self) -> list[SlideEntry]:
+        """The worklist, the latest slide first."""
+        with self._worklist() as worklist:
+            return list(worklist.all())
+
+    def get(self, slide: str) -> SlideEntry:
+        """One entry.
+
+        Raises:
+            NotHere: no such slide.
+        """
+        with self._worklist() as worklist:
+            try:
+                return worklist.get(slide)
+            except UsageError as error:
+                raise NotHere("This slide is not on this device.") from error
+
+    def _put(self, entry: SlideEntry) -> None:
+        with self._worklist() as worklist:
+            worklist.put(entry)
+
+    def directory(self, slide: str) -> Path:
+        """Where its journal and report lie."""
+        return self.settings.data / SLIDES / slide
+
+    @property
+    def sites(self) -> list[str]:
+        """The site profiles' file names."""
+        folder = self.settings.data / SITES
+        return sorted(path.name for path in folder.glob("*.json")) if folder.is_dir() else []
+
+    def make(
+        self,
+        sample: str,
+        reader: str,
+        *,
+        site: str = "",
+        rbc_per_ul: float = DEFAULT_RBC_PER_UL,
+        source: str = "",
+    ) -> SlideEntry:
+        """A new slide on the worklist.
+
+        Raises:
+            UsageError: an impossible sample code, reader, site or source.
+        """
+        code = " ".join(sample.split())
+        if not (0 < len(code) <= MOST_SAMPLE_CHARACTERS and code.isprintable()):
+            raise Refused(
+                "The sample's code needs 1 to %(most)s characters.", most=MOST_SAMPLE_CHARACTERS
+            )
+        if site and site not in self.sites:
+            raise Refused("This site profile is not on this device.")
+        wanted = source or self.settings.choices[0]
+        if wanted not in self.settings.choices:
+            raise Refused("This source is not on this device.")
+        try:
+            who = reader_name(reader)
+        except ValueError as error:
+            raise Refused("Say who reads: a name of up to 80 characters.") from error
+        now = datetime.now(UTC)
+        ident = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+        entry = SlideEntry(
+            ident, code, who, site, rbc_per_ul,
+            created=now.isoformat(timespec="seconds"), source=wanted,
+        )  # fmt: skip
+        self._put(entry)
+        return entry
+
+    @property
+    def running(self) -> RunningSlide | None:
+        """The slide that is being read."""
+        return self._running
+
+    def running_of(self, slide: str) -> RunningSlide | None:
+        """The same where it is this slide."""
+        running = self._running
+        return running if running is not None and running.slide == slide else None
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the running slide stands still although its source should give fields."""
+        running = self._running
+        return running is not None and running.stuck
+
+    def trouble(self, slide: str) -> str:
+        """What ended the slide's latest run, "" where nothing did."""
+        return self._trouble.get(slide, "")
+
+    def start(self, slide: str) -> None:
+        """Reads a slide from now on, or goes on with it.
+
+        Raises:
+            UsageError: signed, running already, another slide runs, or the source cannot be.
+            DataError: no room on the disk, or a site profile that cannot be read.
+        """
+        with self._lock:
+            entry = self.get(slide)
+            if entry.state == "signed":
+                raise Refused("A signed slide is closed.")
+            if self._running is not None:
+                raise Refused("Another slide is being read. Pause or finish it first.")
+            if room(self.settings.data).free_bytes < LEAST_ROOM_BYTES:
+                raise Refused("Hardly any room on the disk. Move old slides away first.")
+            directory = self.directory(slide)
+            site = read_site(self.settings.data / SITES / entry.site) if entry.site else None
+            begun = replace(entry, state="running")
+            source = SteeredSource(self._source(entry), {FACT: begun.fact().value})
+            call = ScreenCall(
+                directory,
+                (entry.source,),
+                entry.rbc_per_ul,
+                resume=(directory / JOURNAL_NAME).is_file(),
+                threads=self.settings.threads,
+                site=site,
+            )
+            running = RunningSlide(slide, source, self.bundle, self.settings, call, self._ended)
+            self._trouble.pop(slide, None)
+            self._put(begun)
+            self._open.bar(slide)
+            self._running = running
+            running.start()
+
+    def _source(self, entry: SlideEntry) -> Source:
+        if entry.source == UPLOADS:
+            folder = self.uploads(entry.id)
+            folder.ended.clear()
+            return folder
+        config = self.settings.config
+        follow = Path(entry.source).is_dir()
+        return open_source(
+            [entry.source], follow=follow, settings=config.source, camera=config.camera
+        )
+
+    def uploads(self, slide: str) -> UploadFolder:
+        """The pictures from a phone of one slide."""
+        with self._lock:
+            if slide not in self._uploads:
+                self._uploads[slide] = UploadFolder(self.settings.data / UPLOADS / slide)
+            return self._uploads[slide]
+
+    def upload(self, slide: str, pictures: list[bytes]) -> int:
+        """Takes pictures from a phone; each is on the disk when this returns.
+
+        Raises:
+            UsageError: the slide takes none, or one of them is no picture.
+            StorageError: disk full or not writable.
+        """
+        entry = self.get(slide)
+        if entry.source != UPLOADS or entry.state == "signed":
+            raise Refused("This slide takes no pictures from a phone.")
+        folder = self.uploads(slide)
+        for data in pictures:
+            folder.add(data)
+        return len(pictures)
+
+    def stop(self, slide: str, wish: State, timeout_s: float = 60.0) -> None:
+        """Pauses or finishes a slide; waits until its report is written.
+
+        Raises:
+            UsageError: it cannot be finished: nothing was read yet.
+        """
+        running = self.running_of(slide)
+        if running is not None:
+            running.stop(wish)
+            running.join(timeout_s)
+            return
+        entry = self.get(slide)
+        if wish == "finished" and entry.state == "paused":
+            self._settle(slide, "finished")
+        elif wish == "finished" and entry.state == "new":
+            raise Refused("Nothing was read of this slide yet.")
+
+    def _ended(self, running: RunningSlide, done: Screened | None, error: Exception | None) -> None:
+        """In the run's thread: what it left enters the worklist and the journal."""
+        slide = running.slide
+        over = error is None and (running.wish or "finished") == "finished"
+        self._open.unbar(slide)
+        try:
+            if error is not None:
+                self._trouble[slide] = trouble_of(error)
+            if done is None and not (self.directory(slide) / JOURNAL_NAME).is_file():
+                self._put(replace(self.get(slide), state="new"))
+            else:
+                report = done.report if done is not None else None
+                self._settle(slide, "finished" if over else "paused", report)
+        except EdgeMalariaError as second:
+            self._trouble[slide] = trouble_of(error or second)
+            with self._lock:
+                self._put(replace(self.get(slide), state="paused"))
+        finally:
+            with self._lock:
+                self._running = None
+
+    def _settle(self, slide: str, state: State, report: SlideReport | None = None) -> None:
+        """Brings the worklist and the journal's own fact to ``state``."""
+        with self._open.use(slide) as opened:
+            if report is not None:
+                opened.know(report)
+            entry = _judged(replace(self.get(slide), state=state), opened.report())
+            opened.session.journal.append(entry.fact())
+        self._put(entry)
+
+    @contextmanager
+    def reading(self, slide: str) -> Iterator[OpenSlide]:
+        """A slide to look at or to judge.
+
+        Raises:
+            UsageError: unknown, running, or without a report.
+        """
+        self.get(slide)
+        if self.running_of(slide) is not None:
+            raise Refused("This slide is being read. Pause or finish it first.")
+        with self._open.use(slide) as opened:
+            yield opened
+
+    def decide(
+        self, slide: str, field: str, index: int, decision: ReviewDecision, reader: str
+    ) -> None:
+        """One decision on one flagged cell: on the disk when this returns.
+
+        Raises:
+            UsageError: the slide is signed or being read.
+            DataError: no such flagged cell, or an impossible decision.
+            StorageError: disk full or not writable; nothing was decided.
+        """
+        with self.reading(slide) as opened:
+            if self.get(slide).state == "signed":
+                raise Refused("A signed slide is closed.")
+            opened.decide(field, index, decision, reader)
+
+    def judged(self, slide: str) -> SlideReport:
+        """The slide's report as of now; the worklist follows it.
+
+        Raises:
+            UsageError, DataError, StorageError: see ``reading`` and ``OpenSlide.report``.
+        """
+        with self.reading(slide) as opened:
+            report = opened.report()
+        entry = self.get(slide)
+        fresh = _judged(entry, report)
+        if fresh != entry:
+            self._put(fresh)
+        return report
+
+    def sign(self, slide: str, who: str) -> SlideEntry:
+        """Signs a slide: nothing about it changes from then on.
+
+        Raises:
+            UsageError: not finished, signed already, or flagged cells wait for a person.
+            StorageError: disk full or not writable; nothing was signed.
+        """
+        with self._lock, self.reading(slide) as opened:
+            entry = self.get(slide)
+            if entry.state != "finished":
+                raise Refused("Only a finished slide can be signed, and only once.")
+            report = opened.report()
+            waiting = report.review["flagged"] - report.review["reviewed"]
+            if waiting:
+                raise Refused("Flagged cells that wait for a person: %(waiting)s.", waiting=waiting)
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            signed = replace(
+                _judged(entry, report), state="signed", signed_by=reader_name(who), signed_at=now
+            )
+            opened.session.journal.append(signed.fact())
+            self._put(signed)
+        return signed
+
+    def close(self, timeout_s: float = 60.0) -> None:
+        """Pauses what runs and closes every journal."""
+        running = self._running
+        if running is not None:
+            running.stop("paused")
+            running.join(timeout_s)
+        self._open.shut_all()
+
+
+def _judged(entry: SlideEntry, report: SlideReport) -> SlideEntry:
+    return replace(
+        entry,
+        verdict=report.verdict,
+        basis=report.basis,
+        cells_counted=report.cells_counted,
+        flagged=report.cells_flagged,
+        reviewed=report.review["reviewed"],
+    )

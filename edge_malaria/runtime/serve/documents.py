@@ -1,0 +1,136 @@
+"""Signing, and what leaves the device: FHIR, PDF, tables, the report's page, a day's list."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from starlette.responses import Response
+
+from edge_malaria.files import csv_text
+from edge_malaria.records import SlideReport
+from edge_malaria.runtime.report.fhir import Sample, fhir_bundle
+from edge_malaria.runtime.review.table import table_of
+from edge_malaria.runtime.serve.pdf import pdf_report
+from edge_malaria.runtime.serve.refused import NotHere, Refused
+from edge_malaria.runtime.serve.visit import Visit
+from edge_malaria.runtime.store.slides import SlideEntry
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_COLUMNS = (
+    "slide", "sample", "reader", "created", "state", "verdict", "basis", "cells_counted", "flagged",
+    "reviewed", "signed_by", "signed_at",
+)  # fmt: skip
+
+
+def sign(visit: Visit) -> Response:
+    """Signs a slide; whoever signed in gives the password once more."""
+    clinic = visit.clinic
+    if visit.form.get("agree") != "yes":
+        raise Refused("Say that you looked at the result: tick the box.")
+    who = visit.reader
+    if clinic.with_users:
+        key = f"name {who}"
+        if clinic.throttle.wait_s(key) > 0:
+            raise Refused("Too many wrong passwords. Wait some minutes.")
+        if clinic.users.verify(who, visit.form.get("password", "")) is None:
+            clinic.throttle.failed(key)
+            raise Refused("The password is wrong. Nothing was signed.")
+    who = who or visit.form.get("reader", "").strip()
+    if not who:
+        raise Refused("Say who reads: a name of up to 80 characters.")
+    clinic.desk.sign(visit.slide, who)
+    visit.note("signed", visit.slide, who)
+    return visit.to(f"/slides/{visit.slide}")
+
+
+def _report(visit: Visit) -> tuple[SlideEntry, SlideReport]:
+    entry = visit.clinic.desk.get(visit.slide)
+    if entry.state == "new":
+        raise Refused("Nothing was read of this slide yet.")
+    report = visit.clinic.desk.judged(visit.slide)
+    return visit.clinic.desk.get(visit.slide), report
+
+
+def _download(visit: Visit, entry: SlideEntry, suffix: str, kind: str, data: bytes) -> Response:
+    visit.note("downloaded", entry.id, suffix)
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", entry.sample).strip("-.") or "slide"
+    exact = quote(f"{entry.sample}-{entry.id}.{suffix}".replace("/", "-"), safe="")
+    names = f"attachment; filename=\"{plain}-{entry.id}.{suffix}\"; filename*=UTF-8''{exact}"
+    return Response(data, media_type=kind, headers={"Content-Disposition": names})
+
+
+def fhir(visit: Visit) -> Response:
+    """The FHIR R4 Bundle: preliminary until the slide is signed, then final."""
+    entry, report = _report(visit)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    sample = Sample(entry.sample, entry.created, entry.signed_at or now, entry.signed_by)
+    text = json.dumps(fhir_bundle(report, sample), indent=1, ensure_ascii=False)
+    return _download(visit, entry, "fhir.json", "application/fhir+json", text.encode())
+
+
+def pdf(visit: Visit) -> Response:
+    """The report as PDF in the visitor's language."""
+    entry, report = _report(visit)
+    with visit.clinic.desk.reading(visit.slide) as opened:
+        cells = list(opened.session.cells)
+        status = {cell.key: opened.session.review.status(cell.key) for cell in cells}
+    data = pdf_report(visit.words, entry, report, cells, status)
+    return _download(visit, entry, "pdf", "application/pdf", data)
+
+
+def decisions(visit: Visit) -> Response:
+    """The flagged cells and what readers said of them, as CSV."""
+    entry, _ = _report(visit)
+    with visit.clinic.desk.reading(visit.slide) as opened:
+        text = table_of(opened.session)
+    return _download(visit, entry, "review.csv", "text/csv; charset=utf-8", text.encode())
+
+
+def cells(visit: Visit) -> Response:
+    """Every cell found, as CSV."""
+    return _file(visit, "cells.csv", "text/csv; charset=utf-8")
+
+
+def record(visit: Visit) -> Response:
+    """The report's own JSON."""
+    return _file(visit, "report.json", "application/json")
+
+
+def page(visit: Visit) -> Response:
+    """The self-contained page that ``screen`` writes, to keep."""
+    return _file(visit, "report.html", "text/html; charset=utf-8")
+
+
+def _file(visit: Visit, name: str, kind: str) -> Response:
+    entry, _ = _report(visit)
+    path: Path = visit.clinic.desk.directory(entry.id) / name
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise NotHere("This file is not there. Load the slide's page again.") from error
+    return _download(visit, entry, name, kind, data)
+
+
+def day(visit: Visit) -> Response:
+    """The slides of one day (UTC), or of all, as CSV."""
+    wanted = visit.asked("day")
+    if wanted and not _DAY.fullmatch(wanted):
+        raise Refused("A day looks like 2026-11-27.")
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(_COLUMNS)
+    for entry in visit.clinic.desk.entries():
+        if entry.created.startswith(wanted):
+            table.writerow(
+                [entry.id, *(csv_text(str(getattr(entry, name))) for name in _COLUMNS[1:])]
+            )
+    visit.note("downloaded", detail=f"slides {wanted or 'all'}")
+    names = f'attachment; filename="slides-{wanted or "all"}.csv"'
+    kept = {"Content-Disposition": names}
+    return Response(out.getvalue().encode(), media_type="text/csv; charset=utf-8", headers=kept)

@@ -1,0 +1,63 @@
+"""Numbers for Prometheus: of slides, fields, disk and requests; nothing of samples or persons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from edge_malaria.runtime.serve.desk import Desk
+from edge_malaria.runtime.store.disk import room
+
+
+class _Device(Collector):
+    """Read off the desk whenever somebody asks."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """See Prometheus."""
+        states = GaugeMetricFamily("edge_malaria_slides", "Slides by state.", labels=["state"])
+        counted: dict[str, int] = {}
+        for entry in self._desk.entries():
+            counted[entry.state] = counted.get(entry.state, 0) + 1
+        for state, n in sorted(counted.items()):
+            states.add_metric([state], n)
+        yield states
+        space = room(self._desk.settings.data)
+        yield GaugeMetricFamily("edge_malaria_disk_free_bytes", "Room left.", space.free_bytes)
+        running = self._desk.running
+        seen = running.seen() if running is not None else None
+        yield GaugeMetricFamily(
+            "edge_malaria_running_fields",
+            "Fields of the running slide.",
+            seen.fields if seen else 0,
+        )
+        yield GaugeMetricFamily(
+            "edge_malaria_running_cells", "Cells of the running slide.", seen.cells if seen else 0
+        )
+        yield GaugeMetricFamily(
+            "edge_malaria_stuck", "1 where the running slide stands still.", int(self._desk.stuck)
+        )
+
+
+class Metrics:
+    """One server's numbers."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_Device(desk))
+        self._requests = Counter(
+            "edge_malaria_requests", "Requests by status.", ["status"], registry=self._registry
+        )
+
+    def answered(self, status: int) -> None:
+        """Counts one answer."""
+        self._requests.labels(status=str(status)).inc()
+
+    def text(self) -> bytes:
+        """The exposition format."""
+        return bytes(generate_latest(self._registry))

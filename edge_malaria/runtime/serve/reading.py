@@ -1,0 +1,161 @@
+"""Slides that persons look at: their journals, held open as long as somebody works on them."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_malaria.records import SlideReport
+from edge_malaria.runtime.review.session import ReviewSession
+from edge_malaria.runtime.serve.refused import Refused
+from edge_malaria.runtime.slide.field_line import FieldLine
+from edge_malaria.runtime.slide.lines import ReviewDecision
+
+# So many journals are held open at once; opening one reads it through.
+_MOST_OPEN = 4
+
+
+@dataclass(frozen=True)
+class FieldEntry:
+    """What the list of fields shows of one.
+
+    Attributes:
+        number: its place in the journal, from 0.
+        name: as the source named it.
+        reason: why it was refused, "" where it was counted.
+        counted, flagged: cells.
+        picture, view: files below the slide's directory, "" for none.
+    """
+
+    number: int
+    name: str
+    reason: str
+    counted: int
+    flagged: int
+    picture: str
+    view: str
+
+
+class OpenSlide:
+    """One slide's review, with its report as of the latest decision.
+
+    Args:
+        directory: the slide's.
+
+    Raises:
+        UsageError: no report yet, or another process writes into it.
+        DataError: the journal cannot be read.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.session = ReviewSession(directory)
+        self._report: SlideReport | None = None
+        self._fields: list[FieldEntry] | None = None
+
+    def report(self) -> SlideReport:
+        """The report, written anew where a decision came after it.
+
+        Raises:
+            StorageError: disk full or not writable.
+        """
+        if self._report is None:
+            self._report = self.session.write_report()
+        return self._report
+
+    def know(self, report: SlideReport) -> None:
+        """Takes the report that a run has just written."""
+        self._report = report
+
+    def decide(self, field: str, index: int, decision: ReviewDecision, reader: str) -> None:
+        """See ``ReviewSession.decide``."""
+        self.session.decide(field, index, decision, reader)
+        self._report = None
+
+    @property
+    def fields(self) -> list[FieldEntry]:
+        """Every field in the order of the journal."""
+        if self._fields is None:
+            self._fields = [
+                FieldEntry(
+                    number, line.field, line.reason, line.counted, line.likely, line.picture,
+                    line.view,
+                )
+                for number, line in enumerate(self.session.journal.fields())
+            ]  # fmt: skip
+        return self._fields
+
+    def field(self, number: int) -> FieldLine | None:
+        """One field's whole line."""
+        for place, line in enumerate(self.session.journal.fields()):
+            if place == number:
+                return line
+        return None
+
+
+class OpenSlides:
+    """The slides that are held open; each is used by one thread at a time.
+
+    Args:
+        directory: of the slides.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._barred: set[str] = set()
+        self._open: OrderedDict[str, tuple[threading.RLock, OpenSlide]] = OrderedDict()
+
+    @contextmanager
+    def use(self, slide: str) -> Iterator[OpenSlide]:
+        """A slide, for this thread alone as long as it lasts.
+
+        Raises:
+            UsageError: barred; also see ``OpenSlide``.
+            DataError: see ``OpenSlide``.
+        """
+        with self._lock:
+            if slide in self._barred:
+                raise Refused("This slide is being read. Pause or finish it first.")
+            if slide not in self._open:
+                self._make_room()
+                opened = OpenSlide(self._directory / slide)
+                self._open[slide] = (threading.RLock(), opened)
+            self._open.move_to_end(slide)
+            lock, opened = self._open[slide]
+            lock.acquire()
+        try:
+            yield opened
+        finally:
+            lock.release()
+
+    def _make_room(self) -> None:
+        for slide in list(self._open)[: max(0, len(self._open) - _MOST_OPEN + 1)]:
+            self._shut(slide)
+
+    def _shut(self, slide: str) -> None:
+        found = self._open.pop(slide, None)
+        if found is not None:
+            lock, opened = found
+            with lock:
+                opened.session.close()
+
+    def bar(self, slide: str) -> None:
+        """Closes a slide's journal to everybody here, so that a run can write it."""
+        with self._lock:
+            self._barred.add(slide)
+            self._shut(slide)
+
+    def unbar(self, slide: str) -> None:
+        """The inverse of ``bar``."""
+        with self._lock:
+            self._barred.discard(slide)
+
+    def shut_all(self) -> None:
+        """Closes all."""
+        with self._lock:
+            for slide in list(self._open):
+                self._shut(slide)

@@ -1,0 +1,148 @@
+"""Sources that a person can end, and pictures that come from a phone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Container, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+from edge_malaria.files import write_bytes
+from edge_malaria.image_files.content import HEAD_BYTES, content_of
+from edge_malaria.records import Field, Image
+from edge_malaria.runtime.serve.refused import Refused
+from edge_malaria.runtime.sources.base import Source, Unreadable
+from edge_malaria.runtime.sources.files import read_fields
+from edge_malaria.runtime.sources.following import FollowedFolder
+
+MOST_UPLOADS = 2000
+
+
+class UploadFolder:
+    """The pictures that came from a phone for one slide, in the order in which they came.
+
+    Each is stored whole under a name of our own before anybody hears that it arrived.
+    """
+
+    live = False
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.total: int | None = None
+        self.warnings: list[str] = []
+        self.facts: dict[str, Any] = {}
+        self.ended = threading.Event()
+        self._more = threading.Condition()
+
+    @property
+    def waiting(self) -> list[Path]:
+        """What came so far."""
+        return sorted(self.folder.glob("photo-*")) if self.folder.is_dir() else []
+
+    def add(self, data: bytes) -> str:
+        """Stores one picture and returns the name of its field.
+
+        Raises:
+            Refused: it is no picture, or there are too many already.
+            StorageError: disk full or not writable.
+        """
+        if content_of(data[:HEAD_BYTES]) != "picture":
+            raise Refused("One of the files is no picture (JPEG, PNG, TIFF, WebP or BMP).")
+        with self._more:
+            number = 1 + max((int(p.name[6:]) for p in self.waiting), default=0)
+            if number > MOST_UPLOADS:
+                raise Refused("A slide takes at most %(most)s pictures.", most=MOST_UPLOADS)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / f"photo-{number:05d}"
+            write_bytes(path, data)
+            self._more.notify_all()
+        return path.name
+
+    def end(self) -> None:
+        """Ends ``fields``."""
+        self.ended.set()
+        with self._more:
+            self._more.notify_all()
+
+    def fields(self, skip: Container[str] = ()) -> Iterator[Field | Unreadable]:
+        """See ``Source``; waits for more until ``end``."""
+        taken: set[str] = set()
+        index = 0
+        while not self.ended.is_set():
+            new = [path for path in self.waiting if path.name not in taken]
+            for path in new:
+                taken.add(path.name)
+                for item in read_fields(path, path.name, index, skip):
+                    index = max(index, item.index) + 1
+                    yield item
+            if not new:
+                with self._more:
+                    self._more.wait(0.5)
+
+
+class SteeredSource:
+    """A source that ends when a person says so, and keeps the newest frame for the live page.
+
+    Args:
+        source: what gives the fields.
+        facts: for the journal, beside the source's own.
+    """
+
+    def __init__(self, source: Source, facts: dict[str, Any]) -> None:
+        self._source = source
+        self.live, self.total = source.live, source.total
+        self.warnings, self.facts = source.warnings, source.facts
+        self.facts.update(facts)
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._newest: tuple[int, Image] | None = None
+        self._frames = 0
+        self._heard = time.monotonic()
+
+    @property
+    def waits(self) -> bool:
+        """Whether silence is no fault: it waits for what a person or another program brings."""
+        return isinstance(self._source, UploadFolder | FollowedFolder)
+
+    @property
+    def frames(self) -> int:
+        """How many frames came by."""
+        return self._frames
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the last frame came or was worked on."""
+        return time.monotonic() - self._heard
+
+    def heard(self) -> None:
+        """Notes that work went on."""
+        self._heard = time.monotonic()
+
+    def newest(self) -> tuple[int, Image] | None:
+        """(number, picture) of the newest frame, uint8 [H, W, 3] RGB."""
+        with self._lock:
+            return self._newest
+
+    def stop(self) -> None:
+        """Ends ``fields`` behind the frame at hand."""
+        self._stop.set()
+        if isinstance(self._source, UploadFolder):
+            self._source.end()
+        elif isinstance(self._source, FollowedFolder):
+            self._source.ended.set()
+
+    def fields(self, skip: Container[str] = ()) -> Iterator[Field | Unreadable]:
+        """See ``Source``."""
+        items = iter(self._source.fields(skip))
+        try:
+            while not self._stop.is_set() and (item := next(items, None)) is not None:
+                self.heard()
+                if isinstance(item, Field):
+                    with self._lock:
+                        self._frames += 1
+                        self._newest = self._frames, item.image
+                yield item
+        finally:
+            if isinstance(items, Generator):
+                items.close()
