@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edge_malaria.errors import UsageError
 from edge_malaria.runtime.slide.field_line import FieldLine
-from edge_malaria.runtime.slide.journal import decoded
+from edge_malaria.runtime.slide.line_coding import decoded
 
 
 class JournalTail:
