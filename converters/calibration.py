@@ -10,14 +10,11 @@ import numpy as np
 from edge_malaria.data.dataset import Dataset, Row
 from edge_malaria.data.stains import SlideTables
 from edge_malaria.errors import DatasetError
-from edge_malaria.prepare.contract import Target, preparation
+from edge_malaria.prepare.contract import Target
 from edge_malaria.records import Image
 
 # Ranges of a 30 k-parameter network are stable from about 200 cells on; 512 costs a second.
 CALIBRATION_CELLS = 512
-# A large network sees so many more places a cell that fewer cells do, and each costs a tenth of a
-# second.
-_LARGE_PX, _LARGE_CELLS = 160, 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +31,9 @@ class Calibration:
 
 
 def choose_calibration(
-    dataset: Dataset, size_px: Target, count: int | None = None, seed: int = 0
+    dataset: Dataset, size_px: Target, count: int = CALIBRATION_CELLS, seed: int = 0
 ) -> Calibration:
     """Draws cells from train patients, patients in turn and both classes, so that all stains occur.
-
-    ``count`` defaults to ``CALIBRATION_CELLS``, fewer for a large network.
 
     Raises:
         DatasetError: no patients, no splits, or a patient in two splits.
@@ -51,9 +46,6 @@ def choose_calibration(
     if not dataset.has_splits:
         raise DatasetError(f"{dataset.path} has no splits: run edge-malaria data split DATASET.")
     dataset.expect_apart()
-    if count is None:
-        large = preparation(size_px).size_px >= _LARGE_PX
-        count = _LARGE_CELLS if large else CALIBRATION_CELLS
     train = dataset.select("train")
     rows, tables = _in_turn(train.rows, count, seed), SlideTables(train, size_px)
     inputs = np.stack([tables.input(row) for row in rows])

@@ -10,15 +10,24 @@ from numpy.typing import NDArray
 from edge_malaria.bundle.file_spec import TensorSpec
 from edge_malaria.records import Image
 
-# Cells at a time, as pixels: 256 of 64 x 64. A 224-px MobileNetV2 keeps about 1 GB of activations
-# at such a batch, and 20 GB at 256 cells.
+# Cells at a time, as pixels: 256 of 64 x 64.
 PIXELS_AT_ONCE = 256 * 64 * 64
 _MOST_CELLS = 256
+# Keras keeps what each layer gives until the last has run. 400 MB of float32 leave this project's
+# own networks at 256 cells; a 224-px ResNet50 took 2 GB at 20.
+_VALUES_AT_ONCE = 100_000_000
+
+
+def _cells_at_once(model: Any, cells: NDArray[Any]) -> int:
+    pixels = int(np.prod(cells.shape[1:3]))
+    outputs = (layer.output for layer in model.layers)
+    values = sum(int(np.prod(out.shape[1:])) for out in outputs if hasattr(out, "shape"))
+    return max(1, min(_MOST_CELLS, PIXELS_AT_ONCE // pixels, _VALUES_AT_ONCE // max(values, 1)))
 
 
 def run_in_batches(model: Any, cells: NDArray[Any]) -> NDArray[Any]:
     """A Keras model on pixels [N, S, S, 3], so many cells at a time as memory allows."""
-    step = max(1, min(_MOST_CELLS, PIXELS_AT_ONCE // int(np.prod(cells.shape[1:3]))))
+    step = _cells_at_once(model, cells)
     parts = [
         np.asarray(model(cells[start : start + step].astype(np.float32), training=False))
         for start in range(0, max(len(cells), 1), step)

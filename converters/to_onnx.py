@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from converters import graph_copies
 from converters.quiet import quiet, require
 
 OPSET = 17
@@ -30,7 +31,7 @@ def from_keras(model: Any) -> bytes:
     """
     require("tensorflow")
     require("tf2onnx")
-    with quiet():
+    with quiet(), graph_copies.freed():
         import tensorflow as tf
         import tf2onnx
 
@@ -49,7 +50,7 @@ def from_keras(model: Any) -> bytes:
 def from_tflite(data: bytes) -> bytes:
     """A .tflite file -> bytes of a .onnx file with the same tensors (int8 as QDQ)."""
     require("tf2onnx")
-    with quiet(), tempfile.TemporaryDirectory() as folder:
+    with quiet(), graph_copies.freed(), tempfile.TemporaryDirectory() as folder:
         import tf2onnx
 
         path = Path(folder) / "model.tflite"

@@ -30,10 +30,9 @@ Logits = Callable[[Any], NDArray[np.float32]]
 CELLS = 1024
 CROPS = 16
 DEFAULT_SEED = 20260101
-_BLEND_STEPS = 7
-# A large network takes minutes for all steps; halving four times leaves a sixteenth of a blend,
-# and whether a cell came close enough is measured in any case.
-_FEW_BLEND_STEPS, _LARGE_PX = 4, 160
+# Pairs of which blends are made, and how often the share of a blend is halved.
+PAIRS = CELLS * 5 // 8
+HALVINGS = 7
 _MIXED_AT_ONCE = 64
 _PARASITIZED: tuple[DrawnKind, ...] = ("ring", "late-trophozoite", "schizont", "gametocyte")
 # Diameters of the drawn cells; smaller ones than a microscope gives, because they draw faster.
@@ -63,6 +62,7 @@ def draw_golden_cells(
     size_px: Target,
     n: int = CELLS,
     seed: int = DEFAULT_SEED,
+    halvings: int = HALVINGS,
 ) -> GoldenCells:
     """Draws the golden cells of one model.
 
@@ -77,6 +77,8 @@ def draw_golden_cells(
         size_px: S, or the whole way of preparing.
         n: how many, at least 2.
         seed: of the drawing.
+        halvings: steps towards the threshold, each a run of the reference on all pairs. With fewer
+            of them fewer blends come close.
     """
     expect(n >= 16, "n >= 16", n)
     # Plain cells take a quarter of n of each class; pairs for blending are drawn among them all.
@@ -85,10 +87,12 @@ def draw_golden_cells(
     rng = np.random.default_rng()
     rng.bit_generator.state = state
     pairs = rng.integers(0, each, (2, n * 5 // 8))
-    blends = _near_threshold(logits, threshold_logit, ill[pairs[0]], healthy[pairs[1]], n // 2, rng)
+    targets = threshold_logit + rng.uniform(-NEAR_LOGITS, NEAR_LOGITS, (pairs.shape[1],))
+    blends, found = _near_targets(logits, targets, (ill, healthy), pairs, halvings)
+    closest = np.sort(np.argsort(np.abs(found - targets), kind="stable")[: n // 2])
+    blends, values = blends[closest], found[closest] - threshold_logit
     plain = n - len(blends)
     inputs = np.concatenate([ill[: (plain + 1) // 2], healthy[: plain // 2], blends])
-    values = _flat(logits(blends)).astype(np.float64) - threshold_logit
     truth = np.concatenate([np.ones((plain + 1) // 2), np.zeros(plain // 2), values >= 0.0])
     near = np.concatenate([np.zeros(plain, bool), np.abs(values) <= NEAR_LOGITS])
     crops = tuple(_draw_crop(rng, index) for index in range(CROPS))
@@ -149,36 +153,46 @@ def _mix(ill: Image, healthy: Image, share: NDArray[np.float64]) -> Image:
     return mixed
 
 
-def _near_threshold(
+def _near_targets(
     logits: Logits,
-    threshold: float,
-    ill: Image,
-    healthy: Image,
-    count: int,
-    rng: np.random.Generator,
-) -> Image:
-    """``count`` blends uint8 [count, S, S, 3], the closest to randomly placed targets first."""
-    targets = threshold + rng.uniform(-NEAR_LOGITS, NEAR_LOGITS, len(ill))
-    low, high = np.zeros(len(ill)), np.ones(len(ill))
-    best = np.full(len(ill), np.inf)
-    chosen = healthy.copy()
-    ends = []
-    steps = _BLEND_STEPS if ill.shape[1] < _LARGE_PX else _FEW_BLEND_STEPS
-    for step in range(steps + 2):
-        share = np.full(len(ill), float(step)) if step < 2 else (low + high) / 2.0
+    targets: NDArray[np.float64],
+    cells: tuple[Image, Image],
+    pairs: NDArray[np.int64],
+    halvings: int,
+) -> tuple[Image, NDArray[np.float64]]:
+    """Of each pair the blend whose logit comes closest to the pair's target.
+
+    Args:
+        logits: the reference.
+        targets: [P].
+        cells: parasitized and healthy ones, uint8 [M, S, S, 3] each.
+        pairs: [2, P], rows of ``cells``.
+        halvings: how often the share of the parasitized cell is halved.
+
+    Returns:
+        uint8 [P, S, S, 3] and their logits [P].
+    """
+    ill, healthy = cells[0][pairs[0]], cells[1][pairs[1]]
+    # Each cell stands in several pairs and is run once.
+    ends = [_wide(logits(cells[1]))[pairs[1]], _wide(logits(cells[0]))[pairs[0]]]
+    nearer = np.abs(ends[1] - targets) < np.abs(ends[0] - targets)
+    chosen = np.where(nearer[:, None, None, None], ill, healthy)
+    found = np.where(nearer, ends[1], ends[0])
+    low, high = np.zeros(len(targets)), np.ones(len(targets))
+    for _ in range(halvings):
+        share = (low + high) / 2.0
         mixed = _mix(ill, healthy, share)
-        miss = _flat(logits(mixed)).astype(np.float64) - targets
-        closer = np.abs(miss) < best
-        best = np.where(closer, np.abs(miss), best)
-        chosen[closer] = mixed[closer]
-        if step < 2:
-            ends.append(miss)
-            continue
+        values = _wide(logits(mixed))
+        closer = np.abs(values - targets) < np.abs(found - targets)
+        chosen[closer], found[closer] = mixed[closer], values[closer]
         # Where the reference takes the healthy cell for the worse one, the logit falls.
-        more = (miss < 0) == (ends[1] >= ends[0])
+        more = (values < targets) == (ends[1] >= ends[0])
         low, high = np.where(more, share, low), np.where(more, high, share)
-    order = np.argsort(best, kind="stable")[:count]
-    return np.asarray(chosen[np.sort(order)])
+    return chosen, found
+
+
+def _wide(values: NDArray[Any]) -> NDArray[np.float64]:
+    return _flat(values).astype(np.float64)
 
 
 def pack_arrays(arrays: Mapping[str, Any]) -> bytes:

@@ -15,6 +15,7 @@ from edge_malaria.bundle import golden, golden_draw
 from edge_malaria.bundle.file_spec import ENGINE_FORMATS, FileSpec
 from edge_malaria.bundle.format import sha256_hex
 from edge_malaria.errors import UsageError
+from edge_malaria.export.effort import Effort
 from edge_malaria.export.source import Source
 from edge_malaria.files import write_bytes
 from edge_malaria.records import RESEARCH_USE
@@ -58,7 +59,7 @@ class Work:
 
     Attributes:
         directory: temporary; renamed when everything passed.
-        source, options, log, calibration: of the export.
+        source, options, log, effort, calibration: of the export.
         patients_unknown: whether calibration and val cells may be of the same patients.
         delta: the gate's margin: that of the options, or the smallest that so few cells can show.
         files: variant -> its files.
@@ -71,6 +72,7 @@ class Work:
     source: Source
     options: Options
     log: Log
+    effort: Effort
     calibration: Calibration | None
     patients_unknown: bool = False
     delta: float = 0.01

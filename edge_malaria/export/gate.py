@@ -30,6 +30,7 @@ from edge_malaria.errors import GateFailed, UsageError
 from edge_malaria.export import margin, sanity
 from edge_malaria.export.chance import Calls
 from edge_malaria.export.convert import Log, Options, Work, add_files, took
+from edge_malaria.export.effort import Effort, effort_of
 from edge_malaria.export.finder_files import add_finder
 from edge_malaria.export.importers import Declared, Loading
 from edge_malaria.export.index_record import write_record
@@ -41,8 +42,6 @@ from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.engines.base import ENGINES
 from edge_malaria.runtime.engines.opening import installed_engines
 
-# From this side on a network is large: its gate takes minutes.
-_LARGE_PX, _LARGE_CELLS = 160, 1000
 GOLDEN_SEED = golden_draw.DEFAULT_SEED
 
 
@@ -90,17 +89,20 @@ def export_bundle(
     sanity.show_contract(source, log)
     if known.expect is not None:
         sanity.check_expectation(source, known.expect, dataset, log)
-    calls = None if labels is None else sanity.check_on_labels(source, labels, log)
-    calibration = _calibration(source, options, dataset, log)
+    effort = effort_of(source.plain, options.delta)
+    calls = None
+    if labels is not None:
+        calls = sanity.check_on_labels(source, labels, effort.looked_at, log)
+    calibration = _calibration(source, options, dataset, effort, log)
     with new_directory(out, force=options.force) as directory:
-        work = Work(directory, source, options, log, calibration)
+        work = Work(directory, source, options, log, effort, calibration)
         work.patients_unknown = dataset is not None and dataset.unknown_patients
         cells = _write_goldens(work, calls)
         for variant in options.variants:
             _add_variant(work, cells, variant)
         if options.finder:
             add_finder(work)
-        judging = _judging(source, dataset, log)
+        judging = _judging(dataset, effort, log)
         work.delta = margin.widened(options.delta, judging, log)
         report = _gate(work, cells, dataset, judging)
         evaluation = _evaluate(directory, judging, options, log)
@@ -111,7 +113,7 @@ def export_bundle(
 
 
 def _calibration(
-    source: Source, options: Options, dataset: Dataset | None, log: Log
+    source: Source, options: Options, dataset: Dataset | None, effort: Effort, log: Log
 ) -> Calibration | None:
     if "int8" not in options.variants or source.has_ranges:
         return None
@@ -120,7 +122,7 @@ def _calibration(
             f"{source.name} carries no int8 ranges: give real cells with --data DATASET (its train "
             "split calibrates), or leave out --int8."
         )
-    chosen = choose_calibration(dataset, source.target)
+    chosen = choose_calibration(dataset, source.target, effort.calibration)
     log(f"calibrate {len(chosen.files)} cells of train patients")
     return chosen
 
@@ -128,7 +130,11 @@ def _calibration(
 def _write_goldens(work: Work, calls: Calls | None) -> golden.GoldenCells:
     source, started = work.source, time.monotonic()
     cells = golden_draw.draw_golden_cells(
-        source.logits, source.threshold_logit, source.target, seed=GOLDEN_SEED
+        source.logits,
+        source.threshold_logit,
+        source.target,
+        seed=GOLDEN_SEED,
+        halvings=work.effort.halvings,
     )
     if source.contract is not None and not (calls is not None and calls.better_than_chance):
         sanity.check_on_drawn(source, cells, calls, work.log)
@@ -176,19 +182,15 @@ def _finder_line(report: parity.ParityReport) -> str:
     return f"finder    gate passed: {cells} drawn cells, agreement {agreement:.4f}"
 
 
-def _judging(source: Source, dataset: Dataset | None, log: Log) -> Dataset | None:
-    """The cells that decide: all of val, or for a large network as many as its time allows.
-
-    A thousand show a change of a point in each class; all 2,830 of the NIH set's val patients take
-    six minutes a gate at 224 px.
-    """
+def _judging(dataset: Dataset | None, effort: Effort, log: Log) -> Dataset | None:
+    """The cells that decide: all of val, or for a large network as many as its time allows."""
     if dataset is None or not dataset.has_splits:
         return None
     val = dataset.select("val")
-    if source.size_px < _LARGE_PX or len(val.rows) <= _LARGE_CELLS:
-        return val
-    log(f"val       {_LARGE_CELLS} of {len(val.rows)} cells judge, spread over all patients")
-    return val.thinned(_LARGE_CELLS)
+    chosen = val.thinned(effort.judging)
+    if len(chosen.rows) < len(val.rows):
+        log(f"val       {len(chosen.rows)} of {len(val.rows)} cells judge this large network")
+    return chosen
 
 
 def _run_gate(work: Work, dataset: Dataset | None) -> parity.ParityReport:

@@ -50,7 +50,7 @@ def climb(
     work.log("worst     " + ", ".join(f"{w['layer']} {w['sqnr_db']} dB" for w in worst))
     has_data = dataset is not None and dataset.has_splits
     if work.calibration is None and dataset is not None and has_data:
-        work.calibration = choose_calibration(dataset, work.source.target)
+        work.calibration = choose_calibration(dataset, work.source.target, work.effort.calibration)
     rungs = recipes.later_recipes(
         noise,
         has_calibration=work.calibration is not None,

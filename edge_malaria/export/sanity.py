@@ -18,9 +18,6 @@ from edge_malaria.export.convert import Log
 from edge_malaria.export.importers import Declared, Loading, proof
 from edge_malaria.export.source import Source
 
-# Val cells that are looked at before the conversion; the gate afterwards sees them all.
-_CELLS = 600
-
 
 @dataclass(frozen=True, eq=False)
 class OwnModel:
@@ -55,13 +52,19 @@ def check_expectation(source: Source, path: Path, dataset: Dataset | None, log: 
     )
 
 
-def check_on_labels(source: Source, dataset: Dataset, log: Log) -> Calls:
+def check_on_labels(source: Source, dataset: Dataset, count: int, log: Log) -> Calls:
     """Labelled val cells: turned classes, a constant answer, no better than chance are refused.
+
+    Args:
+        source: the model.
+        dataset: labelled cells; about ``count`` of its val split are run.
+        count: the gate afterwards sees more.
+        log: told the AUC.
 
     Returns:
         The calls; of few cells they may leave open whether the network works.
     """
-    inputs, truth = proof.labelled(dataset, source.target, _CELLS)
+    inputs, truth = proof.labelled(dataset, source.target, count)
     cells = f"{len(truth)} labelled val cells"
     calls = check_calls(source.logits(inputs), truth, source.threshold_logit, cells)
     log(f"labels    AUC {calls.auc:.4f} on {len(truth)} val cells, before conversion")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from converters import graph_copies
 from converters.quiet import quiet, require
 from edge_malaria.errors import ModelFileError, UsageError
 from edge_malaria.export.importers.graph import Graph, read_graph
@@ -19,8 +19,8 @@ Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 OPSET = 17
 TORCH = (".pt", ".pth", ".ckpt", ".pkl")
 KINDS = (".keras", ".h5", ".hdf5", ".json", ".onnx", ".tflite")
-# Cells at a time while a foreign model runs, as pixels: 16 of 224 x 224.
-_PIXELS_AT_ONCE = 16 * 224 * 224
+# Cells at a time while a foreign model runs, as pixels: 4 of 224 x 224, or 49 of 64 x 64.
+_PIXELS_AT_ONCE = 4 * 224 * 224
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +108,8 @@ def _traced(call: Callable[[Any], Any], size: int) -> Any:
 
     signature = [tf.TensorSpec((1, size, size, 3), tf.float32, name="pixels")]
     traced = tf.function(call, input_signature=signature)
-    proto, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=OPSET)
+    with graph_copies.freed():
+        proto, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=OPSET)
     _keep_captured(proto.graph, traced.get_concrete_function(*signature))
     return proto
 
@@ -244,7 +245,7 @@ def _tflite(path: Path, input_size: int | None) -> Original:
 
     from edge_malaria.runtime.engines.litert import load_interpreter_module
 
-    with quiet(), tempfile.TemporaryDirectory():
+    with quiet():
         try:
             interpreter = load_interpreter_module().Interpreter(model_path=str(path))
             interpreter.allocate_tensors()
@@ -256,7 +257,8 @@ def _tflite(path: Path, input_size: int | None) -> Original:
                 f"{path} is quantized already ({np.dtype(entry['dtype']).name} input): its weights "
                 "are rounded for another scale. Give the float model that it was made from."
             )
-        proto, _ = tf2onnx.convert.from_tflite(str(path), opset=OPSET)
+        with graph_copies.freed():
+            proto, _ = tf2onnx.convert.from_tflite(str(path), opset=OPSET)
 
     def run(values: NDArray[np.float32]) -> NDArray[np.float32]:
         found = []
