@@ -108,7 +108,7 @@ def commands(data: Path, runs: Path) -> dict[str, list[str]]:
             "-o",
             str(runs / "laboratory-scores"),
         ],
-        "error_storeys": ["-m", "benchmarks.slides.error_storeys"],
+        "error_families": ["-m", "benchmarks.slides.error_families"],
         "slide_coverage": [
             "-m",
             "benchmarks.slides.slide_coverage",

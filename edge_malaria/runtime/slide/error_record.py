@@ -18,7 +18,7 @@ import numpy as np
 from edge_malaria.records import expect
 from edge_malaria.runtime.slide.beta_binomial import Floats, RateSpread
 from edge_malaria.runtime.slide.error_rates import FalsePositiveFit
-from edge_malaria.runtime.slide.storeys import LaboratoryCounts, StoreyFit
+from edge_malaria.runtime.slide.hierarchy import HierarchicalFit, LaboratoryCounts
 
 # Rungs that every ladder has beside the bundle's own operating points.
 RUNGS = (
@@ -192,16 +192,16 @@ class ErrorRecord:
         expect(found, f"a threshold of the ladder {self.rungs}", threshold)
         return index
 
-    def false_calls(self, threshold: float) -> StoreyFit:
+    def false_calls(self, threshold: float) -> HierarchicalFit:
         """The fit of false calls at a rung."""
         place = self.place(threshold)
-        return StoreyFit([lab.counts(place) for lab in self.healthy])
+        return HierarchicalFit([lab.counts(place) for lab in self.healthy])
 
-    def misses(self, threshold: float) -> StoreyFit:
+    def misses(self, threshold: float) -> HierarchicalFit:
         """The fit of missed parasitized cells at a rung."""
         place = self.place(threshold)
         known = [lab.counts(place, missed=True) for lab in self.parasitized if lab.cells]
-        return StoreyFit(known or [_ASSUMED_SENSITIVITY])
+        return HierarchicalFit(known or [_ASSUMED_SENSITIVITY])
 
     def point(self, threshold: float, without: str | None = None) -> PointErrors:
         """The errors on a slide of a laboratory that the record does not know.

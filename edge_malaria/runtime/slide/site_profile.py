@@ -27,8 +27,8 @@ from edge_malaria.runtime.slide.error_record import (
     SlideErrors,
     SlideScores,
 )
+from edge_malaria.runtime.slide.hierarchy import HierarchicalFit, LaboratoryCounts
 from edge_malaria.runtime.slide.statistics import SlideStatistics
-from edge_malaria.runtime.slide.storeys import LaboratoryCounts, StoreyFit
 
 SCHEMA_VERSION = 1
 LEAST_NEGATIVES = 5
@@ -165,7 +165,7 @@ class SiteFit:
         check_number(len(negatives))
         self.record = record
         self.negatives, self.positives = tuple(negatives), tuple(positives)
-        self._false: dict[int, StoreyFit] = {}
+        self._false: dict[int, HierarchicalFit] = {}
         self._misses: dict[int, RateSpread] = {}
         self.balanced, self.screening = self.choose(self.negatives)
         # Each slide at the thresholds that the others chose.
@@ -208,7 +208,7 @@ class SiteFit:
         found = 1 - self._missed(place).quantile(_MISSED_AT_MOST)
         return float((high + 1.64 * np.sqrt(high)) / PASS_CELLS / max(found, 1e-4))
 
-    def _false_fit(self, place: int) -> StoreyFit:
+    def _false_fit(self, place: int) -> HierarchicalFit:
         if place not in self._false:
             self._false[place] = self.record.false_calls(self.record.rungs[place])
         return self._false[place]

@@ -9,7 +9,7 @@
 - How much: the share corrected for both errors, at the operating point that says it more
   precisely; no number where none is known.
 
-The chances behind it stand in ``operating_point``, the spread of error rates in ``storeys``.
+The chances behind it stand in ``operating_point``, the spread of error rates in ``hierarchy``.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from edge_malaria.runtime.slide import beta_binomial as bb
 from edge_malaria.runtime.slide.error_record import ErrorRecord, PointErrors, SlideErrors
+from edge_malaria.runtime.slide.hierarchy import HierarchicalFit, LaboratoryCounts
 from edge_malaria.runtime.slide.statistics import (
     FalsePositiveFit,
     SlideCount,
@@ -20,7 +21,6 @@ from edge_malaria.runtime.slide.statistics import (
     fit_false_positives,
     rbc_per_ul,
 )
-from edge_malaria.runtime.slide.storeys import LaboratoryCounts, StoreyFit
 
 stats = pytest.importorskip("scipy.stats")
 special = pytest.importorskip("scipy.special")
@@ -41,8 +41,8 @@ def known_place(
     rng = np.random.default_rng(0)
     calm = [(int(rng.binomial(cells, rng.beta(4, 4 / false_rate))), cells) for _ in range(slides)]
     missed = [(int(rng.binomial(200, 1 - rng.beta(*sensitivity))), 200) for _ in range(100)]
-    false_calls = StoreyFit([LaboratoryCounts("here", tuple(calm))]).of("here")
-    misses = StoreyFit([LaboratoryCounts("here", tuple(missed))]).of("here")
+    false_calls = HierarchicalFit([LaboratoryCounts("here", tuple(calm))]).of("here")
+    misses = HierarchicalFit([LaboratoryCounts("here", tuple(missed))]).of("here")
     return PointErrors.of(false_calls, misses)
 
 

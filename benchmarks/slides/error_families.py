@@ -1,10 +1,10 @@
-"""How error rates are spread: three families on laboratories left out -> error_storeys.json.
+"""How error rates are spread: three families on laboratories left out -> error_families.json.
 
-    python -m benchmarks.slides.error_storeys [--bundle BUNDLE]
+    python -m benchmarks.slides.error_families [--bundle BUNDLE]
 
 The false calls of each laboratory of the bundle's error record are predicted from the others.
 Score: mean ln P(calls on a slide), averaged over the left-out laboratory's slides, then over
-laboratories; higher is better. Families: logistic-normal and beta, both in three storeys, and a
+laboratories; higher is better. Families: logistic-normal and beta, both in three levels, and a
 non-parametric one: a mixture of the other laboratories' own maximum-likelihood mixtures (EM on a
 grid), with one part in L + 1 of ignorance. The same within laboratories: each slide from the others
 of its own.
@@ -23,10 +23,10 @@ from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.runtime.slide.beta_binomial import Floats, RateSpread
 from edge_malaria.runtime.slide.error_record import ErrorRecord
-from edge_malaria.runtime.slide.storeys import (
+from edge_malaria.runtime.slide.hierarchy import (
     RATE_LOGITS,
+    HierarchicalFit,
     LaboratoryCounts,
-    StoreyFit,
     slide_log_score,
 )
 
@@ -60,7 +60,7 @@ def across(labs: list[LaboratoryCounts]) -> dict[str, Any]:
     """Scores of each left-out laboratory by family."""
     scores: dict[str, dict[str, float]] = {}
     parts = {lab.name: maximum_likelihood(list(lab.slides)) for lab in labs}
-    fits = {family: StoreyFit(labs, family) for family in ("logistic-normal", "beta")}
+    fits = {family: HierarchicalFit(labs, family) for family in ("logistic-normal", "beta")}
     for lab in labs:
         spreads = {name: fit.new_laboratory(without=lab.name) for name, fit in fits.items()}
         spreads["non-parametric"] = non_parametric([p for n, p in parts.items() if n != lab.name])
@@ -75,7 +75,7 @@ def within(labs: list[LaboratoryCounts], least: int = 5) -> dict[str, Any]:
         if len(lab.slides) < least:
             continue
         others = [other for other in labs if other.name != lab.name]
-        fits = {family: StoreyFit(others, family) for family in ("logistic-normal", "beta")}
+        fits = {family: HierarchicalFit(others, family) for family in ("logistic-normal", "beta")}
         found: dict[str, list[float]] = {name: [] for name in (*fits, "non-parametric")}
         for place, (k, n) in enumerate(lab.slides):
             rest = [slide for index, slide in enumerate(lab.slides) if index != place]
@@ -120,7 +120,7 @@ def main() -> None:
         print(point, figures[point]["laboratory_left_out"]["mean"])
         print(point, figures[point]["slide_left_out"]["mean"])
     if not options.dry:
-        write_evidence("error_storeys", "python -m benchmarks.slides.error_storeys", figures)
+        write_evidence("error_families", "python -m benchmarks.slides.error_families", figures)
 
 
 if __name__ == "__main__":

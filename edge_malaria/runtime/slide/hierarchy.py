@@ -1,4 +1,4 @@
-"""Error rates in three storeys: laboratories, slides, cells; on numpy alone.
+"""Error rates in three levels: laboratories, slides, cells; on numpy alone.
 
 A classifier errs at another rate in every laboratory (stain, camera, smear), and within one on
 every slide. Of a slide's n cells k are called wrongly: k ~ Binomial(n, e). The logit of e is drawn
@@ -7,7 +7,7 @@ means are drawn around a common one (logistic-normal, twice). Everything unknown
 spread between laboratories, usual spread between slides, each laboratory's mean and spread) lies
 on grids and is averaged over, so that few laboratories or few slides make wide predictions.
 
-``benchmarks.slides.error_storeys`` compares this family with beta distributions and with a
+``benchmarks.slides.error_families`` compares this family with beta distributions and with a
 non-parametric one on laboratories left out.
 """
 
@@ -64,7 +64,7 @@ class LaboratoryCounts:
         return sum(n for _, n in self.slides)
 
 
-class StoreyFit:
+class HierarchicalFit:
     """The posterior of one error rate over laboratories and slides.
 
     Args:
@@ -91,7 +91,7 @@ class StoreyFit:
         between = np.exp(-0.5 * (_USUAL_SPREADS / _PRIOR_USUAL_SPREAD) ** 2) * _USUAL_SPREADS
         self._prior = np.log(between)[:, None, None] + np.log(prior * _LABORATORY_SPREADS)[:, None]
 
-    def extended(self, laboratory: LaboratoryCounts) -> StoreyFit:
+    def extended(self, laboratory: LaboratoryCounts) -> HierarchicalFit:
         """This fit with one more laboratory; what was computed is not computed again."""
         other = copy.copy(self)
         likelihood = self._of_laboratory(laboratory)
