@@ -35,14 +35,8 @@ from edge_malaria.runtime.screen.screening import (
     screen,
 )
 from edge_malaria.runtime.screen.slide_pipeline import ScreenOptions
-from edge_malaria.runtime.slide.site_profile import SiteFit, SiteProfile
-from edge_malaria.runtime.slide.site_slides import (
-    SiteSlide,
-    check_slides,
-    negative_scores,
-    positive_scores,
-    read_slide,
-)
+from edge_malaria.runtime.slide.site_profile import SiteProfile
+from edge_malaria.runtime.slide.site_slides import SiteSlide, check_slides, fit_site, read_slide
 from edge_malaria.runtime.sources.opening import open_source
 
 ASEXUAL = ("ring", "trophozoite", "schizont")
@@ -124,18 +118,17 @@ def site_slides(
 def profiles(bundle: Bundle, calm: list[SiteSlide], sick: SiteSlide) -> dict[str, SiteProfile]:
     """The site's profile without and with its slide of known parasitemia."""
     check_slides(calm, [sick], bundle_sha256(bundle))
-    record = bundle_errors(bundle)
-    counted = [negative_scores(slide, record.rungs) for slide in calm]
-    cells = sum(slide.cells for slide in counted)
-    false = [sum(s.above[i] for s in counted) / cells for i in range(len(record.rungs))]
-    misses = record.misses(bundle.classifier.threshold("balanced")).new_laboratory()
-    known = positive_scores(sick, record.rungs, None, false, 1 - misses.mean)
-    fits = {
-        "negatives": SiteFit(record, counted),
-        "and a positive": SiteFit(record, counted, [known]),
+    flagged_from = bundle.classifier.threshold("balanced")
+    kinds: dict[str, list[tuple[SiteSlide, float | None]]] = {
+        "negatives": [],
+        "and a positive": [(sick, None)],
     }
-    conditions = calm[0].conditions
-    return {k: fit.profile(k, bundle_sha256(bundle), conditions) for k, fit in fits.items()}
+    return {
+        kind: fit_site(bundle_errors(bundle), calm, known, flagged_from).profile(
+            kind, bundle_sha256(bundle), calm[0].conditions
+        )
+        for kind, known in kinds.items()
+    }
 
 
 def main() -> None:

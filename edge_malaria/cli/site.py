@@ -93,12 +93,8 @@ def _fitted(
     max_lod: float,
 ) -> SiteProfile:
     from edge_malaria.runtime.screen.screening import bundle_errors, bundle_sha256
-    from edge_malaria.runtime.slide.site_profile import SiteFit, check_number
-    from edge_malaria.runtime.slide.site_slides import (
-        check_slides,
-        negative_scores,
-        positive_scores,
-    )
+    from edge_malaria.runtime.slide.site_profile import check_number
+    from edge_malaria.runtime.slide.site_slides import check_slides, fit_site
 
     check_number(len(negative))
     calm = [_slide(bundle, source, out, place) for place, source in enumerate(negative, 1)]
@@ -107,18 +103,13 @@ def _fitted(
         _slide(bundle, source, out, place) for place, (source, _) in enumerate(pairs, len(calm) + 1)
     ]
     check_slides(calm, sick, bundle_sha256(bundle))
-    record = bundle_errors(bundle)
-    counted = [negative_scores(slide, record.rungs) for slide in calm]
-    cells = sum(slide.cells for slide in counted)
-    false_calls = [sum(s.above[i] for s in counted) / cells for i in range(len(record.rungs))]
-    flagged = 1 - record.misses(bundle.classifier.threshold("balanced")).new_laboratory().mean
-    made = SiteFit(record, counted)
-    found = [
-        positive_scores(slide, record.rungs, known, false_calls, flagged, made.balanced)
-        for slide, (_, known) in zip(sick, pairs, strict=True)
-    ]
-    if found:
-        made = SiteFit(record, counted, found)
+    known = [share for _, share in pairs]
+    made = fit_site(
+        bundle_errors(bundle),
+        calm,
+        list(zip(sick, known, strict=True)),
+        bundle.classifier.threshold("balanced"),
+    )
     return made.profile(name, bundle_sha256(bundle), calm[0].conditions, max_lod)
 
 

@@ -12,11 +12,12 @@ import numpy as np
 
 from edge_malaria.errors import UsageError
 from edge_malaria.runtime.slide.beta_binomial import Floats
-from edge_malaria.runtime.slide.error_record import SlideScores
+from edge_malaria.runtime.slide.error_record import ErrorRecord, SlideScores
 from edge_malaria.runtime.slide.field_line import FieldLine
 from edge_malaria.runtime.slide.journal import Journal
 from edge_malaria.runtime.slide.lines import HeaderLine
 from edge_malaria.runtime.slide.review import Review
+from edge_malaria.runtime.slide.site_profile import SiteFit
 
 # A field with so many cells is one of its kind: its scores do not come twice by chance.
 _TELLING_CELLS = 5
@@ -181,3 +182,34 @@ def positive_scores(
     above = [min(max(k, 0), sick) for k in above]
     falling = tuple(min(above[: place + 1]) for place in range(len(above)))
     return SlideScores(name, sick, falling)
+
+
+def fit_site(
+    record: ErrorRecord,
+    negatives: Sequence[SiteSlide],
+    positives: Sequence[tuple[SiteSlide, float | None]],
+    flagged_from: float,
+) -> SiteFit:
+    """The fit of slides that ``check_slides`` let pass.
+
+    Args:
+        record: of the bundle.
+        negatives: slides free of malaria.
+        positives: slides with malaria, each with its parasitemia where another method knows it.
+        flagged_from: the threshold at which reviewed slides were flagged, one of the record's.
+
+    Raises:
+        UsageError: too few negatives, or a positive that tells nothing.
+    """
+    counted = [negative_scores(slide, record.rungs) for slide in negatives]
+    made = SiteFit(record, counted)
+    if not positives:
+        return made
+    cells = sum(slide.cells for slide in counted)
+    false_calls = [sum(s.above[i] for s in counted) / cells for i in range(len(record.rungs))]
+    flagged = 1 - record.misses(flagged_from).new_laboratory().mean
+    found = [
+        positive_scores(slide, record.rungs, known, false_calls, flagged, made.balanced)
+        for slide, known in positives
+    ]
+    return SiteFit(record, counted, found)
