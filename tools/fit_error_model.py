@@ -7,9 +7,9 @@ The record holds counts of scores by laboratory and slide (``runtime.slide.error
 computed from it on the device. Every laboratory's cells must have been scored by a network that had
 not seen them. Of each source two thirds enter (every third picture, of cheap_rig every third slide,
 is for reports only). Of the NIH patients: the validation patients by the network itself, or with
---crossfit train and validation patients by cross-fitted networks; plain cells of infected patients
-without those of suspect label; test patients never. Where slides are unknown, successive pictures
-of at least 800 cells stand for one.
+--crossfit train and validation patients by cross-fitted networks (what ``tools.build_models`` left
+in RUNS/<name>-crossfit); plain cells of infected patients without those of suspect label; test
+patients never. Where slides are unknown, successive pictures of at least 800 cells stand for one.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from benchmarks.slides.laboratory_scores import (
     read_scores,
     slide_names,
 )
+from benchmarks.slides.patient_scores import crossval_scores
 from edge_malaria.bundle.contents import INDEX
 from edge_malaria.bundle.decision import DecisionRecord
 from edge_malaria.bundle.format import read_bundle, write_index
@@ -148,17 +149,6 @@ def rungs_of(decision: DecisionRecord) -> tuple[float, ...]:
     return tuple(sorted({*RUNGS, *own}))
 
 
-def crossfitted(
-    crossfit: Path, data: Path, scores: SourceScores
-) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    """Patients' cells from cross-fitted networks; infected patients' plain cells from RUN's val."""
-    from benchmarks.slides.patient_scores import crossval_scores
-
-    healthy, infected = crossval_scores(crossfit, data, {"train", "val"})
-    plain, _ = patients_of(scores)
-    return {**plain, **healthy}, infected
-
-
 def main() -> None:
     """Fits and writes."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -175,7 +165,8 @@ def main() -> None:
         raise DataError(f"{options.run}: scores of file {scores.sha256[:12]}, expected {sha[:12]}.")
     patients = patients_of(scores)
     if options.crossfit:
-        patients = crossfitted(options.crossfit, options.data, scores)
+        splits = {"train", "val"}
+        patients = crossval_scores(options.crossfit, options.data, splits, plain=True)
     record = error_record(options.run, rungs_of(bundle.classifier.decision), patients)
     beside = directory.parent / f"{options.name}.json"
     source = json.loads(beside.read_text())

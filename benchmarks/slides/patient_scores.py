@@ -41,8 +41,14 @@ def bundle_scores(
     return healthy, infected
 
 
-def crossval_scores(run: Path, data: Path, splits: set[str]) -> tuple[Scores, Scores]:
-    """(healthy, infected) from a cross-validation's stored predictions over ``splits``."""
+def crossval_scores(
+    run: Path, data: Path, splits: set[str], *, plain: bool = False
+) -> tuple[Scores, Scores]:
+    """(healthy, infected) from a cross-validation's stored predictions over ``splits``.
+
+    ``plain`` adds infected patients' plain cells to the healthy ones, but for those of doubtful
+    label: many of them hold a parasite.
+    """
     from edge_malaria.crossval.results import read_result
     from edge_malaria.runtime.classify.classifier import probability
 
@@ -55,10 +61,14 @@ def crossval_scores(run: Path, data: Path, splits: set[str]) -> tuple[Scores, Sc
         chances = probability(result.logits, result.temperature, result.bias)
         for place, p in zip(result.held_out, chances, strict=True):
             row = rows[int(place)]
-            if row.patient_id and row.patient_id.startswith("H"):
+            if not row.patient_id:
+                continue
+            if row.patient_id.startswith("H"):
                 healthy[row.patient_id].append(float(p))
-            elif row.patient_id and row.label == 1:
+            elif row.label == 1:
                 infected[row.patient_id].append(float(p))
+            elif plain and not row.suspect:
+                healthy[row.patient_id].append(float(p))
     return (
         {k: np.array(v) for k, v in healthy.items()},
         {k: np.array(v) for k, v in infected.items()},
