@@ -48,14 +48,18 @@ def cell_finding() -> str:
 SLIDES = (
     *(
         (
-            f"95 % intervals that hold the truth, {words}",
+            f"shown 95 % intervals that hold the truth, {words}",
             "0.93 to 0.97", "slide_coverage", f"modes.{mode}.coverage", ".3f",
         )
         for words, mode in (
             ("no site profile, the program alone", "no site, alone"),
+            ("no site profile, a perfect reader", "no site, perfect"),
             ("no site profile, a careful reader", "no site, careful"),
+            ("no site profile, a hasty reader (1 of 100)", "no site, hasty"),
             ("site profile, the program alone", "site, alone"),
+            ("site profile, a perfect reader", "site, perfect"),
             ("site profile, a careful reader", "site, careful"),
+            ("site profile, a hasty reader (1 of 100)", "site, hasty"),
         )
     ),
     *(
@@ -81,6 +85,10 @@ SLIDES = (
         for words, where, target in (
             ("careful reader, 5,000 cells", "nih, no site.5000.reader careful", 0.0012),
             ("the same, 1,000 cells", "nih, no site.1000.reader careful", 0.006),
+            ("the same, 5,000 cells, without cells of doubtful label",
+             "nih, no site, no doubtful labels.5000.reader careful", 0.0012),
+            ("the same, 1,000 cells, without cells of doubtful label",
+             "nih, no site, no doubtful labels.1000.reader careful", 0.006),
             ("two readers on one cell, 5,000 cells",
              "nih, no site.5000.two careful readers, one cell", 0.0012),
             *(
