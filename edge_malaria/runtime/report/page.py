@@ -70,16 +70,24 @@ def fields_lead(totals: SlideTotals) -> str:
     return text
 
 
+_LIMITS = (
+    '<section class="card"><h2>What this slide could have shown</h2><p class="lead">'
+    "Limit of detection: at this many parasites, 95 of 100 slides are found. The more red cells "
+    'are counted, the lower it gets. <span class="key one"></span>the program alone '
+    '<span class="key two"></span>a person looks at the flagged cells. Dashed: without parasites, '
+    'a slide is called "not detected" only below this line.{alone}</p>{plot}</section>'
+)
+
+
 def _limits(report: SlideReport) -> str:
     rows = [tuple(row) for row in report.details["limits"]]
-    if not rows:
+    if not rows or report.cells_counted == 0:
         return ""
-    wanted = report.details["statistics"]["max_lod"]
-    words = ""
+    alone = ""
     if all(limit is None for _, limit, _ in rows):
-        blind = "The program alone has no line: it cannot tell here, however many cells it counts."
-        words = f'<p class="lead">{blind}</p>'
-    return words + limit_plot(rows, report.cells_counted, wanted)
+        alone = " The program alone has no line: it cannot tell here, however many it counts."
+    wanted = report.details["statistics"]["max_lod"]
+    return _LIMITS.format(alone=alone, plot=limit_plot(rows, report.cells_counted, wanted))
 
 
 def facts_rows(report: SlideReport) -> list[tuple[str, str]]:

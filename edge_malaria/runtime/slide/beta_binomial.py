@@ -143,6 +143,9 @@ class RateSpread:
         expect(self.rates.shape == self.weights.shape, "a weight for each rate", self.weights.shape)
         total = float(self.weights.sum())
         expect(abs(total - 1) < 1e-6, "weights that sum to 1", total)
+        expect(bool((self.weights >= 0).all()), "weights of 0 and more", self.weights.min())
+        sound = bool(((self.rates >= 0) & (self.rates <= 1)).all())
+        expect(sound, "rates of 0-1", (self.rates.min(), self.rates.max()))
 
     @property
     def mean(self) -> float:

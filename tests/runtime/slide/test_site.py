@@ -116,6 +116,12 @@ def test_a_profile_comes_back_from_its_file(tmp_path: Path) -> None:
     path.write_text(json.dumps({**known.as_json(), "screening": 2}))
     with pytest.raises(DataError, match="damaged"):
         read_site(path)
+    for key, value in (("rates", float("nan")), ("rates", -0.1), ("weights", -0.1)):
+        spoilt = known.as_json()
+        spoilt["errors"]["screening"]["eps"][key][0] = value
+        path.write_text(json.dumps(spoilt))
+        with pytest.raises(DataError, match="damaged"):
+            read_site(path)
     path.write_text("{}")
     with pytest.raises(DataError, match="no site profile"):
         read_site(path)
