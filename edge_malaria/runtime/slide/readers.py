@@ -24,6 +24,9 @@ _NODES, _SENSITIVITY_NODES = 8, 24
 # How far the distance between the two points' sensitivities (in logits) differs between slides: one
 # standard deviation of its logarithm, on NIH validation patients and the fit part of iml.
 _STEP_SPREAD = 0.4
+# Where the two points lie closer together than this, in logits, the step between them differs from
+# slide to slide by more than itself, and the confirmed cells tell nothing.
+_LEAST_STEP = 0.5
 
 
 def confirmations_needed(flagged: int, least: int) -> int:
@@ -55,8 +58,8 @@ class ReaderModel:
 
     How many parasites are flagged at all differs much between laboratories, and the confirmed cells
     tell something of it: where most of them reach the screening threshold, too, the parasites of
-    this slide score high, and few lie below the balanced one. A slide is taken to have the same
-    rank among slides at both thresholds.
+    this slide score high, and few lie below the balanced one. How far the sensitivity falls from
+    the one point to the other differs between slides (``_STEP_SPREAD``).
 
     Args:
         flagging: the errors at the point that flags.
@@ -125,15 +128,17 @@ class ReaderModel:
         return PointModel(PointErrors(self._mistakes.scaled(healthy_share), found))
 
 
-def _strong_share(found: RateSpread, screening: PointErrors) -> tuple[Floats, Floats]:
+def _strong_share(found: RateSpread, screening: PointErrors) -> tuple[Floats, Floats] | None:
     """Of a slide's flagged parasites, the share that is called: [steps, sensitivities of flagging].
 
     And how probable each step is, [steps]: so many logits the sensitivity falls from the flagging
-    point to the screening point.
+    point to the screening point. None where the points lie too close together.
     """
     usual = _logit(found.quantile(0.5)) - _logit(screening.sensitivity.quantile(0.5))
+    if not (usual >= _LEAST_STEP):
+        return None
     spread = np.linspace(-2.5, 2.5, 11)
-    steps = max(usual, 0.1) * np.exp(_STEP_SPREAD * spread)
+    steps = usual * np.exp(_STEP_SPREAD * spread)
     chances = np.exp(-0.5 * spread**2)
     called = 1 / (1 + np.exp(steps[:, None] - _logit(found.rates)))
     shares = np.clip(called / found.rates, 1e-6, 1 - 1e-6)
