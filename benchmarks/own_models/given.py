@@ -1,6 +1,7 @@
 """Five networks that other people published: through every command, with times and bytes.
 
     python -m benchmarks.own_models.given --models FOLDER --data DATASET [--work runs/own-models]
+        [--only FILE]
 
 FOLDER holds the files; each one's contract stands below. Every command runs as a user's would, in a
 process of its own, whose peak of memory is noted. Resumable: a model that is done is read from the
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.evidence_file import write_evidence
+from benchmarks.evidence_file import commit, write_evidence
 from edge_malaria.data.dataset import Dataset, open_dataset
 from edge_malaria.files import write_image, write_json
 
@@ -87,7 +88,7 @@ def measured(given: Given, models: Path, data: Path, dataset: Dataset, work: Pat
         "--no-fine-tune",
         "--json",
     )
-    row: dict[str, Any] = {"true_accuracy": given.accuracy, "export": export}
+    row: dict[str, Any] = {"commit": commit(), "true_accuracy": given.accuracy, "export": export}
     if export["exit"]:
         return _shortened(row)
     document = json.loads(export["out"])
@@ -97,7 +98,6 @@ def measured(given: Given, models: Path, data: Path, dataset: Dataset, work: Pat
     row["val_cells"] = document["evaluation"]["n"]
     row["bytes"] = {file["file"]: file["bytes"] for file in document["files"]}
     variant = row["judged_variant"]
-    row["parity"] = timed("parity", bundle, "--reference", model, "--json")
     cells = work / "cells"
     for index, cell in enumerate(dataset.select("val").thinned(6).rows):
         write_image(cells / f"{index}.png", dataset.read(cell))
@@ -108,6 +108,7 @@ def measured(given: Given, models: Path, data: Path, dataset: Dataset, work: Pat
         "evaluate", bundle, data, "--split", "val", "--variant", variant, "--json"
     )
     row["firmware"] = timed("firmware", bundle, "-o", work / f"{given.file}-firmware", "--force")
+    row["parity"] = timed("parity", bundle, "--reference", model, "--json")
     return _shortened(row)
 
 
@@ -124,13 +125,15 @@ def main() -> None:
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("runs/own-models"))
+    parser.add_argument("--only", metavar="FILE", help="Measure this network alone.")
     parser.add_argument("--finished", action="store_true", help="Write what is done, run nothing.")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     dataset, rows = open_dataset(given.data), {}
     for one in MODELS:
         kept = given.work / f"{one.file}.json"
-        if given.finished and not kept.is_file():
+        measure = not given.finished and given.only in (None, one.file)
+        if not measure and not kept.is_file():
             continue
         if not kept.is_file():
             write_json(kept, measured(one, given.models, given.data, dataset, given.work))

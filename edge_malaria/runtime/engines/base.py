@@ -16,8 +16,10 @@ from edge_malaria.records import Image, expect
 ENGINES = ("litert", "onnx")
 
 
-# One LiteRT tensor arena and one ONNX batch stay a few MB at this size.
+# Cells a call: one LiteRT tensor arena and one ONNX batch stay a few MB at this size.
 BATCH = 64
+# The same in pixels, for large inputs: 9 cells of 256 x 256. Sixty-four took 1.5 GB.
+_BATCH_PIXELS = BATCH * 96 * 96
 
 
 class Engine(Protocol):
@@ -74,13 +76,13 @@ def has_module(name: str) -> bool:
 def in_batches(
     batch: Image, spec: TensorSpec, invoke: Callable[[NDArray[Any]], NDArray[Any]], size: int
 ) -> NDArray[Any]:
-    """Runs an engine on any number of cells, ``size`` at a time.
+    """Runs an engine on any number of cells, ``size`` at a time, or fewer large ones.
 
     Args:
         batch: uint8 [N, H, W, 3] RGB; N may be 0.
         spec: of the engine's input; an int8 input gets pixel - 128.
         invoke: one batch in the input's dtype -> the raw outputs [n, ...].
-        size: cells a call, at least 1.
+        size: most cells a call, at least 1.
 
     Returns:
         The raw outputs [N, ...] in the output's dtype.
@@ -92,8 +94,9 @@ def in_batches(
     )
     if not len(batch):
         return invoke(quantize_pixels(np.zeros((1, *batch.shape[1:]), np.uint8), spec))[:0]
+    step = max(1, min(size, _BATCH_PIXELS // (batch.shape[1] * batch.shape[2])))
     parts = [
-        invoke(quantize_pixels(batch[start : start + size], spec))
-        for start in range(0, len(batch), size)
+        invoke(quantize_pixels(batch[start : start + step], spec))
+        for start in range(0, len(batch), step)
     ]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
