@@ -1,4 +1,4 @@
-"""The rungs of the int8 ladder, as data, in the order in which ``export --int8`` climbs them.
+"""The int8 recipes, as data, in the order in which ``export --int8`` tries them.
 
 1. ``ranges-in-model``: int8 with the activation ranges that the model carries (quantization-aware
    training). Where there are none, or they fail and there are calibration cells,
@@ -8,7 +8,7 @@
    them; the file is ``int8-mixed`` and is never called int8.
 4. ``qat-fine-tune``: the model learns to live with 8 bits on train cells; needs a data set.
 
-The first rung whose files pass the gate ships, and bundle.json names it. Where none passes,
+The first whose files pass the gate ships, and bundle.json names it. Where none passes,
 nothing ships.
 """
 
@@ -34,7 +34,7 @@ KEPT_COUNTS = (1, 2, 4)
 
 @dataclass(frozen=True)
 class Recipe:
-    """One rung.
+    """One way to int8.
 
     Attributes:
         name: what bundle.json records.
@@ -57,7 +57,7 @@ class Recipe:
 
 
 def first_recipe(has_ranges: bool) -> Recipe:
-    """The rung that every export starts on."""
+    """The recipe that every export starts with."""
     return Recipe(RANGES_IN_MODEL if has_ranges else PER_CHANNEL)
 
 
@@ -68,7 +68,7 @@ def later_recipes(
     has_data: bool,
     after_ranges: bool = False,
 ) -> tuple[Recipe, ...]:
-    """The rungs above the first, in order.
+    """The fallback recipes, in order.
 
     Args:
         noise: of the int8 file that failed.
@@ -103,7 +103,7 @@ def later_recipes(
 
 
 def convert(model: Any, recipe: Recipe, calibration: Image | None) -> bytes:
-    """The TFLite bytes of one rung.
+    """The TFLite bytes of one recipe.
 
     Args:
         model: Keras; with ranges for ``ranges-in-model`` and ``qat-fine-tune``, equalized for

@@ -161,7 +161,7 @@ def exported(path: Path, model: Any, data: Any, inputs: Any, cells: Any) -> dict
     from edge_malaria.training.classifier.fit import predict
 
     out = path.with_name(f"{path.stem}-bundle")
-    # The rung that trains with rounding would train longer than these networks were trained.
+    # The recipe that trains with rounding would train longer than these networks were trained.
     options = Options(force=True, fine_tune=False)
     variant = "int8"
     try:

@@ -35,7 +35,7 @@ class Options:
         force: replace an existing bundle.
         finder: include the cell finder where the model ships with one.
         delta: the gate's non-inferiority margin of sensitivity and specificity, a fraction.
-        fine_tune: where int8 fails, the last rung may train with rounding (minutes to hours).
+        fine_tune: where int8 fails, the last fallback may train with rounding (minutes to hours).
     """
 
     variants: tuple[str, ...] = ("float32", "int8")
@@ -63,7 +63,7 @@ class Work:
         patients_unknown: whether calibration and val cells may be of the same patients.
         delta: the gate's margin: that of the options, or the smallest that so few cells can show.
         files: variant -> its files.
-        rung: where the int8 ranges come from.
+        recipe: where the int8 ranges come from.
         finder: the finder's object in bundle.json.
         tflite: variant -> TFLite bytes as converted, whether that format ships or not.
     """
@@ -77,7 +77,7 @@ class Work:
     patients_unknown: bool = False
     delta: float = 0.01
     files: dict[str, list[FileSpec]] = field(default_factory=dict)
-    rung: str = ""
+    recipe: str = ""
     finder: dict[str, Any] | None = None
     tflite: dict[str, bytes] = field(default_factory=dict)
 

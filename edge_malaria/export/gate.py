@@ -6,7 +6,7 @@ in order, each with a line of progress:
     load model   one logit, S x S x 3, ranges for int8 in the file or calibration cells
     goldens      drawn cells and Keras's answers, before anything is converted
     convert      float32, float16, dynamic, int8 as asked; TFLite, then ONNX
-    gate         parity on the very files that ship; int8 climbs the ladder where it fails
+    gate         parity on the very files that ship; where int8 fails, the fallback recipes
     bundle       written to a temporary directory, renamed when everything passed
 """
 
@@ -149,7 +149,7 @@ def _add_variant(work: Work, cells: golden.GoldenCells, variant: str) -> None:
         recipe = recipes.first_recipe(work.source.has_ranges)
         calibration = None if work.calibration is None else work.calibration.inputs
         data = recipes.convert(work.source.quantized, recipe, calibration)
-        work.rung = recipe.name
+        work.recipe = recipe.name
     else:
         data = to_tflite.convert(work.source.plain, variant)
     add_files(work, cells, variant, data, started)
@@ -161,9 +161,9 @@ def _gate(
     started = time.monotonic()
     report = _run_gate(work, judging)
     if not report.passed and "int8" in work.files and _only_int8_failed(report):
-        from edge_malaria.export.ladder import climb
+        from edge_malaria.export.fallback import try_fallbacks
 
-        report = climb(work, cells, dataset, report, lambda: _run_gate(work, judging))
+        report = try_fallbacks(work, cells, dataset, report, lambda: _run_gate(work, judging))
     if not report.passed:
         raise GateFailed(refusal(work.source.name, report.all_failures()))
     if work.finder is not None:

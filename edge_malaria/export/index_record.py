@@ -34,7 +34,7 @@ def write_record(
         "variants": {v: [spec.as_json() for spec in specs] for v, specs in work.files.items()},
         "decision": dict(source.decision),
         "int8": {
-            "ranges": work.rung,
+            "ranges": work.recipe,
             "calibration_cells": [] if work.calibration is None else list(work.calibration.files),
         },
     }

@@ -1,4 +1,4 @@
-"""When int8 fails: the layer at fault is named, and the ladder's rungs follow from it."""
+"""When int8 fails: the layer at fault is named, and the fallback recipes follow from it."""
 
 from __future__ import annotations
 

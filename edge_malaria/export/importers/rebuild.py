@@ -1,8 +1,8 @@
 """A foreign graph -> this project's form: a flat Keras network, pixels 0-255 in, one logit out.
 
 Convolutions, dense layers, ReLUs and poolings stay; what scales or reorders channels is folded into
-the weights beside it (``value``). So every tool that knows this project's own networks (ladder,
-pruning, firmware, parity) works on what comes out.
+the weights beside it (``value``). So every tool that knows this project's own networks (fallback
+recipes, pruning, firmware, parity) works on what comes out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""When int8 fails the gate: name the worst layers, then climb the rungs of ``converters.recipes``.
+"""When int8 fails the gate: name the worst layers, then try the fallback recipes in turn.
 
-The first rung that passes ships and is named in the bundle. A partly float file replaces int8 under
-the name ``int8-mixed``. Where no rung passes, nothing ships.
+``converters.recipes`` lists them. The first that passes ships and is named in the bundle. A partly
+float file replaces int8 under the name ``int8-mixed``. Where none passes, nothing ships.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 WORST_SHOWN = 5
 
 
-def climb(
+def try_fallbacks(
     work: Work,
     cells: golden.GoldenCells,
     dataset: Dataset | None,
     report: ParityReport,
     run_gate: Callable[[], ParityReport],
 ) -> ParityReport:
-    """Tries rung after rung until the gate passes.
+    """Tries recipe after recipe until the gate passes.
 
     Args:
         work: the bundle in the making; its int8 files failed.
         cells: the golden cells.
-        dataset: train patients for fine-tuning; None leaves that rung out.
+        dataset: train patients for fine-tuning; None leaves that recipe out.
         report: of the failed gate.
         run_gate: writes the index and gates the directory again.
 
@@ -51,23 +51,23 @@ def climb(
     has_data = dataset is not None and dataset.has_splits
     if work.calibration is None and dataset is not None and has_data:
         work.calibration = choose_calibration(dataset, work.source.target, work.effort.calibration)
-    rungs = recipes.later_recipes(
+    fallbacks = recipes.later_recipes(
         noise,
         has_calibration=work.calibration is not None,
         has_data=has_data and work.options.fine_tune and _can_learn(work),
         after_ranges=work.source.has_ranges,
     )
-    for recipe in rungs:
+    for recipe in fallbacks:
         started = time.monotonic()
-        work.log(f"ladder    trying {recipe.title}")
+        work.log(f"fallback  trying {recipe.title}")
         data = recipes.convert(_model(work, recipe, dataset), recipe, _cells(work))
         for variant in ("int8", "int8-mixed"):
             drop_variant(work, variant)
-        work.rung = recipe.name
+        work.recipe = recipe.name
         add_files(work, cells, recipe.variant, data, started)
         report = run_gate()
         if report.passed:
-            work.log(f"ladder    {recipe.name} passed")
+            work.log(f"fallback  {recipe.name} passed")
             break
     return replace(report, worst_layers=worst)
 
@@ -78,7 +78,7 @@ def _can_learn(work: Work) -> bool:
 
     reason = None if work.source.contract is None else obstacle(work.source.plain)
     if reason is not None:
-        work.log(f"ladder    fine-tuning is left out: {reason}")
+        work.log(f"fallback  fine-tuning is left out: {reason}")
     return reason is None
 
 

@@ -75,7 +75,7 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_int8_that_fails_ships_as_int8_mixed_with_its_rung(
+def test_int8_that_fails_ships_as_int8_mixed_named_by_its_recipe(
     fragile: Path, cells: Path, tmp_path: Path
 ) -> None:
     from edge_malaria.export import Options, export_bundle
@@ -88,11 +88,11 @@ def test_int8_that_fails_ships_as_int8_mixed_with_its_rung(
     assert not [name for name in bundle.contents if "int8." in name]
     for spec in bundle.classifier.variants["int8-mixed"].values():
         assert spec.quantization == "int8-mixed"
-    rung = bundle.classifier.record["int8"]["ranges"]
-    assert rung.startswith("keep-float-")
+    recipe = bundle.classifier.record["int8"]["ranges"]
+    assert recipe.startswith("keep-float-")
     text = "\n".join(lines)
-    assert "ladder    trying keep-float-1" in text
-    assert f"ladder    {rung} passed" in text
+    assert "fallback  trying keep-float-1" in text
+    assert f"fallback  {recipe} passed" in text
     worst = next(line for line in lines if line.startswith("worst"))
     assert worst.startswith("worst     first")
     assert exported.report.worst_layers
@@ -103,7 +103,7 @@ def test_int8_that_fails_ships_as_int8_mixed_with_its_rung(
 def hopeless(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve layers that hand the spot's channel on beside one a thousand times larger.
 
-    No rung that keeps some layers in float mends it: the others still have no steps for the spot.
+    No recipe that keeps some layers in float mends it: the others still have no steps for the spot.
     """
     import keras
 
@@ -147,6 +147,6 @@ def test_no_fine_tune_never_trains_and_leaves_no_bundle(
     options = ("--int8", "--data", cells, "--no-fine-tune", "-o", tmp_path / "bundle")
     ran = run_cli("export", hopeless, *options)
     assert ran.code == 1, ran.err
-    assert "ladder    trying keep-float-4" in ran.err, ran.err
+    assert "fallback  trying keep-float-4" in ran.err, ran.err
     assert "qat-fine-tune" not in ran.err
     assert not (tmp_path / "bundle").exists()
