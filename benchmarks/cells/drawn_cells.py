@@ -8,7 +8,6 @@ Also measures how long a drawn field takes, on one thread.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.evidence_file import commit
 from edge_malaria.files import sha256_of, write_json
 from edge_malaria.metrics import auc
 from edge_malaria.prepare.preprocess import network_inputs
@@ -117,9 +117,6 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/evidence/drawn_cells.json"))
     arguments = parser.parse_args()
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
     result = measure(arguments.model, arguments.cells, arguments.seed)
     field = field_seconds()
     passed = result["auc"] is not None and result["auc"] >= AUC_TARGET
@@ -128,7 +125,7 @@ def main() -> int:
         arguments.output,
         {
             "command": "python -m benchmarks.cells.drawn_cells",
-            "commit": commit.stdout.strip(),
+            "commit": commit(),
             "seed": arguments.seed,
             "targets": {"auc": AUC_TARGET, "field_s": FIELD_TARGET_S},
             "passed": bool(passed and fast),

@@ -4,7 +4,7 @@
 
 Reports only: nothing here chooses a setting. int8 on LiteRT unless said otherwise. Sections:
 ``fixed`` the test split, ``resize`` the detours a cell may have taken, ``westlake`` another
-laboratory's slide, ``iml`` whole fields cut by the finder (every third file), ``abstention``,
+laboratory's slide, ``iml`` whole fields cut by the finder (every third file),
 ``calibration`` with its plot.
 """
 
@@ -14,32 +14,29 @@ import argparse
 import csv
 import io
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.cells.westlake import westlake_inputs, westlake_rows
+from benchmarks.evidence_file import EVIDENCE, commit
 from edge_malaria.bundle.format import Bundle, read_bundle
 from edge_malaria.bundle.shipped import SHIPPED_MODELS
 from edge_malaria.data.dataset import open_dataset
 from edge_malaria.files import read_image, write_bytes, write_json
 from edge_malaria.metrics import (
     auc,
-    clopper_pearson_interval,
     confusion,
     expected_calibration_error,
     sensitivity_at_specificity,
 )
-from edge_malaria.prepare.preprocess import field_inputs, network_input
+from edge_malaria.prepare.preprocess import field_inputs
 from edge_malaria.prepare.stain import SlideColour
 from edge_malaria.records import Image
-from edge_malaria.runtime.classify.abstain import not_a_red_cell
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.training.classifier.cells import (
     RENDERINGS,
@@ -48,7 +45,6 @@ from edge_malaria.training.classifier.cells import (
     load_renderings,
 )
 
-EVIDENCE = Path(__file__).resolve().parents[2] / "docs" / "evidence"
 ASEXUAL = ("ring", "trophozoite", "schizont")
 
 
@@ -185,56 +181,6 @@ def _box(row: dict[str, str]) -> tuple[int, int, int, int]:
     return x, y, x + width, y + height
 
 
-def abstention(data: Path, measured: Measured) -> dict[str, Any]:
-    """How often each kind of crop gets no label; red cells should, everything else should not."""
-    fitted = measured.bundle.classifier.decision.not_a_red_cell or {}
-    cells = nih(data, measured, "test")["full"]
-    size = measured.size_px
-    groups = {"red cells of the test split": cells.inputs}
-    groups |= _bccd_crops(data, size)
-    some = cells.inputs[::8]
-    groups["red cells, blurred (sigma 4 px of 48)"] = np.stack(
-        [cv2.GaussianBlur(image, (0, 0), 4.0) for image in some]
-    )
-    groups["blank crops"] = np.stack(
-        [np.full((size, size, 3), level, np.uint8) for level in (0, 60, 128, 200, 230, 255)]
-    )
-    result = {}
-    for name, inputs in groups.items():
-        unsure = not_a_red_cell(inputs, fitted)
-        interval = clopper_pearson_interval(int(unsure.sum()), len(unsure))
-        result[name] = {
-            "n": len(unsure),
-            "unsure": float(unsure.mean()),
-            "ci95": list(interval) if interval else None,
-        }
-    return result
-
-
-def _bccd_crops(data: Path, size_px: int) -> dict[str, Image]:
-    from edge_malaria.prepare.isolate import isolate_central_cell
-
-    folder = data / "fields" / "bccd"
-    with (folder / "annotations.csv").open(newline="") as table:
-        rows = list(csv.DictReader(table))
-    found: dict[str, list[Image]] = {}
-    for name in sorted({row["image"] for row in rows})[2::3]:
-        image = read_image(folder / "images" / name)
-        for row in (row for row in rows if row["image"] == name):
-            x0, y0, x1, y1 = (max(0, value) for value in _box(row))
-            crop = np.ascontiguousarray(image[y0:y1, x0:x1])
-            if min(crop.shape[:2]) < 8:
-                continue
-            part, mask = isolate_central_cell(crop)
-            found.setdefault(row["label"], []).append(network_input(part, size_px, mask))
-    words = {
-        "WBC": "white cells (bccd)",
-        "Platelets": "platelets (bccd)",
-        "RBC": "red cells (bccd)",
-    }
-    return {words.get(label, label): np.stack(inputs) for label, inputs in found.items()}
-
-
 def calibration(data: Path, measured: Measured) -> dict[str, Any]:
     """Expected calibration error on the test split, raw labels, and the reliability plot."""
     cells = nih(data, measured, "test")["full"]
@@ -279,21 +225,8 @@ SECTIONS: dict[str, Callable[[Path, Measured], dict[str, Any]]] = {
     "resize": resize,
     "westlake": westlake,
     "iml": iml,
-    "abstention": abstention,
     "calibration": calibration,
 }
-
-
-def commit() -> str:
-    """The commit that the figures belong to; ``-dirty`` where files differ from it."""
-    run = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return run.stdout.strip() or "unknown"
 
 
 def main() -> None:

@@ -12,7 +12,6 @@ change them; the engine runs on one thread.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -24,6 +23,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from benchmarks.evidence_file import commit
 from benchmarks.fields.cell_truth import (
     PARASITIZED,
     count_boxed,
@@ -199,14 +199,6 @@ def met(name: str, figures: dict[str, Any]) -> dict[str, bool]:
         share = figures["white_counted_as_red"]
         answer["white_counted_as_red"] = bool(share <= WHITE_COUNTED_AS_RED_LIMIT)
     return answer
-
-
-def commit() -> str:
-    """The short hash of the code that was measured, with ``+`` where it was changed since."""
-    run = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, check=False
-    )
-    return run.stdout.strip() or "unknown"
 
 
 def show(document: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.cells.training import EVIDENCE, commit
+from benchmarks.evidence_file import EVIDENCE, commit
 from edge_malaria.crossval.report import pooled, summarize
 from edge_malaria.crossval.task import Task, in_parallel, run_task, same_settings, with_wanted
 from edge_malaria.files import write_image, write_json
