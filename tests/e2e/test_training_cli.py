@@ -60,7 +60,7 @@ def test_crossval_reports_int8(tmp_path: Path) -> None:
         "--batch",
         "8",
     ]
-    done = run_process("crossval", archive, "-o", tmp_path / "cv", *options, "--json")
+    done = run_cli("crossval", archive, "-o", tmp_path / "cv", *options, "--json")
     assert done.code == 0, done.err
     document = done.json
     validate(document, "crossval")
