@@ -66,13 +66,16 @@ def serve(
 
     For research use only. Not for use in diagnostic procedures.
     """
+    from contextlib import suppress
+
     from edge_malaria.cli.output import log, warn
+    from edge_malaria.cli.screen import end_like_ctrl_c
     from edge_malaria.runtime.screen.config import load_config
 
     _needs_serve()
     import logging
 
-    from edge_malaria.runtime.serve.app import Server
+    from edge_malaria.runtime.serve.app import Server, listening
     from edge_malaria.runtime.serve.clinic import Clinic
     from edge_malaria.runtime.serve.settings import ServeSettings
 
@@ -97,12 +100,15 @@ def serve(
         warn(f"a slide's journal could not be read: {note}")
     if not settings.local and not settings.secure:
         warn("passwords travel unencrypted without --tls-certificate: only in a network you trust.")
-    server = Server(clinic)
-    server.run()
-    if not server.started:
-        from edge_malaria.errors import EnvironmentProblem
-
-        raise EnvironmentProblem(f"cannot listen on {host} port {port}: is it in use?")
+    try:
+        place = listening(host, port)
+    except BaseException:
+        clinic.close()
+        raise
+    end_like_ctrl_c()
+    # The server ends in order, with the slide paused, and then passes the signal on.
+    with place, suppress(KeyboardInterrupt):
+        Server(clinic).run(sockets=[place])
     log("ended: every decision is saved")
 
 

@@ -62,3 +62,19 @@ def test_the_exporting_machine_s_lowest_versions(wheel: Path, tmp_path: Path) ->
     run(em, "selftest", "bundle", cwd=tmp_path)
     run(em, "data", "synth", "cells", "-o", "cells", "--cells", "200", "--seed", "1", cwd=tmp_path)
     run(em, "baseline", "cells", "-o", "runs", "--method", "svm", cwd=tmp_path)
+
+
+def test_the_pages_lowest_versions(wheel: Path, tmp_path: Path) -> None:
+    pinned = lowest("litert", "serve")
+    programs = environment(tmp_path / "low", f"{wheel}[litert,serve]", *pinned)
+    walk = Path(__file__).with_name("walk_pages.py")
+    walked = run(programs / "python", walk, programs / "edge-malaria", cwd=tmp_path)
+    assert "walked" in walked.stdout
+
+
+def test_the_pages_without_their_packages_name_the_command(wheel: Path, tmp_path: Path) -> None:
+    programs = environment(tmp_path / "bare", f"{wheel}[litert]")
+    ran = run(programs / "edge-malaria", "serve", "--data", "d", cwd=tmp_path, ok=False)
+    assert ran.returncode == 3
+    assert "pip install" in ran.stderr and "starlette" in ran.stderr
+    assert not (tmp_path / "d").exists()

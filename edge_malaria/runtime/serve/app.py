@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import AsyncIterator
 
 import uvicorn
@@ -14,6 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from edge_malaria.errors import EnvironmentProblem
 from edge_malaria.runtime.serve.clinic import Clinic
 from edge_malaria.runtime.serve.doors import endpoint
 from edge_malaria.runtime.serve.headers import SecurityHeaders
@@ -71,6 +73,21 @@ async def _alive(clinic: Clinic) -> None:
         await asyncio.sleep(every_s / 2)
 
 
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there.
+
+    Raises:
+        EnvironmentProblem: the address is in use, or not this machine's.
+    """
+    try:
+        family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(where[:2], family=family)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"cannot listen on {host} port {port}: {error.strerror}. Choose another --port."
+        ) from error
+
+
 class Server(uvicorn.Server):
     """Tells systemd when it listens; stops on SIGTERM and Ctrl-C with the slide paused.
 
@@ -98,26 +115,17 @@ class Server(uvicorn.Server):
             ws="none",
         )
         super().__init__(config)
-        self._clinic = clinic
 
-    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """See uvicorn."""
-        await super().startup(sockets)  # type: ignore[arg-type]
+        await super().startup(sockets)
         if self.started:
             tell("READY=1")
-            print_address(self)
+            LOG.info("%s   (Ctrl-C ends; a running slide is paused)", self._address(sockets or []))
 
-
-def address(server: Server) -> str:
-    """Where the pages are."""
-    settings = server.config
-    port = settings.port
-    for listening in server.servers:
-        port = listening.sockets[0].getsockname()[1]
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"{'https' if settings.is_ssl else 'http'}://{host}:{port}/"
-
-
-def print_address(server: Server) -> None:
-    """One line on stderr, for the person who started it."""
-    LOG.info("%s   (Ctrl-C ends; a running slide is paused)", address(server))
+    def _address(self, sockets: list[socket.socket]) -> str:
+        """Where the pages are, for the person who started it."""
+        host = self.config.host
+        host = f"[{host}]" if ":" in host else host
+        port = sockets[0].getsockname()[1] if sockets else self.config.port
+        return f"{'https' if self.config.is_ssl else 'http'}://{host}:{port}/"

@@ -1,0 +1,82 @@
+"""Walks a slide through the pages of ``serve`` with the standard library alone.
+
+    python walk_pages.py EDGE-MALARIA
+
+Run by the tests in environments that hold nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+from http.cookiejar import CookieJar
+from pathlib import Path
+
+
+def main() -> None:
+    """The walk; an assertion fails where a page does not do what it should."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = "sim:parasitemia=0.05,fields=2,seed=3,width=640,height=480"
+        words = ["serve", "--data", f"{folder}/data", "--port", "0", "--source", source]
+        log = Path(folder) / "log"
+        with log.open("wb") as out:
+            values = {**os.environ, "EDGE_MALARIA_FORGETFUL_DISK": "1"}
+            running = subprocess.Popen([sys.argv[1], *words], stderr=out, env=values)
+            try:
+                walk(_address(log, running))
+            finally:
+                running.terminate()
+                code = running.wait(60)
+        assert code in (0, -15), (code, log.read_text())
+
+
+def _address(log: Path, running: subprocess.Popen[bytes]) -> str:
+    for _ in range(900):
+        found = re.search(r"(http://\S+:\d+)/", log.read_text())
+        if found:
+            return found.group(1)
+        assert running.poll() is None, log.read_text()
+        time.sleep(0.1)
+    raise AssertionError(log.read_text())
+
+
+def walk(address: str) -> None:
+    """Makes a slide, lets it be read, takes its documents."""
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+
+    def get(path: str) -> bytes:
+        with browser.open(address + path, timeout=120) as answer:
+            return bytes(answer.read())
+
+    token = re.search(rb'name="csrf" value="([0-9a-f]+)"', get("/new"))
+    assert token
+
+    def post(path: str, **fields: str) -> str:
+        data = urllib.parse.urlencode({"csrf": token.group(1).decode(), **fields}).encode()
+        with browser.open(address + path, data, timeout=120) as answer:
+            return str(answer.url).removeprefix(address)
+
+    where = post("/new", sample="A-1", reader="Amina")
+    post(f"{where}/start")
+    for _ in range(600):
+        page = get(where)
+        if b"data-live" not in page:
+            break
+        time.sleep(0.2)
+    assert b"verdict-card" in page, page.decode()
+    assert get(f"{where}/report.pdf").startswith(b"%PDF-")
+    assert b'"preliminary"' in get(f"{where}/report.fhir.json")
+    assert b"edge_malaria_slides" in get("/metrics")
+    post("/language", language="sw")
+    assert b'<html lang="sw">' in get(where)
+    print("walked")
+
+
+if __name__ == "__main__":
+    main()
