@@ -141,7 +141,7 @@ def _document(exported: Any) -> dict[str, Any]:
 
 def _print(exported: Any) -> None:
     from edge_malaria.cli.output import print_table
-    from edge_malaria.export.gate import size_table
+    from edge_malaria.export.exported import size_table
     from edge_malaria.records import RESEARCH_USE
 
     columns = ("variant", "file", "bytes", "parity", "accuracy (val)")

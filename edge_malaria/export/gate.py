@@ -13,8 +13,6 @@ in order, each with a line of progress:
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,6 @@ from converters.calibration import Calibration, choose_calibration
 from converters.keras_engine import KerasEngine
 from edge_malaria import parity
 from edge_malaria.bundle import golden, golden_draw
-from edge_malaria.bundle.file_spec import FileSpec
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.data.dataset import Dataset
 from edge_malaria.errors import GateFailed, UsageError
@@ -31,6 +28,7 @@ from edge_malaria.export import margin, sanity
 from edge_malaria.export.chance import Calls
 from edge_malaria.export.convert import Log, Options, Work, add_files, took
 from edge_malaria.export.effort import Effort, effort_of
+from edge_malaria.export.exported import Exported
 from edge_malaria.export.finder_files import add_finder
 from edge_malaria.export.importers import Declared, Loading
 from edge_malaria.export.index_record import write_record
@@ -43,25 +41,6 @@ from edge_malaria.runtime.engines.base import ENGINES
 from edge_malaria.runtime.engines.opening import installed_engines
 
 GOLDEN_SEED = golden_draw.DEFAULT_SEED
-
-
-@dataclass(frozen=True, eq=False)
-class Exported:
-    """What came out.
-
-    Attributes:
-        path: the bundle.
-        report: the gate's report.
-        files: every model file of the classifier, with its variant.
-        evaluation: measures on the val split where data was given, else None.
-        elapsed_s: wall time.
-    """
-
-    path: Path
-    report: parity.ParityReport
-    files: tuple[tuple[str, FileSpec], ...]
-    evaluation: Mapping[str, Any] | None
-    elapsed_s: float
 
 
 def export_bundle(
@@ -109,7 +88,16 @@ def export_bundle(
         write_record(work, evaluation, report)
         read_bundle(directory)
     files = tuple((variant, spec) for variant, specs in work.files.items() for spec in specs)
-    return Exported(out, report, files, evaluation, time.monotonic() - started)
+    return Exported(
+        out,
+        report,
+        files,
+        evaluation,
+        time.monotonic() - started,
+        options.delta,
+        int(cells.near.sum()),
+        work.recipe,
+    )
 
 
 def _calibration(
@@ -139,7 +127,8 @@ def _write_goldens(work: Work, calls: Calls | None) -> golden.GoldenCells:
     if source.contract is not None and not (calls is not None and calls.better_than_chance):
         sanity.check_on_drawn(source, cells, calls, work.log)
     golden_draw.write_goldens(work.directory, cells, source.logits)
-    work.log(f"goldens   {len(cells.inputs)} drawn cells, {took(started)}")
+    near = f"{int(cells.near.sum())} close to the threshold"
+    work.log(f"goldens   {len(cells.inputs)} drawn cells, {near}, {took(started)}")
     return cells
 
 
@@ -258,15 +247,3 @@ def keras_classifier(
     bundle = Bundle(path, source.name, "", {"classifier": spec}, {}, {})
     engine = KerasEngine(source.plain)
     return Classifier(bundle, "float32", None, operating_point, with_engine=engine)
-
-
-def size_table(exported: Exported) -> list[tuple[str, str, str, str, str]]:
-    """Rows (variant, file, bytes, parity, accuracy on val) for the terminal."""
-    accuracy = ""
-    if exported.evaluation is not None:
-        accuracy = f"{exported.evaluation['accuracy']:.4f}"
-    measured = str(exported.evaluation["variant"]) if exported.evaluation else ""
-    return [
-        (v, spec.file, f"{spec.bytes:,}", "passed", accuracy if v == measured else "")
-        for v, spec in exported.files
-    ]
