@@ -36,7 +36,7 @@ from edge_malaria.runtime.detect.cells import CellFinder
 from edge_malaria.runtime.detect.opening import default_finder
 from edge_malaria.runtime.quality.cell_quality import assess_cells
 from edge_malaria.runtime.quality.field_quality import assess
-from edge_malaria.runtime.screen.screening import slide_errors
+from edge_malaria.runtime.screen.slide_errors import slide_errors
 from edge_malaria.runtime.slide.statistics import SlideCount, SlideStatistics
 
 ASEXUAL = {"ring", "trophozoite", "schizont"}

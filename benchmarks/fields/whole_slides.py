@@ -17,7 +17,7 @@ from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.detect.opening import default_finder
 from edge_malaria.runtime.screen.config import load_config
 from edge_malaria.runtime.screen.field_look import FieldLook, view_of
-from edge_malaria.runtime.screen.screening import slide_errors
+from edge_malaria.runtime.screen.slide_errors import slide_errors
 from edge_malaria.runtime.slide.statistics import SlideCount, SlideStatistics
 
 

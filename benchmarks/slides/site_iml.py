@@ -28,12 +28,8 @@ from edge_malaria.records import SlideReport
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.review.session import ReviewSession
 from edge_malaria.runtime.screen.config import load_config
-from edge_malaria.runtime.screen.screening import (
-    ScreenCall,
-    bundle_errors,
-    bundle_sha256,
-    screen,
-)
+from edge_malaria.runtime.screen.screening import ScreenCall, bundle_sha256, screen
+from edge_malaria.runtime.screen.slide_errors import bundle_errors
 from edge_malaria.runtime.screen.slide_pipeline import ScreenOptions
 from edge_malaria.runtime.slide.site_profile import SiteProfile
 from edge_malaria.runtime.slide.site_slides import SiteSlide, check_slides, fit_site, read_slide

@@ -40,7 +40,7 @@ from benchmarks.slides.limits_by_running import limits
 from benchmarks.slides.simulated_slides import Points, usable
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
-from edge_malaria.runtime.screen.screening import bundle_errors
+from edge_malaria.runtime.screen.slide_errors import bundle_errors
 from edge_malaria.runtime.slide.beta_binomial import Floats
 from edge_malaria.runtime.slide.counts import SlideCount
 from edge_malaria.runtime.slide.error_record import ErrorRecord, SlideScores

@@ -92,7 +92,8 @@ def _fitted(
     name: str,
     max_lod: float,
 ) -> SiteProfile:
-    from edge_malaria.runtime.screen.screening import bundle_errors, bundle_sha256
+    from edge_malaria.runtime.screen.screening import bundle_sha256
+    from edge_malaria.runtime.screen.slide_errors import bundle_errors
     from edge_malaria.runtime.slide.site_profile import check_number
     from edge_malaria.runtime.slide.site_slides import check_slides, fit_site
 

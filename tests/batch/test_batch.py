@@ -22,7 +22,8 @@ from edge_malaria.batch.tables import COLUMNS, summary, write_tables
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.errors import ConfigError, DataError, EnvironmentProblem
 from edge_malaria.files import write_image
-from edge_malaria.runtime.screen.screening import bundle_errors, bundle_sha256
+from edge_malaria.runtime.screen.screening import bundle_sha256
+from edge_malaria.runtime.screen.slide_errors import bundle_errors
 from edge_malaria.runtime.slide.error_record import SlideScores
 from edge_malaria.runtime.slide.site_profile import SiteFit
 from edge_malaria.synthetic import draw_field

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edge_malaria.bundle.format import Bundle, sha256_hex
 from edge_malaria.disk_sync import storage_notes
-from edge_malaria.errors import EdgeMalariaError, StorageError, UsageError
+from edge_malaria.errors import EdgeMalariaError, StorageError
 from edge_malaria.records import Field, SlideReport
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.detect.opening import default_finder, finder_variant
@@ -19,13 +19,12 @@ from edge_malaria.runtime.report.write import report_of
 from edge_malaria.runtime.screen import remarks
 from edge_malaria.runtime.screen.config import ScreenConfig
 from edge_malaria.runtime.screen.directory import check_directory, clear_directory
+from edge_malaria.runtime.screen.slide_errors import check_site, errors_and_flagging
 from edge_malaria.runtime.screen.slide_pipeline import ScreenOptions, SlidePipeline
-from edge_malaria.runtime.slide.error_record import ErrorRecord, SlideErrors
 from edge_malaria.runtime.slide.journal import NAME as JOURNAL_NAME
 from edge_malaria.runtime.slide.journal import Journal, read_header
 from edge_malaria.runtime.slide.lines import HeaderLine
 from edge_malaria.runtime.slide.site_profile import SiteProfile
-from edge_malaria.runtime.slide.statistics import FalsePositiveFit
 from edge_malaria.runtime.sources.base import Source, Unreadable
 from edge_malaria.runtime.sources.cameras import CAMERA_FACT
 
@@ -61,47 +60,6 @@ class Screened:
         return self
 
 
-def bundle_errors(bundle: Bundle) -> ErrorRecord:
-    """What the bundle records of its classifier's errors.
-
-    A bundle without an error model (exported with a data set of the user's own) knows one
-    laboratory by its counts at its two points.
-
-    Raises:
-        UsageError: the bundle has neither; no verdict is possible.
-    """
-    decision = bundle.classifier.decision
-    if decision.error_model is not None:
-        return ErrorRecord.from_json(decision.error_model)
-    if decision.false_positives is None or "alpha" not in decision.false_positives:
-        raise UsageError(
-            f"{bundle.path} records no false-positive rate: no verdict is possible. "
-            "Use a bundle exported with --data."
-        )
-    screening = bundle.classifier.threshold("screening")
-    return ErrorRecord.of_fit(FalsePositiveFit.from_json(decision.false_positives), screening)
-
-
-def slide_errors(bundle: Bundle, operating_point: str = "screening") -> SlideErrors:
-    """What a slide of a laboratory of which nothing is known is judged by.
-
-    Raises:
-        UsageError: the bundle records no errors at ``operating_point``.
-    """
-    record = bundle_errors(bundle)
-    threshold = bundle.classifier.threshold(operating_point)
-    balanced = bundle.classifier.threshold("balanced")
-    try:
-        record.place(threshold)
-    except ValueError as error:
-        raise UsageError(
-            f"{bundle.path} records no false-positive rate at {operating_point}: no verdict is "
-            "possible. Use --operating-point screening."
-        ) from error
-    known = balanced if balanced in record.rungs else None
-    return record.errors(threshold, known)
-
-
 def _header(
     bundle: Bundle,
     classifier: Classifier,
@@ -134,32 +92,6 @@ def _header(
 def bundle_sha256(bundle: Bundle) -> str:
     """What names a bundle in a journal: the SHA-256 of its index."""
     return sha256_hex(json.dumps(bundle.record, sort_keys=True).encode())
-
-
-def _errors_and_flagging(
-    bundle: Bundle, classifier: Classifier, site: SiteProfile | None
-) -> tuple[SlideErrors, float]:
-    """What the slide is judged by, and the score from which on a cell is flagged."""
-    if site is not None:
-        return site.errors, site.balanced
-    errors = slide_errors(bundle, classifier.operating_point)
-    return errors, 2.0 if errors.balanced is None else bundle.classifier.threshold("balanced")
-
-
-def _check_site(site: SiteProfile, header: HeaderLine) -> None:
-    """Refuses a site profile that was fitted under other conditions.
-
-    Raises:
-        UsageError: another bundle or other conditions.
-    """
-    other = [k for k, v in site.conditions.items() if header.settings.get(k) != v]
-    if site.bundle_sha256 != header.bundle_sha256:
-        other = ["bundle", *(k for k in other if k != "model_sha256")]
-    if other:
-        raise UsageError(
-            f"the profile of site {site.name} was fitted with another {', '.join(other)}: "
-            "fit the site again (site fit), or screen as it was fitted."
-        )
 
 
 def _model_sha(bundle: Bundle, classifier: Classifier) -> str:
@@ -241,13 +173,13 @@ def screen(
     engine = classifier.engine.name
     variant = finder_variant(bundle, classifier.variant, engine)
     finder = default_finder(bundle, variant, engine, call.threads)
-    errors, flagged = _errors_and_flagging(bundle, classifier, call.site)
+    errors, flagged = errors_and_flagging(bundle, classifier, call.site)
     options = replace(options, likely_from=flagged)
     if call.report_only and not call.spec:
         call = replace(call, spec=read_header(call.directory / JOURNAL_NAME).source)
     header = _header(bundle, classifier, (finder.name, variant), call, config, options)
     if call.site is not None:
-        _check_site(call.site, header)
+        check_site(call.site, header)
     if not call.resume:
         check_directory(call.directory, force=call.force)
         source = None if source is None else _Opened(source)

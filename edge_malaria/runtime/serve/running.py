@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from edge_malaria.bundle.format import Bundle
 from edge_malaria.errors import EdgeMalariaError
 from edge_malaria.runtime.classify.classifier import Classifier
-from edge_malaria.runtime.screen.screening import ScreenCall, Screened, screen, slide_errors
+from edge_malaria.runtime.screen.screening import ScreenCall, Screened, screen
+from edge_malaria.runtime.screen.slide_errors import slide_errors
 from edge_malaria.runtime.screen.slide_pipeline import ScreenOptions
 from edge_malaria.runtime.serve.settings import ServeSettings
 from edge_malaria.runtime.serve.steered import SteeredSource

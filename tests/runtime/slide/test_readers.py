@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge_malaria.bundle.format import read_bundle
-from edge_malaria.runtime.screen.screening import bundle_errors
+from edge_malaria.runtime.screen.slide_errors import bundle_errors
 from edge_malaria.runtime.slide.counts import ReviewCount
 from edge_malaria.runtime.slide.error_record import SlideErrors
 from edge_malaria.runtime.slide.readers import ReaderModel, confirmations_needed
