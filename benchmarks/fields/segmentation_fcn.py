@@ -46,7 +46,7 @@ from edge_malaria.training.segmentation.semantic_finder import (
     PIXEL_CLASSES,
     SemanticFinder,
 )
-from edge_malaria.training.segmentation.tiles import drawn_truth, pixel_truth
+from edge_malaria.training.segmentation.tiles import pixel_truth, with_parasites
 
 # What decides which finder ships: the asked figure of each set.
 DECIDING = {
@@ -107,7 +107,7 @@ def drawn_labels(seed: int) -> tuple[Any, Any]:
     image, truth = draw_field(
         seed, width_px=640, height_px=480, cell_diameter_px=diameter, parasitemia=0.2, overlap=0.2
     )
-    field = drawn_truth(image, truth, diameter)
+    field = with_parasites(image, truth, diameter)
     # The truth is drawn on squares.
     side = max(image.shape[:2])
     pad = ((0, side - image.shape[0]), (0, side - image.shape[1]))

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_malaria.data.dataset import open_dataset
-from edge_malaria.errors import DatasetError, UsageError
+from edge_malaria.data.laboratories import field_files
+from edge_malaria.errors import UsageError
 from edge_malaria.files import read_image
 from edge_malaria.records import Image
 from edge_malaria.runtime.detect.classical import ClassicalFinder
@@ -71,11 +72,7 @@ def fit_files(fields: Path, name: str) -> list[Path]:
     """
     if name not in FIT_SETS:
         raise UsageError(f"the field set {name} must not be trained on; expected one of {FIT_SETS}")
-    folder = fields / name / "images"
-    if not folder.is_dir():
-        raise DatasetError(f"no field set at {folder}")
-    files = sorted(folder.iterdir(), key=lambda path: path.name)
-    return [path for index, path in enumerate(files) if index % 3 != 2]
+    return field_files(fields, name, "fit")
 
 
 @cache

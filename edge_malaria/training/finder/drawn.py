@@ -20,7 +20,17 @@ CALIBRATION_PX = 128
 KINDS = {"red-cell": RED, "white-cell": WHITE, "platelet": PLATELET}
 
 
-def _truth_field(image: Image, truth: SmearTruth, diameter_px: float) -> TruthField:
+def drawn_truth(
+    image: Image, truth: SmearTruth, diameter_px: float, covered: int = 255
+) -> TruthField:
+    """A drawn field with its things.
+
+    Args:
+        image: uint8 [H, W, 3] RGB.
+        truth: how it was drawn.
+        diameter_px: of its red cells.
+        covered: the byte of a pixel that a red or white cell covers.
+    """
     cover = np.zeros(image.shape[:2], np.uint8)
     boxes, kinds, known = [], [], []
     for thing in truth.objects:
@@ -32,7 +42,7 @@ def _truth_field(image: Image, truth: SmearTruth, diameter_px: float) -> TruthFi
         known.append(thing.whole)
         if kind != "platelet":
             x0, y0, x1, y1 = thing.box
-            cover[y0:y1, x0:x1][thing.mask] = 255
+            cover[y0:y1, x0:x1][thing.mask] = covered
     return TruthField(
         image,
         np.array(boxes, np.float32).reshape(-1, 4),
@@ -59,7 +69,7 @@ def drawn_fields(count: int) -> list[TruthField]:
             overlap=float(rng.uniform(0.0, 0.6)),
             defocus_px=float(rng.uniform(0.0, 1.0)),
         )
-        found.append(_truth_field(image, truth, LARGEST_DIAMETER_PX))
+        found.append(drawn_truth(image, truth, LARGEST_DIAMETER_PX))
     return found
 
 

@@ -19,7 +19,7 @@ from edge_malaria.synthetic import SmearTruth, draw_field
 from edge_malaria.training.finder import scenes as finder_scenes
 from edge_malaria.training.finder.compose import compose
 from edge_malaria.training.finder.data import LARGEST_DIAMETER_PX, TruthField, real_tile
-from edge_malaria.training.finder.drawn import FIRST_TRAINING_SEED, KINDS
+from edge_malaria.training.finder.drawn import FIRST_TRAINING_SEED, KINDS, drawn_truth
 from edge_malaria.training.finder.scenes import FloatArray, Tile
 from edge_malaria.training.finder.tile_source import TILE_PX, FinderPlan, TileSource
 from edge_malaria.training.segmentation.semantic_finder import (
@@ -128,27 +128,14 @@ class SegmentationSource(TileSource):
         return compose(rng, list(hand.astype(np.float32)), TILE_PX)
 
 
-def drawn_truth(image: Image, truth: SmearTruth, diameter_px: float) -> TruthField:
+def with_parasites(image: Image, truth: SmearTruth, diameter_px: float) -> TruthField:
     """A drawn field with its parasites: each the ellipse in its box."""
-    cover = np.zeros(image.shape[:2], np.uint8)
-    kept = [thing for thing in truth.objects if thing.cell_kind in KINDS]
-    for thing in kept:
-        if thing.cell_kind != "platelet":
-            x0, y0, x1, y1 = thing.box
-            cover[y0:y1, x0:x1][thing.mask] = COVER_PLAIN
-    for thing in kept:
-        for x0, y0, x1, y1 in thing.parasite_boxes:
+    field = drawn_truth(image, truth, diameter_px, COVER_PLAIN)
+    for thing in truth.objects:
+        for x0, y0, x1, y1 in thing.parasite_boxes if thing.cell_kind in KINDS else ():
             centre, axes = ((x0 + x1) * 8, (y0 + y1) * 8), ((x1 - x0) * 8, (y1 - y0) * 8)
-            cv2.ellipse(cover, centre, axes, 0, 0, 360, COVER_PARASITE, cv2.FILLED, shift=4)
-    return TruthField(
-        image,
-        np.array([thing.box for thing in kept], np.float32).reshape(-1, 4),
-        np.array([KINDS[thing.cell_kind] for thing in kept], np.int64),
-        np.array([thing.whole for thing in kept], np.bool_),
-        cover,
-        np.ones(cover.shape, np.bool_),
-        diameter_px,
-    )
+            cv2.ellipse(field.cover, centre, axes, 0, 0, 360, COVER_PARASITE, cv2.FILLED, shift=4)
+    return field
 
 
 def drawn_parasites(count: int) -> list[TruthField]:
@@ -167,5 +154,5 @@ def drawn_parasites(count: int) -> list[TruthField]:
             overlap=float(rng.uniform(0.0, 0.6)),
             defocus_px=float(rng.uniform(0.0, 1.0)),
         )
-        found.append(drawn_truth(image, truth, LARGEST_DIAMETER_PX))
+        found.append(with_parasites(image, truth, LARGEST_DIAMETER_PX))
     return found

@@ -33,9 +33,9 @@ from edge_malaria.training.segmentation.tiles import (
     COVER_PLAIN,
     SegmentationSource,
     drawn_parasites,
-    drawn_truth,
     pixel_truth,
     unpacked,
+    with_parasites,
 )
 
 
@@ -107,7 +107,7 @@ class PaletteEngine:
 
 def painted(image: Image, truth: SmearTruth, diameter_px: float) -> Image:
     """The field in the colours of its true classes."""
-    field = drawn_truth(image, truth, diameter_px)
+    field = with_parasites(image, truth, diameter_px)
     side = max(image.shape[:2])
     pad = ((0, side - image.shape[0]), (0, side - image.shape[1]))
     tile = Tile(
