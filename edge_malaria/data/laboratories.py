@@ -1,8 +1,8 @@
-"""Other laboratories' fields: which may teach, which only report, under what terms.
+"""Other laboratories' fields: which may train what ships, which only report, under what terms.
 
-Every third picture by sorted name reports and never teaches; of ``cheap_rig``, whose names begin
+Every third picture by sorted name reports and never trains; of ``cheap_rig``, whose names begin
 with the slide, every third slide. Sets whose terms are not stated, or that hold malaria with boxes,
-never teach what ships.
+never train what ships.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class FieldSet:
     Attributes:
         name: the folder's.
         laboratory: whose slides these are; sets of one laboratory are left out together.
-        teaches: whether it may teach weights that ship.
+        may_train: whether weights that ship may be fitted to it.
         licence: terms and where they come from.
         slide: what one slide is: ``all`` pictures in order, one ``picture``, the name's ``prefix``.
     """
 
     name: str
     laboratory: str
-    teaches: bool
+    may_train: bool
     licence: str
     slide: Literal["all", "picture", "prefix"]
 
@@ -51,8 +51,8 @@ SETS = {
         FieldSet("bbbc041", "bbbc041", False, "CC BY-NC-SA 3.0", "all"),
     )
 }
-TEACHING = tuple(name for name, entry in SETS.items() if entry.teaches)
-LABORATORIES = tuple(dict.fromkeys(SETS[name].laboratory for name in TEACHING))
+TRAINING_SETS = tuple(name for name, entry in SETS.items() if entry.may_train)
+LABORATORIES = tuple(dict.fromkeys(SETS[name].laboratory for name in TRAINING_SETS))
 
 
 def slide_of(name: str, picture: str) -> str:
@@ -88,15 +88,15 @@ def field_files(fields: Path, name: str, part: Part) -> list[Path]:
     return [path for path, reported in pairs if reported == (part == "report")]
 
 
-def teaching_files(fields: Path, name: str) -> list[Path]:
-    """The pictures of a set that may teach what ships.
+def training_files(fields: Path, name: str) -> list[Path]:
+    """The pictures of a set that may train what ships.
 
     Raises:
         UsageError: the set must not teach.
     """
-    if not (name in SETS and SETS[name].teaches):
+    if not (name in SETS and SETS[name].may_train):
         raise UsageError(
-            f"the field set {name} must not teach what ships: expected one of "
-            f"{', '.join(TEACHING)}."
+            f"the field set {name} must not train what ships: expected one of "
+            f"{', '.join(TRAINING_SETS)}."
         )
     return field_files(fields, name, "fit")

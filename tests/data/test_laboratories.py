@@ -1,4 +1,4 @@
-"""Which fields may teach, and which only report."""
+"""Which fields may train what ships, and which only report."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 from edge_malaria.data.laboratories import (
     LABORATORIES,
     SETS,
-    TEACHING,
+    TRAINING_SETS,
     field_files,
     slide_of,
-    teaching_files,
+    training_files,
 )
 from edge_malaria.errors import DatasetError, UsageError
 
@@ -29,7 +29,7 @@ def test_every_third_picture_reports(tmp_path: Path) -> None:
     names = {part: [p.name for p in field_files(tmp_path, "bccd", part)] for part in _PARTS}
     assert names["report"] == ["2.png", "5.png", "8.png"]
     assert sorted(names["fit"] + names["report"]) == names["all"]
-    assert [p.name for p in teaching_files(tmp_path, "bccd")] == names["fit"]
+    assert [p.name for p in training_files(tmp_path, "bccd")] == names["fit"]
 
 
 _PARTS = ("fit", "report", "all")
@@ -44,18 +44,18 @@ def test_of_the_cheap_rig_whole_slides_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["iml", "bbbc041", "phone_eyepiece", "westlake", "nowhere"])
-def test_what_must_not_teach_is_never_opened(name: str, tmp_path: Path) -> None:
+def test_what_must_not_train_is_never_opened(name: str, tmp_path: Path) -> None:
     make_set(tmp_path, name, ["1.png", "2.png"])
-    with pytest.raises(UsageError, match="must not teach"):
-        teaching_files(tmp_path, name)
+    with pytest.raises(UsageError, match="must not train"):
+        training_files(tmp_path, name)
 
 
 def test_a_missing_set_is_a_data_error(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="bccd"):
-        teaching_files(tmp_path, "bccd")
+        training_files(tmp_path, "bccd")
 
 
 def test_sets_of_one_laboratory_are_left_out_together() -> None:
-    assert {SETS[name].laboratory for name in TEACHING} == set(LABORATORIES)
+    assert {SETS[name].laboratory for name in TRAINING_SETS} == set(LABORATORIES)
     assert SETS["chula"].laboratory == SETS["chula_more"].laboratory
-    assert not {"iml", "bbbc041", "phone_eyepiece"} & set(TEACHING)
+    assert not {"iml", "bbbc041", "phone_eyepiece"} & set(TRAINING_SETS)

@@ -1,9 +1,9 @@
 """Parasites carried over onto other laboratories' healthy red cells, as density.
 
-No other laboratory's parasites may teach, and a network taught its healthy cells alone learns that
-whatever looks foreign is healthy. Density adds (Beer-Lambert): what a parasitized training cell has
-above its own median is cut out and added to a healthy cell elsewhere, turned, scaled, paler or
-blurred.
+Parasites of other laboratories must not train what ships, and a network fitted to their healthy
+cells alone learns that whatever looks foreign is healthy. Density adds (Beer-Lambert): what a
+parasitized training cell has above its own median is cut out and added to a healthy cell elsewhere,
+turned, scaled, paler or blurred.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def extract(cell: Image) -> Parasite | None:
     return Parasite(density[part], cover[part], peak)
 
 
-def graft(cell: Image, parasite: Parasite, rng: np.random.Generator) -> Image | None:
+def transplant(cell: Image, parasite: Parasite, rng: np.random.Generator) -> Image | None:
     """``parasite`` inside a healthy input of the same side; None where it finds no room.
 
     Args:

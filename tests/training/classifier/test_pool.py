@@ -1,7 +1,8 @@
-"""Grafted parasites and the pool that networks are taught from."""
+"""Transplanted parasites and the pool that networks are fine-tuned on."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,25 +16,20 @@ from edge_malaria.records import Image
 from edge_malaria.synthetic import draw_cell
 from edge_malaria.training.classifier import pool
 from edge_malaria.training.classifier.feed import batches
-from edge_malaria.training.classifier.pool import (
-    Before,
-    PoolCells,
-    PooledExamples,
-    PoolPlan,
-    draw_pool,
-)
+from edge_malaria.training.classifier.pool import PoolCells, PoolPlan, draw_pool
+from edge_malaria.training.classifier.pool_batches import PooledExamples, Reference
 from edge_malaria.training.classifier.recipe import Recipe
 from edge_malaria.training.classifier.transplant import (
     DENSITY,
     Parasite,
     extract,
-    graft,
     on_cell,
+    transplant,
     with_contrast,
 )
 
 HOME, FOREIGN = 24, 30
-PLAN = PoolPlan(passes=2, foreign=0.5, grafted=0.5)
+PLAN = PoolPlan(passes=2, foreign=0.5, transplanted=0.5)
 
 
 def inputs(kind: str, count: int, seed: int) -> Image:
@@ -55,8 +51,8 @@ def material(parasites: list[Parasite]) -> PoolCells:
     home = inputs("healthy", HOME, 2)
     foreign = inputs("healthy", FOREIGN, 3)
     laboratory = np.array(["here", "there", "elsewhere"]).repeat(FOREIGN // 3)
-    weight, hosts = np.linspace(0.1, 1.0, FOREIGN), np.ones(FOREIGN, bool)
-    return PoolCells(np.stack([home, home]), foreign, laboratory, weight, hosts, parasites)
+    weight, recipients = np.linspace(0.1, 1.0, FOREIGN), np.ones(FOREIGN, bool)
+    return PoolCells(np.stack([home, home]), foreign, laboratory, weight, recipients, parasites)
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +67,12 @@ def test_a_healthy_cell_gives_no_parasite() -> None:
     assert sum(one is not None for one in found) <= 2
 
 
-def test_a_graft_darkens_the_cell_inside_its_outline(parasites: list[Parasite]) -> None:
+def test_a_transplanted_parasite_darkens_the_cell_inside_its_outline(
+    parasites: list[Parasite],
+) -> None:
     rng = np.random.default_rng(6)
     for cell in inputs("healthy", 6, 7):
-        grown = graft(cell, parasites[int(rng.integers(len(parasites)))], rng)
+        grown = transplant(cell, parasites[int(rng.integers(len(parasites)))], rng)
         if grown is None:
             continue
         inside = on_cell(cell) > 0
@@ -120,7 +118,7 @@ def test_a_pass_depends_on_seed_and_number_only(
 def examples(directory: Path, material: PoolCells, **more: object) -> PooledExamples:
     labels = np.zeros(HOME, np.float32)
     labels[::2] = 1.0
-    given = {"taught": np.ones(HOME, bool), "batch": (4, 2, 2), **more}
+    given = {"allowed": np.ones(HOME, bool), "batch": (4, 2, 2), **more}
     return PooledExamples(directory, labels, laboratory=material.laboratory, **given)  # type: ignore[arg-type]
 
 
@@ -137,7 +135,7 @@ def test_batches_hold_each_part_with_its_truth(drawn: Path, material: PoolCells)
 
 
 def test_a_laboratory_left_out_is_in_no_batch(drawn: Path, material: PoolCells) -> None:
-    for part in ("foreign", "grafted"):
+    for part in ("foreign", "transplanted"):
         index = np.load(drawn / "pass-000" / f"{part}_index.npy")
         pictures = np.load(drawn / "pass-000" / f"{part}.npy")
         banned = pictures[material.laboratory[index] == "there"]
@@ -150,17 +148,17 @@ def test_a_laboratory_left_out_is_in_no_batch(drawn: Path, material: PoolCells) 
         next(examples(drawn, material, without=("here", "there", "elsewhere")).batches(Recipe(), 0))
 
 
-def test_patients_left_out_and_a_teachers_share(drawn: Path, material: PoolCells) -> None:
-    taught = np.arange(HOME) < HOME // 2
-    half = examples(drawn, material, taught=taught)
+def test_patients_left_out_and_the_references_share(drawn: Path, material: PoolCells) -> None:
+    allowed = np.arange(HOME) < HOME // 2
+    half = examples(drawn, material, allowed=allowed)
     assert len(half) == HOME // 2
     index = np.load(drawn / "pass-000" / "home_index.npy")
     pictures = np.load(drawn / "pass-000" / "home.npy")
     seen = list(batches(half, Recipe(batch=4, seed=1), 0))
     shown = np.concatenate([cells[:4] for cells, _ in seen]).astype(np.uint8)
-    held = pictures[~taught[index]]
+    held = pictures[~allowed[index]]
     assert not any((shown == picture).all(axis=(1, 2, 3)).any() for picture in held)
-    unsure = examples(drawn, material, before=Before(_says(0.0), share=0.4))
+    unsure = examples(drawn, material, reference=Reference(_says(0.0), share=0.4))
     targets = np.concatenate([t[:4, 0] for _, t in batches(unsure, Recipe(batch=4), 0)])
     np.testing.assert_allclose(sorted(set(targets.tolist())), [0.2, 0.8], atol=1e-6)
 
@@ -177,14 +175,12 @@ def _says(home: float) -> Callable[[Path, str], NDArray[np.float32]]:
     return logits
 
 
-def test_the_network_before_leaves_out_what_it_contradicts(
-    drawn: Path, material: PoolCells
-) -> None:
-    sure = examples(drawn, material, before=Before(_says(8.0), share=0.0, hard=1.0))
+def test_what_the_reference_contradicts_is_left_out(drawn: Path, material: PoolCells) -> None:
+    sure = examples(drawn, material, reference=Reference(_says(8.0), share=0.0, hard_negatives=1.0))
     made = list(batches(sure, Recipe(batch=4, seed=2), 0))
     # It is sure that every home cell is parasitized: healthy labels are doubtful to it.
     assert {float(t) for _, targets in made for t in targets[:4, 0]} == {1.0}
-    for place, part in ((4, "foreign"), (6, "grafted")):
+    for place, part in ((4, "foreign"), (6, "transplanted")):
         shown = np.concatenate([cells[place : place + 2] for cells, _ in made]).astype(np.uint8)
         unseen = np.load(drawn / "pass-000" / f"{part}.npy")[1::2]
         known = np.load(drawn / "pass-000" / f"{part}.npy")[::2]
@@ -201,7 +197,21 @@ def test_an_empty_pool_says_so(tmp_path: Path, material: PoolCells) -> None:
             material.foreign,
             material.laboratory,
             material.weight,
-            material.hosts,
+            material.recipients,
             [],
         )
-    assert pool.PARTS == ("home", "foreign", "grafted")
+    assert pool.PARTS == ("home", "foreign", "transplanted")
+
+
+def test_a_pool_of_other_cells_or_another_plan_is_refused(
+    material: PoolCells, drawn: Path, tmp_path: Path
+) -> None:
+    draw_pool(material, PLAN, drawn)
+    darker = dataclasses.replace(material, foreign=material.foreign // 2)
+    with pytest.raises(DataError, match="other cells"):
+        draw_pool(darker, PLAN, drawn)
+    with pytest.raises(DataError, match="another plan"):
+        draw_pool(material, dataclasses.replace(PLAN, contrast=0.1), drawn)
+    (tmp_path / "pass-000").mkdir()
+    with pytest.raises(DataError, match=r"pool\.json"):
+        draw_pool(material, PLAN, tmp_path)

@@ -1,0 +1,206 @@
+"""Fine-tuning in rounds on other laboratories' cells, and the cross-fit for thresholds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_malaria.keras_layers import keras, load_model
+from edge_malaria.runtime.classify.classifier import probability
+from edge_malaria.training.architectures import build
+from edge_malaria.training.classifier.calibrate import CrossFitted, fit_platt
+from edge_malaria.training.classifier.cells import CellSet
+from edge_malaria.training.classifier.checkpoint import read_checkpoint
+from edge_malaria.training.classifier.fit import fit, predict
+from edge_malaria.training.classifier.laboratory_material import SIZE_PX, Material, stored_logits
+from edge_malaria.training.classifier.pool_batches import PooledExamples, PoolLogits, Reference
+from edge_malaria.training.classifier.recipe import Recipe
+from edge_malaria.training.classifier.run_files import save_model
+from edge_malaria.training.pruning.pruned import load_prunable
+
+# Home, foreign and transplanted cells in a batch.
+BATCH = (96, 44, 20)
+
+Report = Callable[[str, dict[str, float]], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How one model is fine-tuned.
+
+    Attributes:
+        arch: architecture.
+        rounds: of the float stage; ``batch`` counts home cells. Each draws its hard negatives by
+            what the round before has made of the network.
+        cross_recipe: of the networks that leave patients out, from random weights and by labels
+            alone: the shipped network has seen all of these patients.
+        share: of the way from the weights before to the fitted ones, at which the result lies.
+        fine_tune_epochs: passes with rounding.
+        cross_parts: groups of folds left out in turn.
+    """
+
+    arch: str
+    rounds: tuple[Recipe, ...]
+    cross_recipe: Recipe
+    share: float = 0.7
+    fine_tune_epochs: int = 2
+    cross_parts: int = 3
+
+
+def _recipe(epochs: int, rate: float, seed: int = 0) -> Recipe:
+    return Recipe(
+        epochs=epochs,
+        batch=BATCH[0],
+        learning_rate=rate,
+        weight_decay=1e-4,
+        label_smoothing=0.0,
+        patience=epochs,
+        seed=seed,
+    )
+
+
+PLANS = {
+    "default": Plan("compact", (_recipe(3, 3e-4), _recipe(4, 3e-4, 7)), _recipe(8, 3e-3)),
+    "micro": Plan("micro", (_recipe(4, 3e-4), _recipe(6, 3e-4, 7)), _recipe(8, 3e-3)),
+}
+
+
+def examples(
+    material: Material,
+    pool: Path,
+    allowed: NDArray[np.bool_],
+    without: tuple[str, ...] = (),
+    logits: PoolLogits | None = None,
+) -> PooledExamples:
+    """Batches for one network; ``logits``: of its reference, None for labels alone."""
+    return PooledExamples(
+        pool,
+        material.home["full"].labels.astype(np.float32),
+        allowed,
+        material.foreign.laboratory,
+        without,
+        BATCH,
+        None if logits is None else Reference(logits),
+    )
+
+
+def interpolate(before: Any, after: Any, share: float) -> None:
+    """Sets ``after`` to the weights between two networks, ``share`` of the way from ``before``.
+
+    Such a network ranks foreign cells as well as the fine-tuned one and loses less at home
+    (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", arXiv 2109.01903).
+    """
+    pairs = zip(before.get_weights(), after.get_weights(), strict=True)
+    after.set_weights([(1.0 - share) * old + share * new for old, new in pairs])
+
+
+def home_by(home: PoolLogits, foreign: PoolLogits) -> PoolLogits:
+    """Foreign cells by the second network, all others by the first."""
+    return lambda folder, part: (foreign if part == "foreign" else home)(folder, part)
+
+
+def fine_tuned(
+    material: Material,
+    name: str,
+    pool: Path,
+    run: Path,
+    without: tuple[str, ...] = (),
+    report: Report = lambda stage, entry: None,
+) -> Any:
+    """The float network of ``name`` after its rounds; kept as ``run``/float.keras."""
+    file, plan = run / "float.keras", PLANS[name]
+    if file.is_file():
+        return load_model(file)
+    start = load_prunable(material.start / f"{name}.keras")
+    network = load_prunable(material.start / f"{name}.keras")
+    home = stored_logits(material.reference, "reference")
+    for number, recipe in enumerate(plan.rounds):
+        foreign = stored_logits(network, f"{run.name}-{number}") if number else home
+        given = examples(material, pool, material.split("train"), without, home_by(home, foreign))
+        network = _round(
+            network,
+            given,
+            material.val,
+            recipe,
+            run / f"round{number}",
+            partial(report, f"{run.name} round {number}"),
+        )
+    interpolate(start, network, plan.share)
+    save_model(network, file)
+    return network
+
+
+def _round(
+    network: Any,
+    given: PooledExamples,
+    val: CellSet,
+    recipe: Recipe,
+    run: Path,
+    report: Callable[[dict[str, float]], None],
+) -> Any:
+    """One round; its last averaged weights.
+
+    Val AUC at home falls while other laboratories are learned: the best epoch by it, which ``fit``
+    gives back, is the one that learned least of them.
+    """
+    keras.utils.set_random_seed(recipe.seed)
+    network, _ = fit(
+        network, given, val.inputs, val.labels, recipe, run, resume=True, report=report
+    )
+    network.set_weights(read_checkpoint(run / "checkpoint.npz").averaged)
+    return network
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CrossPart:
+    """A network, the cells it has not seen (bool [N]), and those that calibrate it."""
+
+    network: Any
+    apart: NDArray[np.bool_]
+    inner: CellSet
+
+
+def cross_part(
+    material: Material, name: str, pool: Path, run: Path, number: int, report: Report
+) -> CrossPart:
+    """A network of ``name``'s architecture that has not seen the patients of one part."""
+    plan, full = PLANS[name], material.home["full"]
+    part = np.array([(row.fold or 0) % plan.cross_parts for row in full.rows])
+    file, apart = run / f"part{number}" / "float.keras", part == number
+    # Of the patients outside the part, val's decide the best epoch and the calibration.
+    inner = full.take(~apart & material.split("val"))
+    if not file.is_file():
+        recipe = dataclasses.replace(plan.cross_recipe, seed=plan.cross_recipe.seed + number)
+        keras.utils.set_random_seed(recipe.seed)
+        network, _ = fit(
+            build(plan.arch, SIZE_PX),
+            examples(material, pool, ~apart & material.split("train")),
+            inner.inputs,
+            inner.labels,
+            recipe,
+            file.parent,
+            resume=True,
+            report=partial(report, f"{name} part {number}"),
+        )
+        save_model(network, file)
+    return CrossPart(load_model(file), apart, inner)
+
+
+def cross_fitted(
+    material: Material, name: str, pool: Path, run: Path, report: Report
+) -> CrossFitted:
+    """Calibrated probabilities of train and val cells by networks that had not seen the patient."""
+    full = material.home["full"]
+    chances = np.full(len(full), np.nan)
+    for number in range(PLANS[name].cross_parts):
+        made = cross_part(material, name, pool, run, number, report)
+        calibration = fit_platt(predict(made.network, made.inner.inputs), made.inner.labels)
+        logits = predict(made.network, full.inputs[made.apart])
+        chances[made.apart] = probability(logits, *calibration)
+    return CrossFitted(chances, full.labels, full.patients)

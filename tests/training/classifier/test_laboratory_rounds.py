@@ -1,0 +1,135 @@
+"""Rounds of fine-tuning on other laboratories' cells."""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_malaria.prepare.preprocess import network_input
+from edge_malaria.records import Image
+from edge_malaria.synthetic import draw_cell
+from edge_malaria.training.architectures import build
+from edge_malaria.training.classifier import laboratory_rounds as rounds
+from edge_malaria.training.classifier.checkpoint import read_checkpoint
+from edge_malaria.training.classifier.foreign_cells import ForeignCells, cutting_code_sha256
+from edge_malaria.training.classifier.laboratory_material import Material, stored_logits
+from edge_malaria.training.classifier.pool import PoolPlan
+from edge_malaria.training.classifier.recipe import Recipe
+from edge_malaria.training.classifier.run_files import save_model
+
+HOME, FOREIGN = 24, 12
+
+
+def cells_of(kinds: list[str], seed: int) -> Image:
+    rng = np.random.default_rng(seed)
+    drawn = [draw_cell(rng, kind) for kind in kinds]  # type: ignore[arg-type]
+    return np.stack([network_input(cell.image, 48, cell.mask) for cell in drawn])
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Material]:
+    """Drawn crops in the NIH layout, drawn cells of two laboratories, an untrained network."""
+    root = tmp_path_factory.mktemp("material")
+    write_crops(root / "nih")
+    save_model(build("micro", 48), root / "default.keras")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_CACHE_HOME", str(root / "cache"))
+        made = Material(root, root / "runs", root)
+        laboratory = np.array(["bccd", "pbc"]).repeat(FOREIGN // 2)
+        names = np.array(["drawn"] * FOREIGN)
+        made.foreign = ForeignCells(cells_of(["healthy"] * FOREIGN, 2), laboratory, names)
+        yield made
+
+
+def write_crops(folder: Path) -> None:
+    """cell_images.zip and patients.csv: a patient of each split, both classes."""
+    folder.mkdir()
+    rng = np.random.default_rng(3)
+    lines = ["file,class,patient_id,slide_key,field_id,split,fold,suspect_label"]
+    with zipfile.ZipFile(folder / "cell_images.zip", "w") as packed:
+        for number in range(HOME):
+            kind, label = (("healthy", "Uninfected"), ("ring", "Parasitized"))[number % 2]
+            crop = draw_cell(rng, kind)  # type: ignore[arg-type]
+            pixels = crop.image * crop.mask[:, :, None].astype(np.uint8)
+            png = cv2.imencode(".png", pixels[:, :, ::-1])[1]
+            packed.writestr(f"cell_images/{label}/{number}.png", png.tobytes())
+            patient = number // 2 % 3
+            split = ("train", "val", "test")[patient]
+            lines.append(f"{number}.png,{label},P{patient},S{patient},F,{split},{patient},0")
+    (folder / "patients.csv").write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="module")
+def pool(material: Material) -> Path:
+    return material.draw(PoolPlan(passes=1, foreign=0.5, transplanted=0.5))
+
+
+def test_interpolation_lies_between_the_two_networks() -> None:
+    before, after = build("micro", 48), build("micro", 48)
+    old, new = before.get_weights(), after.get_weights()
+    rounds.interpolate(before, after, 0.25)
+    for was, became, now in zip(old, new, after.get_weights(), strict=True):
+        np.testing.assert_allclose(now, 0.75 * was + 0.25 * became, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_rounds_end_with_the_last_average_and_start_from_what_was_there(
+    material: Material, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Recipe(epochs=2, batch=4, learning_rate=1e-3, label_smoothing=0.0)
+    second = dataclasses.replace(recipe, seed=7)
+    plan = rounds.Plan("micro", (recipe, second), recipe, share=0.5)
+    monkeypatch.setitem(rounds.PLANS, "default", plan)
+    monkeypatch.setattr(rounds, "BATCH", (4, 2, 2))
+    # An untrained reference knows no label: none may be left out for its doubt.
+    monkeypatch.setattr(rounds, "Reference", lambda logits: _open_minded(logits))
+    seen: list[str] = []
+    made = rounds.fine_tuned(
+        material,
+        "default",
+        pool,
+        tmp_path / "run",
+        ("pbc",),
+        lambda stage, entry: seen.append(stage),
+    )
+    assert seen == ["run round 0"] * 2 + ["run round 1"] * 2
+    last = read_checkpoint(tmp_path / "run" / "round1" / "checkpoint.npz").averaged
+    before = material.reference.get_weights()
+    for weight, first, final in zip(made.get_weights(), before, last, strict=True):
+        np.testing.assert_allclose(weight, 0.5 * first + 0.5 * final, atol=1e-6)
+    again = rounds.fine_tuned(material, "default", pool, tmp_path / "run")
+    for weight, other in zip(made.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
+def _open_minded(logits: Any) -> Any:
+    from edge_malaria.training.classifier.pool_batches import Reference
+
+    return Reference(logits, doubt=1.1, visible=-1e9)
+
+
+def test_material_opens_train_and_val_alone(material: Material) -> None:
+    assert {row.split for row in material.home["full"].rows} == {"train", "val"}
+    assert {row.split for row in material.val.rows} == {"val"}
+    assert material.split("train").sum() + material.split("val").sum() == len(material.home["full"])
+
+
+def test_a_networks_logits_are_kept_beside_the_pass(material: Material, pool: Path) -> None:
+    folder = pool / "pass-000"
+    first = stored_logits(material.reference, "once")(folder, "foreign")
+    # What is stored is read, whatever network is given.
+    again = stored_logits(None, "once")(folder, "foreign")
+    np.testing.assert_array_equal(first, again)
+    assert first.shape == (len(np.load(folder / "foreign_index.npy")),)
+
+
+def test_cut_cells_are_kept_for_the_code_that_cut_them() -> None:
+    assert len(cutting_code_sha256()) == 64
+    assert cutting_code_sha256() == cutting_code_sha256()

@@ -1,0 +1,167 @@
+"""Fine-tunes the classifiers on other laboratories' cells: a study; what ships is not made by it.
+
+    python -m tools.fine_tune_laboratories --data DATA [--runs runs/laboratories]
+        [--only default,micro] [--start DIR] [--without LABORATORY] [--ship]
+
+One pool of augmented cells is drawn (resumable by pass): train patients' cells, healthy cells of
+the fitting thirds of the laboratories in ``data/laboratories.py``, and those with parasites of
+train patients transplanted into them. Each model starts from the weights in ``--start`` (what
+``build_models.py`` made), is fitted to the pool in rounds, is interpolated with the weights before,
+is rounded to int8, and gets its operating points from networks of the same architecture that had
+not seen the patient. ``--without`` stops after fitting: a network for leave-one-laboratory-out.
+docs/LABORATORIES.md says why, and what came of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+from edge_malaria.bundle.shipped import SHIPPED_MODELS
+from edge_malaria.data.dataset import Dataset
+from edge_malaria.data.laboratories import LABORATORIES, SETS
+from edge_malaria.files import sha256_of, write_bytes, write_json
+from edge_malaria.keras_layers import load_model
+from edge_malaria.prepare.contract import Preparation
+from edge_malaria.training.architectures.registry import count_macs
+from edge_malaria.training.classifier.laboratory_material import (
+    SIZE_PX,
+    STAIN,
+    Material,
+    stored_logits,
+)
+from edge_malaria.training.classifier.laboratory_rounds import (
+    PLANS,
+    cross_fitted,
+    examples,
+    fine_tuned,
+    home_by,
+)
+from edge_malaria.training.classifier.pool import PoolPlan
+from edge_malaria.training.classifier.recipe import versions
+from edge_malaria.training.classifier.run_files import save_model
+from edge_malaria.training.classifier.session import decide, quantize
+
+
+def log(line: str) -> None:
+    """One line on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def log_epoch(stage: str, entry: dict[str, float]) -> None:
+    """One line on stderr."""
+    log(f"{stage} epoch {entry['epoch'] + 1:.0f}: AUC {entry['val_auc']:.4f}")
+
+
+def record(material: Material, name: str, model: Any, decision: dict[str, Any]) -> dict[str, Any]:
+    """What stands beside the .keras file: decision, contract and where the network comes from."""
+    plan = PLANS[name]
+    return {
+        "decision": decision,
+        "preprocessing": Preparation(SIZE_PX, stain=STAIN).as_json(),
+        "provenance": {
+            "arch": plan.arch,
+            "input_size_px": SIZE_PX,
+            "start": {"keras_sha256": sha256_of(material.start / f"{name}.keras")},
+            "reference": sha256_of(material.start / "default.keras"),
+            "data": _home_counts(material),
+            "laboratories": _laboratory_counts(material),
+            "parameters": int(model.count_params()),
+            "macs": count_macs(model),
+            "seed": plan.rounds[0].seed,
+            "rounds": [dataclasses.asdict(recipe) for recipe in plan.rounds],
+            "share": plan.share,
+            "fine_tune_epochs": plan.fine_tune_epochs,
+            "pool": dataclasses.asdict(PoolPlan()),
+            "versions": versions(),
+        },
+    }
+
+
+def _home_counts(material: Material) -> dict[str, Any]:
+    counts = {}
+    for split in ("train", "val"):
+        cells = material.home["full"].take(material.split(split))
+        counts[split] = {
+            "cells": len(cells),
+            "parasitized": int(cells.labels.sum()),
+            "patients": len(set(cells.patients.tolist())),
+        }
+    return counts
+
+
+def _laboratory_counts(material: Material) -> dict[str, Any]:
+    return {
+        laboratory: {
+            "cells": int((material.foreign.laboratory == laboratory).sum()),
+            "terms": sorted({s.licence for s in SETS.values() if s.laboratory == laboratory}),
+        }
+        for laboratory in LABORATORIES
+    }
+
+
+def finished(material: Material, name: str, pool: Path, runs: Path) -> Path:
+    """One model whole; returns its run directory with model.keras and model.json."""
+    run, plan, val = runs / name, PLANS[name], material.val
+    network = fine_tuned(material, name, pool, run, report=log_epoch)
+    if not (run / "model.keras").is_file():
+        home = stored_logits(material.reference, "reference")
+        logits = home_by(home, stored_logits(network, name))
+        given = examples(material, pool, material.split("train"), logits=logits)
+        rounded, _ = quantize(
+            network,
+            given,
+            val,
+            plan.rounds[-1],
+            run / "int8",
+            fine_tune_epochs=plan.fine_tune_epochs,
+            resume=True,
+            report=log_epoch,
+        )
+        save_model(rounded, run / "model.keras")
+    model = load_model(run / "model.keras")
+    crossed = cross_fitted(material, name, pool, runs / f"{name}-crossfit", log_epoch)
+    train_cells = material.home["full"].take(material.split("train"))
+    decision = decide(model, val, train_cells, crossed)
+    write_json(run / "model.json", record(material, name, model, decision))
+    return run
+
+
+def install(run: Path, name: str, dataset: Dataset) -> None:
+    """Puts a finished model where shipped ones stand and exports its bundle through the gate."""
+    from edge_malaria.export.convert import Options
+    from edge_malaria.export.gate import export_bundle
+
+    write_bytes(SHIPPED_MODELS / f"{name}.keras", (run / "model.keras").read_bytes())
+    write_bytes(SHIPPED_MODELS / f"{name}.json", (run / "model.json").read_bytes())
+    options = Options(("float32", "float16", "dynamic", "int8"), force=True)
+    export_bundle(name, SHIPPED_MODELS / name, options, dataset, lambda line: print(line))
+
+
+def main() -> None:
+    """Fine-tunes what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, default=Path("runs/laboratories"))
+    parser.add_argument("--only", default=",".join(PLANS))
+    parser.add_argument("--start", type=Path, default=SHIPPED_MODELS)
+    parser.add_argument("--without", choices=LABORATORIES)
+    parser.add_argument("--ship", action="store_true", help="replace the shipped models")
+    given = parser.parse_args()
+    material = Material(given.data, given.runs, given.start, log)
+    pool = material.draw(PoolPlan())
+    for name in given.only.split(","):
+        if given.without:
+            run = given.runs / f"{name}-without-{given.without}"
+            fine_tuned(material, name, pool, run, (given.without,), log_epoch)
+            continue
+        run = finished(material, name, pool, given.runs)
+        if given.ship:
+            install(run, name, material.dataset)
+
+
+if __name__ == "__main__":
+    main()
