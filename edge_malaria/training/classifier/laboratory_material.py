@@ -115,7 +115,11 @@ class Material:
 
 
 def stored_logits(network: Any, key: str) -> PoolLogits:
-    """A network's logits of a part of a pass, kept beside it as ``logits-<key>-<part>.npy``."""
+    """A network's logits of a part of a pass, kept beside it as ``logits-<key>-<part>.npy``.
+
+    They are those of the moment when a pass is first asked for, also where the network is trained
+    in between.
+    """
 
     def logits(folder: Path, part: str) -> NDArray[np.float32]:
         stored = folder / f"logits-{key}-{part}.npy"

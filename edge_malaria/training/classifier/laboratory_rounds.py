@@ -36,8 +36,9 @@ class Plan:
 
     Attributes:
         arch: architecture.
-        rounds: of the float stage; ``batch`` counts home cells. Each draws its hard negatives by
-            what the round before has made of the network.
+        rounds: of the float stage; ``batch`` counts home cells. The first draws its hard negatives
+            by what the shipped network says, the others by what the network itself says when a
+            pass is first read.
         cross_recipe: of the networks that leave patients out, from random weights and by labels
             alone: the shipped network has seen all of these patients.
         share: of the way from the weights before to the fitted ones, at which the result lies.
