@@ -22,7 +22,7 @@ from benchmarks.evidence_file import write_evidence
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.data.dataset import open_dataset
-from edge_malaria.data.laboratories import TEACHING, field_files
+from edge_malaria.data.laboratories import TRAINING_SETS, field_files
 from edge_malaria.files import read_image
 from edge_malaria.prepare.stain import evenly
 from edge_malaria.records import Image
@@ -39,7 +39,7 @@ from edge_malaria.synthetic import draw_field
 from edge_malaria.synthetic.stains import BACKGROUNDS, STAINS
 
 # iml never teaches, but settings may be chosen on its pictures that do not report.
-DECIDING = (*TEACHING, "iml")
+DECIDING = (*TRAINING_SETS, "iml")
 # The limits of a slide lie this much beyond the range of the sources' medians. One cell tells less:
 # its limits lie further beyond the range of all cells, of which so few are left out at each end,
 # as some are no red cells.
