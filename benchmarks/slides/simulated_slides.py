@@ -92,7 +92,7 @@ class Drawn:
             confirmed,
             flagged - confirmed,
             confirmed_by=min(confirmed, 1),
-            confirmed_positive=positive,
+            confirmed_upper=positive,
             readers=("R",),
         )
 

@@ -114,7 +114,9 @@ def report_of(
     """Judges the slide, writes its report, and returns the record and the HTML page's path."""
     statistics = SlideStatistics(basis.errors, basis.rules)
     review = Review.of(journal)
-    result = statistics.result(totals.count, basis.rbc_per_ul, review.count())
+    result = statistics.result(
+        totals.count, basis.rbc_per_ul, review.count(basis.errors.upper_from)
+    )
     share = len(review.cells) / totals.cells if totals.cells else None
     rows = limit_table(statistics, flagged=share)
     report = slide_report(totals, result, basis, rows)

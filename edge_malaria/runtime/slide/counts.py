@@ -101,7 +101,7 @@ class ReviewCount:
         unsure: nobody could say.
         conflicts: readers contradict each other.
         confirmed_by: the most readers who confirm one and the same cell.
-        confirmed_positive: confirmed ones at or above the screening threshold.
+        confirmed_upper: confirmed ones at or above the upper point (``SlideErrors.upper``).
         readers: their names, sorted.
     """
 
@@ -112,15 +112,15 @@ class ReviewCount:
     unsure: int = 0
     conflicts: int = 0
     confirmed_by: int = 0
-    confirmed_positive: int = 0
+    confirmed_upper: int = 0
     readers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         parts = self.confirmed + self.overturned + self.unsure + self.conflicts
         expect(parts == self.reviewed, "reviewed = the sum of its parts", (self.reviewed, parts))
         expect(self.reviewed <= self.flagged, "reviewed <= flagged", (self.reviewed, self.flagged))
-        positive = self.confirmed_positive
-        expect(0 <= positive <= self.confirmed, "0 <= confirmed_positive <= confirmed", positive)
+        upper = self.confirmed_upper
+        expect(0 <= upper <= self.confirmed, "0 <= confirmed_upper <= confirmed", upper)
 
     @property
     def complete(self) -> bool:

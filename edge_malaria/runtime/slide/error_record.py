@@ -122,6 +122,9 @@ class SlideErrors:
         parasitized: parasitized cells behind the sensitivity.
         site: the site profile's name; "" where none was used: the slide is then taken to come
             from a laboratory of which nothing is known.
+        upper, upper_from: the errors at a point well above the flagging one, and its threshold: how
+            many confirmed cells reach it tells how many parasites were not flagged. None where the
+            screening point is that point.
         doubtful_base: the share of doubtful cells usual at the site; None without a profile.
     """
 
@@ -133,6 +136,8 @@ class SlideErrors:
     parasitized: int = 0
     site: str = ""
     doubtful_base: float | None = None
+    upper: PointErrors | None = None
+    upper_from: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """JSON-ready; ``from_json`` is the inverse."""
@@ -145,18 +150,18 @@ class SlideErrors:
             "parasitized": self.parasitized,
             "site": self.site,
             "doubtful_base": self.doubtful_base,
+            "upper": None if self.upper is None else self.upper.as_json(),
+            "upper_from": self.upper_from,
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> SlideErrors:
         """The inverse of ``as_json``."""
-        rest = {k: v for k, v in value.items() if k not in ("screening", "balanced")}
-        balanced = value["balanced"]
-        return cls(
-            PointErrors.from_json(value["screening"]),
-            None if balanced is None else PointErrors.from_json(balanced),
-            **rest,
-        )
+        points = {
+            name: None if value.get(name) is None else PointErrors.from_json(value[name])
+            for name in ("balanced", "upper")
+        }
+        return cls(**{**value, "screening": PointErrors.from_json(value["screening"]), **points})
 
 
 @dataclass(frozen=True)

@@ -57,24 +57,24 @@ class ReaderModel:
     """Counts of confirmed cells: flagged by the balanced point, then confirmed by a person.
 
     How many parasites are flagged at all differs much between laboratories, and the confirmed cells
-    tell something of it: where most of them reach the screening threshold, too, the parasites of
-    this slide score high, and few lie below the balanced one. How far the sensitivity falls from
-    the one point to the other differs between slides (``_STEP_SPREAD``).
+    tell something of it: where most of them reach the upper point, too, the parasites of this slide
+    score high, and few lie below the balanced one. How far the sensitivity falls from the one point
+    to the other differs between slides (``_STEP_SPREAD``).
 
     Args:
         flagging: the errors at the point that flags.
-        screening: those at the point above it; None where there is only one.
+        upper: those at a point above it; None where there is none.
 
     Attributes:
         flagged_share: of healthy cells that are flagged, on average.
     """
 
-    def __init__(self, flagging: PointErrors, screening: PointErrors | None = None) -> None:
+    def __init__(self, flagging: PointErrors, upper: PointErrors | None = None) -> None:
         self.flagged_share = flagging.eps.mean
         self._found = flagging.sensitivity
         self._reads = RateFit(*READER_SENSITIVITY, 0, 0).spread().thinned(_NODES)
         self._mistakes = _false_confirmations()
-        self._strong = None if screening is None else _strong_share(self._found, screening)
+        self._strong = None if upper is None else _strong_share(self._found, upper.sensitivity)
         self._limits: dict[tuple[int, int, int], float | None] = {}
 
     def limit_of_detection(self, cells: int, flagged: int, confirmed: int) -> float | None:
@@ -102,20 +102,20 @@ class ReaderModel:
                 upper end takes it for confirmed.
         """
         confirmed, most = review.confirmed, review.confirmed + review.open
-        weights = self._weights(confirmed, review.confirmed_positive)
+        weights = self._weights(confirmed, review.confirmed_upper)
         point = self._point((review.flagged - confirmed) / cells, weights)
         low, high = point.interval(confirmed, cells)
         if most > confirmed:
             high = point.interval(most, cells)[1]
         return point.estimate(confirmed, cells), (low, high)
 
-    def _weights(self, confirmed: int, positive: int) -> Floats:
+    def _weights(self, confirmed: int, strong: int) -> Floats:
         """How probable each sensitivity of flagging is on this slide."""
         weights = self._found.weights
         if self._strong is None or confirmed == 0:
             return weights
         shares, chances = self._strong
-        log = positive * np.log(shares) + (confirmed - positive) * np.log1p(-shares)
+        log = strong * np.log(shares) + (confirmed - strong) * np.log1p(-shares)
         told = weights * (chances @ np.exp(log - log.max()))
         return np.asarray(told / told.sum(), np.float64)
 
@@ -128,13 +128,19 @@ class ReaderModel:
         return PointModel(PointErrors(self._mistakes.scaled(healthy_share), found))
 
 
-def _strong_share(found: RateSpread, screening: PointErrors) -> tuple[Floats, Floats] | None:
-    """Of a slide's flagged parasites, the share that is called: [steps, sensitivities of flagging].
+def usual_step(found: RateSpread, upper: RateSpread) -> float:
+    """By how many logits the median sensitivity falls from the flagging to the upper point."""
+    return float(_logit(found.quantile(0.5)) - _logit(upper.quantile(0.5)))
 
-    And how probable each step is, [steps]: so many logits the sensitivity falls from the flagging
-    point to the screening point. None where the points lie too close together.
+
+def _strong_share(found: RateSpread, upper: RateSpread) -> tuple[Floats, Floats] | None:
+    """Of a slide's flagged parasites, the share that reaches the upper point.
+
+    Returns:
+        The share for each step and sensitivity of flagging, [steps, sensitivities], and how
+        probable each step is, [steps]; None where the points lie too close together.
     """
-    usual = _logit(found.quantile(0.5)) - _logit(screening.sensitivity.quantile(0.5))
+    usual = usual_step(found, upper)
     if not (usual >= _LEAST_STEP):
         return None
     spread = np.linspace(-2.5, 2.5, 11)

@@ -141,8 +141,13 @@ class Review:
             return "overturned"
         return "unsure" if words else "waiting"
 
-    def count(self) -> ReviewCount:
-        """What the statistics need."""
+    def count(self, upper_from: float | None = None) -> ReviewCount:
+        """What the statistics need.
+
+        Args:
+            upper_from: the threshold of ``ReviewCount.confirmed_upper``; None takes the screening
+                threshold.
+        """
         found = [self.status(cell.key) for cell in self.cells]
         by = [
             sum(line.decision == "parasite" for line in self.decisions(cell.key).values())
@@ -158,8 +163,9 @@ class Review:
             unsure=found.count("unsure"),
             conflicts=found.count("conflict"),
             confirmed_by=max(by, default=0),
-            confirmed_positive=sum(
-                cell.positive and status == "confirmed"
+            confirmed_upper=sum(
+                status == "confirmed"
+                and (cell.positive if upper_from is None else cell.p_parasitized >= upper_from)
                 for cell, status in zip(self.cells, found, strict=True)
             ),
             readers=tuple(sorted(readers)),

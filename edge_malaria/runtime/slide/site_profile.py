@@ -28,6 +28,7 @@ from edge_malaria.runtime.slide.error_record import (
     SlideScores,
 )
 from edge_malaria.runtime.slide.hierarchy import HierarchicalFit, LaboratoryCounts
+from edge_malaria.runtime.slide.readers import usual_step
 from edge_malaria.runtime.slide.statistics import SlideStatistics
 
 SCHEMA_VERSION = 1
@@ -48,6 +49,9 @@ _DOUBTFUL_ROOM = 1.25
 # The limit of detection holds on 95 of 100 slides: thresholds are compared on a slide that misses
 # more than most do.
 _MISSED_AT_MOST = 0.92
+# A site whose screening point lies closer above its flagging point than the one, in logits of the
+# usual sensitivity, gets an upper point at least the other above it.
+_CLOSE_STEP, _UPPER_STEP = 1.0, 2.0
 _SITE = "this site"
 
 
@@ -229,8 +233,21 @@ class SiteFit:
         eps = self._false_fit(place).extended(LaboratoryCounts(_SITE, counts)).of(_SITE)
         return PointErrors.of(eps, self._missed(place))
 
+    def _upper(self) -> int | None:
+        """The rung of ``SlideErrors.upper``; None where the screening point serves."""
+        found = self._missed(self.balanced).complement()
+
+        def step(place: int) -> float:
+            return usual_step(found, self._missed(place).complement())
+
+        if step(self.screening) >= _CLOSE_STEP:
+            return None
+        above = self._rungs()[self.screening + 1 :]
+        return next((i for i in above if step(i) >= _UPPER_STEP), None)
+
     def errors(self, name: str) -> SlideErrors:
         """What the site's next slide is judged by."""
+        upper = self._upper()
         doubtful = self.record.place(VerdictRules().doubtful_from)
         shares = [
             (s.above[doubtful] - s.above[own[1]]) / max(s.cells, 1)
@@ -245,6 +262,8 @@ class SiteFit:
             sum(s.cells for s in self.positives),
             site=name,
             doubtful_base=min(1.0, _DOUBTFUL_ROOM * max(shares)),
+            upper=None if upper is None else self._point(upper, [upper] * len(self.negatives)),
+            upper_from=None if upper is None else self.record.rungs[upper],
         )
 
     def profile(

@@ -82,7 +82,7 @@ class SlideStatistics:
         self.reader = (
             ReaderModel(errors.screening)
             if errors.balanced is None
-            else ReaderModel(errors.balanced, errors.screening)
+            else ReaderModel(errors.balanced, errors.upper or errors.screening)
         )
         self._measured: dict[SlideCount, Measured | None] = {}
         self._limits: dict[int, float | None] = {}
@@ -293,6 +293,6 @@ def _grown(review: ReviewCount, factor: float) -> ReviewCount:
         confirmed,
         flagged - confirmed,
         confirmed_by=min(confirmed, 1),
-        confirmed_positive=min(round(review.confirmed_positive * factor), confirmed),
+        confirmed_upper=min(round(review.confirmed_upper * factor), confirmed),
         readers=review.readers,
     )

@@ -78,7 +78,9 @@ def test_until_every_cell_is_judged_the_program_s_verdict_stands(session: Review
     assert (found.verdict, found.basis) == ("parasites-detected", "reader")
     assert found.parasitemia is not None and found.ci95 is not None
     count = session.review.count()
-    assert count.confirmed_positive == before["cells_positive"]
+    assert count.confirmed_upper == before["cells_positive"]
+    above = [session.review.count(upper_from=p).confirmed_upper for p in (0.0, 1.1)]
+    assert above == [count.confirmed, 0]
     share = found.review["confirmed"] / found.cells_counted
     assert found.ci95[0] < share < found.ci95[1]
     assert found.parasitemia > share

@@ -38,7 +38,7 @@ def review(flagged: int, confirmed: int, positive: int, unsure: int = 0) -> Revi
         flagged - confirmed - unsure,
         unsure,
         confirmed_by=min(confirmed, 1),
-        confirmed_positive=positive,
+        confirmed_upper=positive,
         readers=("Ana",),
     )
 

@@ -11,8 +11,13 @@ import numpy as np
 import pytest
 
 from edge_malaria.errors import DataError, UsageError
-from edge_malaria.runtime.slide.counts import SlideCount
-from edge_malaria.runtime.slide.error_record import ErrorRecord, LaboratoryScores, SlideScores
+from edge_malaria.runtime.slide.counts import ReviewCount, SlideCount
+from edge_malaria.runtime.slide.error_record import (
+    ErrorRecord,
+    LaboratoryScores,
+    SlideErrors,
+    SlideScores,
+)
 from edge_malaria.runtime.slide.site_profile import SiteFit, SiteProfile, read_site
 from edge_malaria.runtime.slide.site_slides import check_slides, positive_scores, read_slide
 from edge_malaria.runtime.slide.statistics import SlideStatistics
@@ -102,6 +107,25 @@ def test_positives_change_what_is_missed() -> None:
     assert elsewhere is not None
     assert blind.errors.balanced.sensitivity.mean < 0.8 < elsewhere.sensitivity.mean
     assert blind.parasitized == 1200
+
+
+def test_points_that_lie_close_together_get_an_upper_one() -> None:
+    fit = SiteFit(record(), negatives(-4.5))
+    fit.screening = fit.balanced
+    errors = fit.errors("here")
+    assert errors.upper is not None and errors.upper_from is not None
+    assert errors.upper_from > RUNGS[fit.balanced]
+    assert SlideErrors.from_json(json.loads(json.dumps(errors.as_json()))).as_json() == (
+        errors.as_json()
+    )
+    reader = SlideStatistics(errors).reader
+    strong, weak = (
+        reader.measured(2000, ReviewCount(60, 60, 30, 30, confirmed_by=1, confirmed_upper=k))[1][1]
+        for k in (28, 2)
+    )
+    assert weak > 1.3 * strong
+    fit.screening = len(RUNGS) - 1
+    assert fit.errors("here").upper is None
 
 
 def test_a_profile_comes_back_from_its_file(tmp_path: Path) -> None:
