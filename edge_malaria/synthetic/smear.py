@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_malaria.files import MAX_IMAGE_PIXELS
 from edge_malaria.records import Box, Image, expect
 from edge_malaria.synthetic.cells import (
     PARTS,
@@ -57,6 +58,9 @@ class DrawnSlide:
         self.view_px = (min(view_px[0], width_px), min(view_px[1], height_px))
         self.width_px, self.height_px, self.seed = width_px, height_px, seed
         expect(min(self.view_px) >= 32, "a view of at least 32 x 32 px", self.view_px)
+        most = MAX_IMAGE_PIXELS // 1_000_000
+        pixels = self.view_px[0] * self.view_px[1]
+        expect(pixels <= MAX_IMAGE_PIXELS, f"a view of at most {most} megapixels", self.view_px)
         rng = np.random.default_rng([seed, 0])
         self.stain = pick_stain(rng, stain, background)
         drawn_vignette, drawn_noise = uniform(rng, 0.0, 0.25), uniform(rng, 0.5, 2.5)

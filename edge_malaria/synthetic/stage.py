@@ -15,6 +15,7 @@ from edge_malaria.synthetic.truth import SmearTruth
 
 # Frames that the camera takes while the stage travels from one stop to the next.
 _TRAVEL_FRAMES = 3
+MAX_FIELDS = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +59,8 @@ class DrawnStage:
         **slide: Any,
     ) -> None:
         expect(fields >= 1, "fields >= 1", fields)
+        # The whole slide is laid out before its first view; a real one has no more under oil.
+        expect(fields <= MAX_FIELDS, f"fields <= {MAX_FIELDS:,}", fields)
         expect(0 <= motion <= 1, "motion between 0 and 1", motion)
         self.fields, self.motion, self.seed = fields, motion, seed
         columns = max(1, int(fields**0.5))

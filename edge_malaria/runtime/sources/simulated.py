@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from edge_malaria.errors import UsageError
-from edge_malaria.records import Field, Image
+from edge_malaria.records import Field, Image, expect
 from edge_malaria.runtime.sources.base import Unreadable
 from edge_malaria.synthetic import DrawnStage
 
@@ -62,6 +62,8 @@ class SimulatedSource:
         self._light = float(values.pop("light", 1.0))
         view = (int(values.pop("width", 1280)), int(values.pop("height", 960)))
         try:
+            expect(0 <= self._defocus <= 100, "defocus from 0 to 100 px", self._defocus)
+            expect(0 <= self._light <= 10, "light from 0 to 10", self._light)
             self.stage = DrawnStage(
                 int(values.pop("seed", 1)),
                 int(values.pop("fields", 10)),
