@@ -82,9 +82,10 @@ def new_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
     Until then its owner alone can read it; ``mode`` is what it has afterwards.
 
     Raises:
-        StorageError: disk full or not writable.
+        StorageError: disk full or not writable; or ``path`` is a device, which must stay one.
     """
     with storage_errors(path):
+        _check_no_device(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -100,6 +101,13 @@ def new_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
             Path(temporary).unlink(missing_ok=True)
             raise
         fsync_directory(path.parent)
+
+
+def _check_no_device(path: Path) -> None:
+    """Renaming onto /dev/null or /dev/stdout would put a file in its place, for everybody."""
+    special = path.exists() and not (path.is_file() or path.is_dir())
+    if special or os.path.realpath(path.parent) == "/dev":
+        raise StorageError(f"{path} is a device or a pipe, expected the name of a file to write.")
 
 
 def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
@@ -137,6 +145,7 @@ def new_directory(path: Path, *, force: bool = False) -> Iterator[Path]:
     if path.exists() and not force:
         raise OutputExists(f"{path} exists. Choose another name or add --force.")
     with storage_errors(path):
+        _check_no_device(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         set_mode(work, 0o755)
