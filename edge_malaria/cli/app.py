@@ -14,8 +14,12 @@ import typer
 from edge_malaria import __version__
 from edge_malaria.cli.help import HelpGroup, dress
 from edge_malaria.cli.streams import steady_streams
+from edge_malaria.cli.words import check_words
 from edge_malaria.errors import EdgeMalariaError
 from edge_malaria.notice import RESEARCH_USE
+
+# Two lines of a wide terminal each; a path may have 4,096 letters, a damaged table's cell more.
+_LONGEST_MESSAGE = 1000
 
 # Each module defines ``register(app)`` and imports nothing heavy at module level.
 COMMAND_MODULES = (
@@ -92,7 +96,7 @@ def run(action: Callable[[], Any], *, debug: bool) -> int:
     except EdgeMalariaError as error:
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_shown(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -114,8 +118,19 @@ def run(action: Callable[[], Any], *, debug: bool) -> int:
         if debug:
             raise
         where = f": {error.filename}" if error.filename else ""
-        print(f"error: {error.strerror or error}{where}", file=sys.stderr)
+        print(f"error: {_shown(f'{error.strerror or error}{where}')}", file=sys.stderr)
         return 5
+
+
+def _shown(message: str) -> str:
+    """A message in a readable length, whatever a file's name holds: no terminal obeys it."""
+    words = "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in message
+    )
+    if len(words) <= _LONGEST_MESSAGE:
+        return words
+    half = _LONGEST_MESSAGE // 2
+    return f"{words[:half]} ... {words[-half:]}"
 
 
 def execute(arguments: Sequence[str]) -> int:
@@ -129,6 +144,7 @@ def execute(arguments: Sequence[str]) -> int:
     arguments = [argument for argument in arguments if argument != "--debug"]
 
     def action() -> Any:
+        check_words(arguments)
         try:
             return app(arguments, standalone_mode=False)
         except typer.Abort:
