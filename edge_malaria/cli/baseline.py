@@ -45,7 +45,7 @@ def baseline(
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes of a network method.")] = 10,
     batch: Annotated[int, typer.Option(min=2, help="Cells a step of a network method.")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="Decides everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides everything random.")] = 0,
     patients: PatientsOption = None,
     no_patients: NoPatientsOption = False,
     classes: ClassesOption = None,

@@ -63,7 +63,7 @@ def crossval(
     ] = 0,
     teacher_arch: Annotated[str, typer.Option(help="Their architecture.")] = "compact-wide",
     teacher_epochs: Annotated[int, typer.Option(min=1, help="Passes of a teacher.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Decides everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides everything random.")] = 0,
     only: Annotated[str, typer.Option(help="Folds to run, for example 0,1; default all.")] = "",
     cells: Annotated[int, typer.Option(min=0, help="At most so many cells; 0: all.")] = 0,
     exclude_suspect: Annotated[

@@ -36,7 +36,10 @@ OutDirectory = Annotated[
     Path, typer.Option("-o", "--output", metavar="DIR", help="Directory to write.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same output.")]
+Seed = Annotated[
+    int,
+    typer.Option("--seed", min=0, max=2**32 - 1, help="The same seed gives the same output."),
+]
 
 
 def open_cells(

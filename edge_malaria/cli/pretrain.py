@@ -29,7 +29,7 @@ def pretrain(
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training pictures.")] = 20,
     batch: Annotated[int, typer.Option(min=2, help="Pictures a step.")] = 128,
-    seed: Annotated[int, typer.Option(min=0, help="Decides weights and order.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides weights and order.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:

@@ -38,7 +38,7 @@ def prune(
     rounds: Annotated[int, typer.Option(min=1, help="Score-remove-tune rounds.")] = 4,
     epochs: Annotated[int, typer.Option(min=0, help="Fine-tuning passes a round.")] = 2,
     fine_tune: Annotated[int, typer.Option(min=1, help="Passes with int8 rounding.")] = 3,
-    seed: Annotated[int, typer.Option(min=0, help="Decides everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides everything random.")] = 0,
     patients: PatientsOption = None,
     no_patients: NoPatientsOption = False,
     classes: ClassesOption = None,

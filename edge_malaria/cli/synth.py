@@ -19,8 +19,8 @@ Density = Annotated[
 Overlap = Annotated[
     float, typer.Option(min=0, max=1, help="Share of red cells that touch or overlap another.")
 ]
-Diameter = Annotated[float, typer.Option(min=8, help="Diameter of a red cell, px.")]
-Side = Annotated[int, typer.Option(min=32, help="Side of the picture, px.")]
+Diameter = Annotated[float, typer.Option(min=8, max=2000, help="Diameter of a red cell, px.")]
+Side = Annotated[int, typer.Option(min=32, max=20_000, help="Side of the picture, px.")]
 StainName = Annotated[
     str | None, typer.Option(help="orange, pink, violet, slate, tan or magenta; default: any.")
 ]
@@ -51,9 +51,11 @@ def _usage_errors() -> Iterator[None]:
 
 def synth_cells(
     out: OutDirectory,
-    cells: Annotated[int, typer.Option(min=10, help="How many, half parasitized.")] = 1000,
-    patients: Annotated[int, typer.Option(min=5, help="Drawn patients.")] = 20,
-    size: Annotated[int, typer.Option(min=16, help="Typical diameter, px.")] = 130,
+    cells: Annotated[
+        int, typer.Option(min=10, max=1_000_000, help="How many, half parasitized.")
+    ] = 1000,
+    patients: Annotated[int, typer.Option(min=5, max=10_000, help="Drawn patients.")] = 20,
+    size: Annotated[int, typer.Option(min=16, max=2000, help="Typical diameter, px.")] = 130,
     seed: Seed = 0,
     force: Force = False,
 ) -> None:
@@ -68,7 +70,7 @@ def synth_cells(
 
 def synth_field(
     out: OutDirectory,
-    fields: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
+    fields: Annotated[int, typer.Option(min=1, max=100_000, help="How many.")] = 10,
     parasitemia: Parasitemia = 0.02,
     density: Density = 0.35,
     overlap: Overlap = 0.15,
@@ -77,7 +79,7 @@ def synth_field(
     height: Side = 960,
     stain: StainName = None,
     background: BackgroundName = None,
-    defocus: Annotated[float, typer.Option(min=0, help="Sigma of extra blur, px.")] = 0.0,
+    defocus: Annotated[float, typer.Option(min=0, max=100, help="Sigma of extra blur, px.")] = 0.0,
     seed: Seed = 0,
     force: Force = False,
 ) -> None:
@@ -107,7 +109,7 @@ def synth_field(
 
 def synth_slide(
     out: OutDirectory,
-    fields: Annotated[int, typer.Option(min=1, help="Stops of the stage.")] = 20,
+    fields: Annotated[int, typer.Option(min=1, max=10_000, help="Stops of the stage.")] = 20,
     parasitemia: Parasitemia = 0.02,
     motion: Annotated[
         float, typer.Option(min=0, max=1, help="0: side by side; 1: travel, drift and overlap.")

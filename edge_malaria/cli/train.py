@@ -58,7 +58,9 @@ def train(
     preprocess: Annotated[
         str | None, typer.Option(help="centre, lcn or whiten, inside the network.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Decides weights, order, augmentation.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Decides weights, order, augmentation.")
+    ] = 0,
     patients: PatientsOption = None,
     no_patients: NoPatientsOption = False,
     classes: ClassesOption = None,
