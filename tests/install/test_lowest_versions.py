@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
 
-from tests.install.conftest import ROOT, environment, run
+from tests.install.conftest import environment, run
+from tests.lowest import lowest
 
 pytestmark = [
     pytest.mark.timeout(3600),
@@ -19,31 +18,21 @@ pytestmark = [
 ]
 
 
-def lowest(*extras: str) -> list[str]:
-    """``name==version`` of every lower bound of the package and its extras."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = list(project["dependencies"])
-    for extra in extras:
-        lines += project["optional-dependencies"][extra]
-    found = []
-    for line in lines:
-        bound = re.match(r"([A-Za-z0-9_-]+)(?:\[\w+\])?.*?>=([\w.]+)", line)
-        assert bound or line.startswith("edge-malaria["), f"{line} has no lower bound"
-        # The environment's own TensorFlow package; the other has the same versions.
-        if bound and bound.group(1) != "tensorflow":
-            found.append(f"{bound.group(1)}=={bound.group(2)}")
-    return found
-
-
-def test_the_device_s_lowest_versions(wheel: Path, tmp_path: Path) -> None:
-    programs = environment(tmp_path / "low", f"{wheel}[litert,onnx]", *lowest("litert", "onnx"))
+@pytest.mark.parametrize(
+    ("extras", "engines"), [("litert,onnx", "litert,onnx"), ("tflite-legacy", "litert")]
+)
+def test_the_device_s_lowest_versions(
+    extras: str, engines: str, wheel: Path, tmp_path: Path
+) -> None:
+    pinned = lowest(*extras.split(","))
+    programs = environment(tmp_path / "low", f"{wheel}[{extras}]", *pinned)
     em = programs / "edge-malaria"
     assert "screen" in run(em, "--help", cwd=tmp_path).stdout
     run(em, "screen", "--help", cwd=tmp_path)
     told = run(em, "doctor", cwd=tmp_path).stdout
     assert "PROBLEM" not in told, told
     run(em, "selftest", cwd=tmp_path)
-    run(em, "parity", "micro", "--engine", "litert,onnx", cwd=tmp_path)
+    run(em, "parity", "micro", "--engine", engines, cwd=tmp_path)
     run(em, "data", "synth", "cells", "-o", "cells", "--cells", "40", "--seed", "1", cwd=tmp_path)
     run(em, "classify", "cells", "--json", cwd=tmp_path)
     run(em, "screen", "sim:parasitemia=0.02,fields=1,seed=3", "-o", "slide", cwd=tmp_path)

@@ -1,0 +1,78 @@
+"""The commands on 32-bit ARM with the lowest versions that ``[tflite-legacy]`` allows.
+
+Debian's numpy is the lowest one already. OpenCV alone is older than the bound there: no wheel of
+it for 32-bit ARM lies in the index, and Raspberry Pi OS brings its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.device import arm
+from tests.lowest import lowest
+
+ROOT = Path(__file__).parents[2]
+# The system brings these, at the versions asked for but for OpenCV.
+OF_THE_SYSTEM = ("numpy", "opencv-python-headless", "tflite-runtime")
+
+pytestmark = [pytest.mark.device, pytest.mark.timeout(3600)]
+
+_COMMANDS = """
+uname -m
+export LD_LIBRARY_PATH=/usr/lib/arm-linux-gnueabihf/blas:/usr/lib/arm-linux-gnueabihf/lapack
+export PYTHONPATH=/mnt/typer:/opt/site:/mnt/em PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1
+cd /mnt/out
+em() { python3 -m edge_malaria.cli.entry "$@"; }
+python3 -c 'import numpy, typer, tflite_runtime
+for name in ("numpy", "typer", "tflite_runtime"):
+    print(name.replace("_", "-") + "==" + globals()[name].__version__)'
+em screen --help >help
+em doctor --json >doctor.json
+em selftest >selftest
+em data synth cells -o cells --cells 40 --seed 1
+em classify cells --json >classified.json
+em screen sim:parasitemia=0.05,fields=1,seed=3,width=640,height=480 -o slide
+"""
+
+
+def test_the_commands_run_on_the_lowest_versions(tmp_path: Path) -> None:
+    reason = arm.why_not(arm.ARMV7)
+    if reason:
+        pytest.skip(reason)
+    bounds = lowest("tflite-legacy")
+    ours = [line for line in bounds if line.split("==")[0] not in OF_THE_SYSTEM]
+    try:
+        arm.build(arm.ARMV7)
+        whole = dataclasses.replace(arm.ARMV7, pip_options=())
+        arm.pip(whole, "install", "--target", str(tmp_path / "typer"), *ours)
+    except RuntimeError as error:
+        pytest.skip(f"the system cannot be built here: {str(error).splitlines()[0]}")
+    out, work = tmp_path / "out", tmp_path / "work"
+    out.mkdir()
+    work.mkdir()
+    binds = {
+        "mnt/em/edge_malaria": ROOT / "edge_malaria",
+        "mnt/em/converters": ROOT / "converters",
+        "mnt/typer": tmp_path / "typer",
+        "mnt/out": out,
+    }
+    try:
+        said = arm.run_shell(arm.ARMV7, arm.CORTEX_A7, _COMMANDS, binds, work, timeout_s=3000)
+    except arm.CannotStartPrograms as error:
+        pytest.skip(str(error))
+    machine, *versions = said.split()[:4]
+    assert machine.startswith("arm")
+    assert set(versions) == {line for line in bounds if not line.startswith("opencv")}
+    assert "--operating-point" in (out / "help").read_text()
+    findings = json.loads((out / "doctor.json").read_text())["findings"]
+    states = {found["what"]: found["state"] for found in findings}
+    problems = sorted(what for what, state in states.items() if state == "problem")
+    assert problems == [] and states["engine litert"] == "ok"
+    cells = json.loads((out / "classified.json").read_text())
+    assert len(cells) == 40 and {cell["variant"] for cell in cells} == {"int8"}
+    report = json.loads((out / "slide" / "report.json").read_text())
+    assert report["cells_counted"] > 10
