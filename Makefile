@@ -17,7 +17,7 @@ NOT_QUICK := training crossval converters export firmware_examples install devic
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 
 .PHONY: help demo demo-device test test-quick check wheel-check model evidence gallery clean \
-        test-device firmware-check
+        test-device firmware-check bench-check
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -93,6 +93,9 @@ evidence: $(HOST) ## everything that takes hours, into docs/evidence (resumable)
 
 gallery: $(HOST) ## plots, tables and drawn cells on one page: docs/GALLERY.md
 	$(BIN)/python -m benchmarks.documents.gallery $(if $(EDGE_MALARIA_DATA),--data "$(EDGE_MALARIA_DATA)")
+
+bench-check: $(HOST) ## count instructions per field and cell; fail where one grew by 5 % (needs valgrind)
+	$(BIN)/python -m benchmarks.speed.instructions --check
 
 test-device: $(HOST) ## the shipped bundle on ARM processors under qemu; skipped with a reason
 	$(BIN)/python -m pytest tests/device -m device
