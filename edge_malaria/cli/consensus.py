@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edge_malaria.cli.options import JsonOption
+from edge_malaria.cli.options import JsonOption, new_output
 
 
 def consensus(
@@ -28,14 +28,12 @@ def consensus(
     """Merge several readers' labels: all must agree. What they dispute goes to a second CSV."""
     from edge_malaria.cli.output import log, print_json
     from edge_malaria.data import consensus as labels
-    from edge_malaria.errors import OutputExists
 
     others = out.with_suffix(".disagreements.csv")
     marked = out.with_suffix(".patients.csv")
     written = [out, others] + ([marked] if patients else [])
-    there = next((path for path in written if path.exists()), None)
-    if there is not None and not force:
-        raise OutputExists(f"{there} exists. Choose another name or add --force.")
+    for path in written:
+        new_output(path, force)
     merged = labels.merge([labels.read_labels(path) for path in readers])
     labels.write_consensus(out, merged)
     labels.write_disagreements(others, merged)

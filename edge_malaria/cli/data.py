@@ -17,6 +17,7 @@ from edge_malaria.cli.dataset_options import (
     Seed,
     open_cells,
 )
+from edge_malaria.cli.options import new_output
 from edge_malaria.cli.synth import drawing_commands
 
 DataSetPath = Annotated[
@@ -131,7 +132,7 @@ def split(
     """
     from edge_malaria.cli.output import log, print_table, warn
     from edge_malaria.data import splits
-    from edge_malaria.errors import OutputExists, UsageError
+    from edge_malaria.errors import UsageError
 
     if sum((bool(mapping), patients_from is not None, template, patients is not None)) > 1:
         raise UsageError("give one of --mapping, --patients-from, --template and --patients.")
@@ -139,8 +140,7 @@ def split(
         folder = dataset if dataset.is_dir() else dataset.parent
         # Under another name, because a table with blank ids beside the cells is an error.
         out = folder / ("patients-template.csv" if template else "patients.csv")
-    if out.exists() and not force:
-        raise OutputExists(f"{out} exists. Choose another name or add --force.")
+    new_output(out, force)
     # Where patients are told in another way, a table that lies there has no say.
     afresh = template or patients_from is not None or bool(mapping)
     rows = open_cells(dataset, patients, afresh, classes).rows
@@ -178,13 +178,12 @@ def show(
     """Draw a labelled panel of cells of both classes."""
     from edge_malaria.cli.output import log
     from edge_malaria.data.panel import cell_panel
-    from edge_malaria.errors import OutputExists, UsageError
+    from edge_malaria.errors import UsageError
     from edge_malaria.files import write_image
 
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise UsageError(f"expected a picture's name such as panel.png, got {out}.")
-    if out.exists() and not force:
-        raise OutputExists(f"{out} exists. Choose another name or add --force.")
+    new_output(out, force)
     opened = open_cells(dataset, None, no_patients, classes)
     write_image(out, cell_panel(opened, cells, columns, seed))
     sick = sum(row.label for row in opened.rows)

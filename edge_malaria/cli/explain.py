@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge_malaria.cli.options import EngineName, EngineOption, JsonOption, Variant, VariantOption
+from edge_malaria.cli.options import (
+    EngineName,
+    EngineOption,
+    JsonOption,
+    Variant,
+    VariantOption,
+    new_output,
+)
 from edge_malaria.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -57,7 +64,7 @@ def explain(
     activations and what excites its channels. For research use only. Not for use in diagnostic
     procedures.
     """
-    from edge_malaria.errors import OutputExists, UsageError
+    from edge_malaria.errors import UsageError
     from edge_malaria.files import read_image, write_image, write_text
     from edge_malaria.runtime.explain.explain_page import Figure
     from edge_malaria.runtime.explain.explain_page import page as html_page
@@ -66,8 +73,7 @@ def explain(
     if output.suffix.lower() != ".png":
         raise UsageError(f"-o {output}: expected a name that ends in .png.")
     for path in (output, page):
-        if path is not None and path.exists() and not force:
-            raise OutputExists(f"{path} exists. Choose another name or add --force.")
+        new_output(path, force)
     crop = read_image(image)
     keras = model.suffix == ".keras"
     looked = _keras(model, crop) if keras else _bundle(model, crop, variant, engine)

@@ -13,7 +13,7 @@ from edge_malaria.cli.dataset_options import (
     UnknownPatientsOption,
     open_cells,
 )
-from edge_malaria.cli.options import JsonOption
+from edge_malaria.cli.options import JsonOption, new_output
 from edge_malaria.cli.own_model import (
     ArchOption,
     CellMaskOption,
@@ -92,7 +92,7 @@ def export(
     model of somebody else needs its contract: what its file does not tell is asked for.
     """
     from edge_malaria.cli.output import log, print_json
-    from edge_malaria.errors import OutputExists, UsageError
+    from edge_malaria.errors import UsageError
     from edge_malaria.export import Loading, Options, OwnModel, export_bundle
 
     declared = declaration(input_range, colour, resize, mask, output, classes, input_size)
@@ -105,9 +105,7 @@ def export(
         return
 
     target = out or Path(f"{Path(model).stem}-bundle")
-    if target.exists() and not force:
-        # Said before minutes of work, not after.
-        raise OutputExists(f"{target} exists. Choose another name with -o or add --force.")
+    new_output(target, force)
     variants = ["float32"]
     variants += ["float16"] * half + ["dynamic"] * dynamic + ["int8"] * int8
     options = Options(

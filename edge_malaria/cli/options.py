@@ -123,15 +123,26 @@ def engine_for(bundle: Bundle, variant: Variant, engine: EngineName | None) -> s
     return chosen
 
 
+def new_output(output: Path | None, force: bool) -> None:
+    """Refuses an output that exists without ``force``: asked before any work, not after.
+
+    Raises:
+        OutputExists: see above.
+    """
+    from edge_malaria.errors import OutputExists
+
+    if output is not None and output.exists() and not force:
+        raise OutputExists(f"{output} exists. Choose another name or add --force.")
+
+
 def new_keras_file(output: Path, force: bool) -> None:
     """Refuses a name that is no .keras file, and one that exists without ``force``.
 
     Raises:
         UsageError, OutputExists: see above.
     """
-    from edge_malaria.errors import OutputExists, UsageError
+    from edge_malaria.errors import UsageError
 
     if output.suffix != ".keras":
         raise UsageError(f"-o {output}: expected a name that ends in .keras.")
-    if output.exists() and not force:
-        raise OutputExists(f"{output} exists. Choose another name or add --force.")
+    new_output(output, force)

@@ -8,8 +8,11 @@ from typing import Annotated
 
 import typer
 
-from edge_malaria.cli.options import JsonOption
+from edge_malaria.cli.options import JsonOption, new_output
 from edge_malaria.cli.output import log, print_json
+
+# Of a code or a name on a document; a bar code has some 50.
+_MOST_LETTERS = 200
 
 
 def register(app: typer.Typer) -> None:
@@ -35,16 +38,16 @@ def report(
 
     For research use only. Not for use in diagnostic procedures.
     """
-    from edge_malaria.errors import OutputExists, UsageError
+    from edge_malaria.errors import UsageError
     from edge_malaria.files import write_json
     from edge_malaria.runtime.report.fhir import Sample, fhir_bundle
     from edge_malaria.runtime.report.write import report_again
     from edge_malaria.runtime.slide.journal import Journal
 
-    if fhir is not None and not (sample or "").strip():
+    code, signed_by = _words(sample or "", "--sample"), _words(signed_by, "--signed-by")
+    if fhir is not None and not code:
         raise UsageError("--fhir needs the sample's code: --sample CODE.")
-    if fhir is not None and fhir.exists() and not force:
-        raise OutputExists(f"{fhir} exists. Choose another name or add --force.")
+    new_output(fhir, force)
     journal = Journal(directory, resume=True)
     try:
         written = report_again(directory, journal)
@@ -54,8 +57,18 @@ def report(
     log(f"wrote {directory / 'report.html'}")
     if fhir is not None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        whose = Sample((sample or "").strip(), started or now, now, signed_by.strip())
+        whose = Sample(code, started or now, now, signed_by)
         write_json(fhir, fhir_bundle(written, whose))
         log(f"wrote {fhir}")
     if as_json:
         print_json(written.as_json())
+
+
+def _words(text: str, option: str) -> str:
+    """What another system will show; FHIR allows no control characters, and nor does a label."""
+    from edge_malaria.errors import UsageError
+
+    clean = text.strip()
+    if not (len(clean) <= _MOST_LETTERS and clean.isprintable()):
+        raise UsageError(f"{option}: expected up to {_MOST_LETTERS} letters, got {clean[:40]!r}.")
+    return clean

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge_malaria.cli.options import JsonOption
+from edge_malaria.cli.options import JsonOption, new_output
 
 if TYPE_CHECKING:
     from edge_malaria.records import SlideReport
@@ -28,6 +28,9 @@ def review(
     take: Annotated[
         Path | None, typer.Option("--import", help="Take up the decisions of this CSV and end.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an earlier table: what was filled in is lost.")
+    ] = False,
     reader: Annotated[str, typer.Option("--reader", help="Who looks. [the login name]")] = "",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: a free one.")] = 0,
     no_browser: Annotated[
@@ -44,6 +47,7 @@ def review(
     from edge_malaria.runtime.review.session import ReviewSession
     from edge_malaria.runtime.review.table import export_table, import_table
 
+    new_output(export, force)
     session = ReviewSession(directory)
     try:
         if take is not None:

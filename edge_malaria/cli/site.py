@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge_malaria.cli.options import BundleOption, JsonOption, open_named
+from edge_malaria.cli.options import BundleOption, JsonOption, new_output, open_named
 
 if TYPE_CHECKING:
     from edge_malaria.bundle.format import Bundle
@@ -62,14 +62,13 @@ def fit(
     says so.
     """
     from edge_malaria.cli.output import print_json
-    from edge_malaria.errors import OutputExists, UsageError
+    from edge_malaria.errors import UsageError
     from edge_malaria.files import write_json, write_text
     from edge_malaria.runtime.report.limit_plot import limit_plot
 
     if out.suffix != ".json":
         raise UsageError(f"-o {out}: expected a name that ends in .json.")
-    if out.exists() and not force:
-        raise OutputExists(f"{out} exists. Choose another name or add --force.")
+    new_output(out, force)
     read = open_named(bundle)
     profile = _fitted(read, negative, positive or [], out, name or out.stem, max_lod)
     write_json(out, profile.as_json())

@@ -104,6 +104,16 @@ def test_a_message_is_short_and_no_terminal_obeys_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("option", "text"), [("--sample", "A\nB"), ("--sample", "9" * 500), ("--signed-by", "\x1b[0m")]
+)
+def test_a_document_s_words_are_words(option: str, text: str, tmp_path: Path) -> None:
+    """FHIR allows no control characters; asked before the slide's directory is opened."""
+    words = ["--sample", "A", "--fhir", "f.json", option, text]
+    ran = run_cli("report", "slide", *words, cwd=tmp_path)
+    assert (ran.code, f"{option}: expected" in ran.error) == (2, True)
+
+
+@pytest.mark.parametrize(
     "spec",
     [
         "fields=99999999999999999999",

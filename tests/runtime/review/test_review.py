@@ -354,6 +354,9 @@ def test_the_command_serves_takes_and_gives(slide: Path, tmp_path: Path) -> None
     ran = run_cli("review", slide, "--export", path)
     assert ran.code == 0, ran.err
     path.write_text(re.sub(r",,,$", ",parasite,,", path.read_text(), flags=re.M))
+    filled = path.read_text()
+    ran = run_cli("review", slide, "--export", path)
+    assert (ran.code, "--force" in ran.error, path.read_text()) == (2, True, filled)
     ran = run_process("review", slide, "--import", path, "--reader", "Ana", "--json")
     assert ran.code == 0, ran.err
     validate(ran.json, "review")
