@@ -75,11 +75,17 @@ def serve(
     _needs_serve()
     import logging
 
+    from edge_malaria.bundle.selftest import run_selftest
+    from edge_malaria.errors import GateFailed
     from edge_malaria.runtime.serve.app import Server, listening
     from edge_malaria.runtime.serve.clinic import Clinic
     from edge_malaria.runtime.serve.settings import ServeSettings
 
     read = open_named(bundle)
+    tested = run_selftest(read)
+    if not tested.passed:
+        why = "; ".join(tested.failures) or "nothing could be run"
+        raise GateFailed(f"{read.path} does not compute here what it was exported with: {why}.")
     settings = ServeSettings(
         data,
         host,

@@ -26,7 +26,7 @@ from tests.runtime.serve.served import SIM, Browser, process
 
 pytestmark = pytest.mark.slow
 # Long enough that it can be cut in the middle.
-LONG = SIM.replace("fields=6", "fields=30")
+LONG = SIM.replace("fields=6", "fields=16")
 
 
 @pytest.fixture(autouse=True)

@@ -304,6 +304,13 @@ class Desk:
             if self.get(slide).state == "signed":
                 raise Refused("A signed slide is closed.")
             opened.decide(field, index, decision, reader)
+            count = opened.session.review.count()
+        entry = self.get(slide)
+        if count.complete or entry.basis == "reader":
+            # The verdict is another one now: the worklist may not show the one before.
+            self.judged(slide)
+        else:
+            self._put(replace(entry, reviewed=count.reviewed))
 
     def judged(self, slide: str) -> SlideReport:
         """The slide's report as of now; the worklist follows it.

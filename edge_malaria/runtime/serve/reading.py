@@ -107,6 +107,7 @@ class OpenSlides:
         self._directory = directory
         self._lock = threading.Lock()
         self._barred: set[str] = set()
+        self._over = False
         self._open: OrderedDict[str, tuple[threading.RLock, OpenSlide]] = OrderedDict()
 
     @contextmanager
@@ -117,37 +118,44 @@ class OpenSlides:
             UsageError: barred; also see ``OpenSlide``.
             DataError: see ``OpenSlide``.
         """
+        while True:
+            lock, opened = self._opened(slide)
+            # Waited for outside of the common lock: whoever reads another slide goes on.
+            with lock:
+                if self._open.get(slide) == (lock, opened):
+                    yield opened
+                    return
+
+    def _opened(self, slide: str) -> tuple[threading.RLock, OpenSlide]:
         with self._lock:
-            if slide in self._barred:
+            if self._over or slide in self._barred:
                 raise Refused("This slide is being read. Pause or finish it first.")
             if slide not in self._open:
                 self._make_room()
-                opened = OpenSlide(self._directory / slide)
-                self._open[slide] = (threading.RLock(), opened)
+                self._open[slide] = (threading.RLock(), OpenSlide(self._directory / slide))
             self._open.move_to_end(slide)
-            lock, opened = self._open[slide]
-            lock.acquire()
-        try:
-            yield opened
-        finally:
-            lock.release()
+            return self._open[slide]
 
     def _make_room(self) -> None:
+        """Closes what nobody uses just now, the longest unused first; the common lock is held."""
         for slide in list(self._open)[: max(0, len(self._open) - _MOST_OPEN + 1)]:
-            self._shut(slide)
-
-    def _shut(self, slide: str) -> None:
-        found = self._open.pop(slide, None)
-        if found is not None:
-            lock, opened = found
-            with lock:
-                opened.session.close()
+            lock, opened = self._open[slide]
+            if lock.acquire(blocking=False):
+                try:
+                    del self._open[slide]
+                    opened.session.close()
+                finally:
+                    lock.release()
 
     def bar(self, slide: str) -> None:
         """Closes a slide's journal to everybody here, so that a run can write it."""
         with self._lock:
             self._barred.add(slide)
-            self._shut(slide)
+            found = self._open.pop(slide, None)
+        # Whoever still uses it may need the common lock to come to an end.
+        if found is not None:
+            with found[0]:
+                found[1].session.close()
 
     def unbar(self, slide: str) -> None:
         """The inverse of ``bar``."""
@@ -155,7 +163,8 @@ class OpenSlides:
             self._barred.discard(slide)
 
     def shut_all(self) -> None:
-        """Closes all."""
+        """Closes all; nobody comes in any more."""
         with self._lock:
-            for slide in list(self._open):
-                self._shut(slide)
+            self._over = True
+        for slide in list(self._open):
+            self.bar(slide)

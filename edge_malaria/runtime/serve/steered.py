@@ -99,11 +99,12 @@ class SteeredSource:
         self._newest: tuple[int, Image] | None = None
         self._frames = 0
         self._heard = time.monotonic()
+        self._at_work = False
 
     @property
     def waits(self) -> bool:
         """Whether silence is no fault: it waits for what a person or another program brings."""
-        return isinstance(self._source, UploadFolder | FollowedFolder)
+        return not self._at_work and isinstance(self._source, UploadFolder | FollowedFolder)
 
     @property
     def frames(self) -> int:
@@ -142,7 +143,9 @@ class SteeredSource:
                     with self._lock:
                         self._frames += 1
                         self._newest = self._frames, item.image
+                self._at_work = True
                 yield item
+                self._at_work = False
         finally:
             if isinstance(items, Generator):
                 items.close()

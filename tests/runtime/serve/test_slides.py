@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 
 from edge_malaria.errors import UsageError
 from edge_malaria.runtime.serve.desk import Desk
+from edge_malaria.runtime.serve.reading import OpenSlides
 from edge_malaria.runtime.serve.refused import Refused
 from edge_malaria.runtime.serve.settings import ServeSettings
 from edge_malaria.runtime.serve.steered import SteeredSource, UploadFolder
@@ -439,3 +442,83 @@ def test_a_store_of_before_is_brought_up_to_date(tmp_path: Path) -> None:
         assert (entry.sample, entry.source, entry.signed_at) == ("A", "", "")
         assert opened.execute("SELECT count(*) FROM users").fetchone()[0] == 0
     store.close()
+
+
+def test_the_worklist_follows_the_last_decision(serving: Serving) -> None:
+    served = serving(read=True)
+    desk = served.clinic.desk
+    slide = served.slide()
+    assert (desk.get(slide).verdict, desk.get(slide).basis) == ("indeterminate", "algorithm")
+    flagged = judge(served, slide, "Amina")
+    # Nobody looked at a page since.
+    entry = desk.get(slide)
+    assert (entry.verdict, entry.basis) == ("parasites-detected", "reader")
+    assert entry.reviewed == flagged
+    kept = json.loads((desk.directory(slide) / "report.json").read_text())
+    assert kept["verdict"] == "parasites-detected"
+    key = _first(desk, slide)
+    desk.decide(slide, *key, "withdrawn", "Amina")
+    entry = desk.get(slide)
+    assert (entry.verdict, entry.basis, entry.reviewed) == (
+        "indeterminate",
+        "algorithm",
+        flagged - 1,
+    )
+
+
+def test_many_readers_and_a_start_do_not_lock_each_other_out(serving: Serving) -> None:
+    """Ten threads decide, look and count while the slide is started and paused again and again."""
+    served = serving(read=True)
+    desk, slide = served.clinic.desk, served.slide()
+    with desk.reading(slide) as opened:
+        keys = [cell.key for cell in opened.session.cells]
+    done, odd = [], []
+    over = threading.Event()
+
+    def work(number: int) -> None:
+        while not over.is_set():
+            try:
+                # Nested, as the page does it.
+                with desk.reading(slide):
+                    desk.decide(slide, *keys[number % len(keys)], "no-parasite", f"R{number}")
+                done.append(number)
+            except Refused:
+                time.sleep(0.01)
+            except Exception as error:
+                odd.append(error)
+                return
+
+    threads = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for _ in range(4):
+        time.sleep(0.3)
+        desk.start(slide)
+        desk.stop(slide, "paused")
+    over.set()
+    for thread in threads:
+        thread.join(120)
+    assert not any(thread.is_alive() for thread in threads)
+    assert odd == []
+    assert done
+    with desk.reading(slide) as opened:
+        lines = list(opened.session.journal.reviews())
+        assert not opened.session.journal.faults
+    assert len(lines) == len(done)
+
+
+def test_more_slides_than_are_held_open(serving: Serving, tmp_path: Path) -> None:
+    served = serving(read=True)
+    first = served.slide()
+    slides = served.clinic.desk.directory(first).parent
+    for n in range(7):
+        shutil.copytree(slides / first, slides / f"copy-{n}")
+    opened = OpenSlides(slides)
+    for _ in range(2):
+        for n in range(7):
+            with opened.use(f"copy-{n}") as one:
+                assert one.fields
+    assert len(opened._open) <= 4
+    opened.shut_all()
+    with pytest.raises(Refused), opened.use("copy-0"):
+        pass
