@@ -44,7 +44,8 @@ from edge_malaria.runtime.screen.slide_errors import bundle_errors
 from edge_malaria.runtime.slide.beta_binomial import Floats
 from edge_malaria.runtime.slide.counts import SlideCount
 from edge_malaria.runtime.slide.error_record import ErrorRecord, SlideScores
-from edge_malaria.runtime.slide.site_profile import SiteFit, SiteProfile
+from edge_malaria.runtime.slide.site_fit import SiteFit
+from edge_malaria.runtime.slide.site_profile import SiteProfile
 from tools.fit_error_model import ASEXUAL, part_of, patients_of, slides_of
 
 SEED = 11

@@ -93,7 +93,7 @@ def _fitted(
 ) -> SiteProfile:
     from edge_malaria.runtime.screen.screening import bundle_sha256
     from edge_malaria.runtime.screen.slide_errors import bundle_errors
-    from edge_malaria.runtime.slide.site_profile import check_number
+    from edge_malaria.runtime.slide.site_fit import check_number
     from edge_malaria.runtime.slide.site_slides import check_slides, fit_site
 
     check_number(len(negative))
@@ -175,11 +175,8 @@ def _print(profile: SiteProfile, out: Path, plot: Path) -> None:
     from edge_malaria.cli.output import print_table, warn
     from edge_malaria.records import RESEARCH_USE
     from edge_malaria.runtime.report.html import percent
-    from edge_malaria.runtime.slide.site_profile import (
-        PASS_CELLS,
-        RECOMMENDED_CELLS,
-        RECOMMENDED_NEGATIVES,
-    )
+    from edge_malaria.runtime.slide.site_fit import RECOMMENDED_CELLS, RECOMMENDED_NEGATIVES
+    from edge_malaria.runtime.slide.site_profile import PASS_CELLS
 
     columns = ("red cells counted", "the program alone", "a person looks at flagged cells")
     rows = [(f"{n:,}", percent(alone), percent(read)) for n, alone, read in profile.limits]

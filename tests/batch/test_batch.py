@@ -25,7 +25,7 @@ from edge_malaria.files import write_image
 from edge_malaria.runtime.screen.screening import bundle_sha256
 from edge_malaria.runtime.screen.slide_errors import bundle_errors
 from edge_malaria.runtime.slide.error_record import SlideScores
-from edge_malaria.runtime.slide.site_profile import SiteFit
+from edge_malaria.runtime.slide.site_fit import SiteFit
 from edge_malaria.synthetic import draw_field
 from tests.cli import run_process, validate
 

@@ -17,7 +17,7 @@ from edge_malaria.runtime.slide.field_line import FieldLine
 from edge_malaria.runtime.slide.journal import Journal
 from edge_malaria.runtime.slide.lines import HeaderLine
 from edge_malaria.runtime.slide.review import Review
-from edge_malaria.runtime.slide.site_profile import SiteFit
+from edge_malaria.runtime.slide.site_fit import SiteFit
 
 # A field with so many cells is one of its kind: its scores do not come twice by chance.
 _TELLING_CELLS = 5

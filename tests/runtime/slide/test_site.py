@@ -18,7 +18,8 @@ from edge_malaria.runtime.slide.error_record import (
     SlideErrors,
     SlideScores,
 )
-from edge_malaria.runtime.slide.site_profile import SiteFit, SiteProfile, read_site
+from edge_malaria.runtime.slide.site_fit import SiteFit
+from edge_malaria.runtime.slide.site_profile import SiteProfile, read_site
 from edge_malaria.runtime.slide.site_slides import check_slides, positive_scores, read_slide
 from edge_malaria.runtime.slide.statistics import SlideStatistics
 from tests.runtime.review.slides import screened
