@@ -19,24 +19,31 @@ import numpy as np
 
 from benchmarks.evidence_file import write_evidence
 from benchmarks.fields.cell_truth import files_of
+from benchmarks.fields.whole_slides import looked
+from edge_malaria.bundle.format import read_bundle
+from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.files import read_image
 from edge_malaria.records import Image
-from edge_malaria.runtime.detect.classical import ClassicalFinder
-from edge_malaria.runtime.quality.cell_quality import assess_cells
-from edge_malaria.runtime.quality.field_quality import assess
+from edge_malaria.runtime.detect.opening import default_finder
+from edge_malaria.runtime.screen.config import load_config
+from edge_malaria.runtime.screen.field_look import FieldLook
 
 # Typical cell diameters, px (sides of their boxes).
 SETS = {"iml": 82, "bccd": 102, "draaslan256": 49, "chula": 38, "bbbc041": 100}
 BLUR = 0.12
 
 
-def judged(image: Image) -> str:
-    """The reason for which the field is refused; empty where it is accepted."""
-    quality = assess(image)
-    if quality.accepted:
-        cells = ClassicalFinder().find(image)
-        quality = assess_cells(cells, quality, max(image.shape[:2]))
-    return quality.reason
+class Judge:
+    """Says for which reason ``screen`` refuses a field, each field by itself."""
+
+    def __init__(self) -> None:
+        self.finder = default_finder(read_bundle(shipped_bundle()))
+        self.limits = load_config().quality
+
+    def __call__(self, image: Image) -> str:
+        """The reason; empty where the field is accepted."""
+        _, _, quality = looked(FieldLook(self.finder, self.limits), image)
+        return quality.reason
 
 
 def counted(reasons: list[str]) -> dict[str, Any]:
@@ -57,6 +64,7 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="print only")
     options = parser.parse_args()
     cv2.setNumThreads(1)
+    judged = Judge()
     fields = options.data / "fields"
     figures: dict[str, Any] = {"part": options.part, "sets": {}, "blurred": {}}
     thick = sorted((fields / "thick_smears" / "images").iterdir())

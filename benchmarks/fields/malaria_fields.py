@@ -34,8 +34,8 @@ from edge_malaria.records import Cell, Image, Prediction
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.detect.cells import CellFinder
 from edge_malaria.runtime.detect.opening import default_finder
-from edge_malaria.runtime.quality.cell_quality import assess_cells
-from edge_malaria.runtime.quality.field_quality import assess
+from edge_malaria.runtime.screen.config import load_config
+from edge_malaria.runtime.screen.field_look import FieldLook, view_of
 from edge_malaria.runtime.screen.slide_errors import slide_errors
 from edge_malaria.runtime.slide.statistics import SlideCount, SlideStatistics
 
@@ -52,20 +52,28 @@ class WholePath:
         self.classifier = Classifier(bundle, operating_point="screening")
         self.balanced = bundle.classifier.threshold("balanced")
         self.statistics = SlideStatistics(slide_errors(bundle))
-        self.colour = SlideColour()
+        self.limits = load_config().quality
+        self.next_slide()
 
     def next_slide(self) -> None:
         """What comes now is another slide."""
         self.colour = SlideColour()
+        self.fields = FieldLook(self.finder, self.limits)
 
     def look(self, image: Image) -> tuple[list[Cell], list[Prediction], str]:
-        """Red cells, their predictions, and the reason for which the field would be refused."""
-        quality = assess(image)
-        cells = [c for c in self.finder.find(image) if c.kind == "red-cell"]
-        if quality.accepted:
-            quality = assess_cells(cells, quality, max(image.shape[:2]))
-        batch = field_inputs(image, cells, self.classifier.target, self.colour)
-        return cells, self.classifier.predict_inputs(batch), quality.reason
+        """Red cells, their predictions, and the reason for which the field would be refused.
+
+        Cells of refused fields are looked for all the same.
+        """
+        view = view_of(image)
+        quality, shown = self.fields.quality(view), view.corrected()
+        found, judged = self.fields.cells(view, shown, quality)
+        reason = judged.reason if self.fields.worth_looking(quality) else quality.reason
+        if not reason:
+            self.fields.counted([cell.box for cell in found if cell.counted])
+        cells = [cell for cell in found if cell.kind == "red-cell"]
+        batch = field_inputs(shown, cells, self.classifier.target, self.colour)
+        return cells, self.classifier.predict_inputs(batch), reason
 
     def count(self, predictions: Sequence[Prediction]) -> SlideCount:
         """What the statistics need of counted cells."""

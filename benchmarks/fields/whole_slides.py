@@ -15,6 +15,7 @@ from edge_malaria.prepare.stain import SlideColour
 from edge_malaria.records import Cell, Image
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.detect.opening import default_finder
+from edge_malaria.runtime.quality.field_quality import FieldQuality
 from edge_malaria.runtime.screen.config import load_config
 from edge_malaria.runtime.screen.field_look import FieldLook, view_of
 from edge_malaria.runtime.screen.slide_errors import slide_errors
@@ -61,6 +62,16 @@ class SlideSeen:
         }
 
 
+def looked(look: FieldLook, image: Image) -> tuple[Image, list[Cell], FieldQuality]:
+    """The field under even light, its cells where it is worth looking for them, and its quality."""
+    view = view_of(image)
+    quality, shown = look.quality(view), view.corrected()
+    if not look.worth_looking(quality):
+        return shown, [], quality
+    cells, quality = look.cells(view, shown, quality)
+    return shown, cells, quality
+
+
 class SlideScreen:
     """Looks at slides with one bundle, as ``screen`` does.
 
@@ -82,11 +93,7 @@ class SlideScreen:
         slide, colour = SlideSeen(), SlideColour()
         look = FieldLook(self.finder, self.config.quality)
         for image in images:
-            view = view_of(image)
-            quality, shown = look.quality(view), view.corrected()
-            cells: list[Cell] = []
-            if look.worth_looking(quality):
-                cells, quality = look.cells(view, shown, quality)
+            shown, cells, quality = looked(look, image)
             slide.refused[quality.reason] += 1
             if seen is not None:
                 seen.append((shown, cells, quality.reason))
