@@ -116,6 +116,8 @@ def find_aperture(image: Image) -> Aperture | None:
     """
     thumb = shrink(image, min(1.0, LOOK_SIDE_PX / max(image.shape[:2])))
     lit = _lit(thumb)
+    if not (1 - lit.mean() >= LEAST_UNLIT_SHARE):
+        return None
     hull = _hull(lit)
     height, width = hull.shape
     share = float(hull.mean())

@@ -101,18 +101,19 @@ def _kind(
     cell: Cell, stains: Sequence[tuple[FloatMap, float]], factor: float, typical_px: float
 ) -> CellKind:
     """What a dark thing is; ``stains``: absorbance of red and green, and the typical cell's."""
-    (red, red_share), (green, green_share) = (
-        _ratio_and_share(cell, taken, factor, typical) for taken, typical in stains
-    )
     x0, y0, x1, y1 = cell.box
     size = float(np.sqrt((x1 - x0) * (y1 - y0))) / typical_px
-    if size <= SMALL:
-        return "platelet" if red >= LEAST_RATIO and red_share >= LEAST_SHARE else "red-cell"
-    if size < LARGE:
+    if SMALL < size < LARGE:
         return "red-cell"
-    in_red = red >= LEAST_RATIO_LARGE and red_share >= LEAST_SHARE_LARGE
-    in_green = green >= LEAST_RATIO_GREEN and green_share >= LEAST_SHARE_GREEN
-    return "white-cell" if in_red or in_green else "red-cell"
+    (red, typical_red), (green, typical_green) = stains
+    ratio, share = _ratio_and_share(cell, red, factor, typical_red)
+    if size <= SMALL:
+        return "platelet" if ratio >= LEAST_RATIO and share >= LEAST_SHARE else "red-cell"
+    if ratio >= LEAST_RATIO_LARGE and share >= LEAST_SHARE_LARGE:
+        return "white-cell"
+    ratio, share = _ratio_and_share(cell, green, factor, typical_green)
+    in_green = ratio >= LEAST_RATIO_GREEN and share >= LEAST_SHARE_GREEN
+    return "white-cell" if in_green else "red-cell"
 
 
 def _ratio_and_share(

@@ -8,7 +8,14 @@ import cv2
 import numpy as np
 
 from edge_malaria.records import Image, Mask
-from edge_malaria.runtime.detect.light import FloatMap, absorbance, fill_centres, foreground, shrink
+from edge_malaria.runtime.detect.light import (
+    FloatMap,
+    absorbance,
+    fill_centres,
+    foreground,
+    shrink,
+    strongest,
+)
 
 # The scale is measured at this longest side.
 SCALE_SIDE_PX = 640
@@ -62,7 +69,7 @@ def measure_scale(image: Image) -> Scale | None:
     factor = min(1.0, SCALE_SIDE_PX / max(image.shape[:2]))
     small = shrink(image, factor)
     taken = absorbance(small)
-    mask = _fill_small_or_all(foreground(np.asarray(taken.max(2), np.float32)))
+    mask = _fill_small_or_all(foreground(strongest(taken)))
     if not mask.any():
         return None
     diameters, areas = _lone_diameters(mask, taken)

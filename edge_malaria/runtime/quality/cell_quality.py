@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from edge_malaria.records import Cell, Image
-from edge_malaria.runtime.detect.light import absorbance, shrink
+from edge_malaria.runtime.detect.light import absorbance, shrink, strongest
 from edge_malaria.runtime.quality.field_quality import (
     WORK_SIDE_PX,
     FieldQuality,
@@ -79,8 +79,7 @@ def _focus(quality: FieldQuality, diameter_px: float, side_px: int, small: Image
         return quality.measures["steepness"] * diameter_px * shrunk / 2
     factor = min(1.0, FOCUS_PX / diameter_px) * side_px / max(small.shape[:2])
     finer = shrink(small, min(1.0, factor))
-    taken = np.asarray(absorbance(finer).max(axis=2), np.float32)
-    sharp, _ = separation(taken)
+    sharp, _ = separation(strongest(absorbance(finer)))
     return float(sharp.steepness * diameter_px * max(finer.shape[:2]) / side_px / 2)
 
 
@@ -117,7 +116,7 @@ def _detail(image: Image, whole: Sequence[Cell], diameter_px: float) -> float:
     top = int(np.clip(y - half, 0, max(0, height - 2 * half)))
     window = image[top : top + int(2 * half), left : left + int(2 * half)]
     seen = shrink(np.ascontiguousarray(window), factor)
-    taken = np.asarray(absorbance(seen).max(axis=2), np.float32)
+    taken = strongest(absorbance(seen))
     found, mask = separation(taken)
     if not mask.any():
         return 0.0
@@ -143,7 +142,7 @@ def _vouched(
         return False
     side = max(small.shape[:2])
     work = shrink(small, min(1.0, WORK_SIDE_PX / side))
-    _, ground = separation(np.asarray(absorbance(work).max(axis=2), np.float32))
+    _, ground = separation(strongest(absorbance(work)))
     marked = np.zeros(ground.shape, np.bool_)
     factor = max(ground.shape) / side_px
     for cell in whole:

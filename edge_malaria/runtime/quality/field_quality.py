@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass, fields
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_malaria.records import Image, Mask, expect, expect_image
 from edge_malaria.runtime.detect.flat_field import FieldCorrection
-from edge_malaria.runtime.detect.light import FloatMap, absorbance, shrink
+from edge_malaria.runtime.detect.light import FloatMap, absorbance, shrink, strongest
 
 WORK_SIDE_PX = 480
 # At least so many values take part in a median.
@@ -117,9 +118,15 @@ class FieldQuality:
         return not (self.measures.get("colour", 0.0) >= limits.sure_colour)
 
 
-def _median(values: FloatMap) -> float:
-    """The median of every n-th value where there are many: a picture's are no finer than that."""
-    return float(np.median(values[:: max(1, values.size // _MEDIAN_OF)]))
+def _some_of(mask: Mask) -> NDArray[np.int64]:
+    """Places of the mask in reading order, every n-th of many: a picture is no finer than that."""
+    places = np.flatnonzero(mask)
+    return places[:: max(1, places.size // _MEDIAN_OF)]
+
+
+def _median(values: FloatMap, mask: Mask) -> float:
+    """The median of the values under a mask of the same shape."""
+    return float(np.median(values.ravel()[_some_of(mask)]))
 
 
 def _foreground(taken: FloatMap, where: Mask | None) -> Mask:
@@ -134,7 +141,7 @@ def _foreground(taken: FloatMap, where: Mask | None) -> Mask:
     if not high.any() or high.all():
         return np.zeros(taken.shape, np.bool_)
     flat = values.ravel()
-    ground, cells = _median(flat[~high]), _median(flat[high])
+    ground, cells = _median(flat, ~high), _median(flat, high)
     found = taken > max(0.02, ground + 0.42 * (cells - ground))
     return np.asarray(found if where is None else found & where, np.bool_)
 
@@ -151,7 +158,7 @@ def separation(taken: FloatMap, where: Mask | None = None) -> tuple[Separation, 
     inside = int(mask.sum())
     if inside == 0 or total == inside:
         return Separation(inside / max(total, 1), 0.0, 0.0, 0.0), mask
-    contrast = _median(taken[mask])
+    contrast = _median(taken, mask)
     cut = np.minimum(taken, contrast)
     solid = mask.astype(np.uint8)
     seen = None if where is None else where.astype(np.uint8)
@@ -195,8 +202,7 @@ def assess(image: Image, limits: QualityLimits | None = None) -> FieldQuality:
     if reason:
         return FieldQuality(reason, light)
     channels = absorbance(small)
-    red, green, blue = cv2.split(channels)
-    taken = np.asarray(cv2.max(cv2.max(red, green), blue), np.float32)
+    taken = strongest(channels)
     first, mask = separation(taken)
     measures = {**light, **asdict(first)}
     if not (first.contrast >= limit.min_contrast):
@@ -240,7 +246,7 @@ def _colours(channels: FloatMap, mask: Mask) -> dict[str, float]:
     if not mask.any():
         return {"red_to_green": 0.0, "blue_to_green": 0.0, "colour": 0.0}
     red, green, blue, _ = cv2.mean(channels, mask.astype(np.uint8))
-    inside = channels[mask][:: max(1, int(mask.sum()) // _MEDIAN_OF)]
+    inside = channels.reshape(-1, 3)[_some_of(mask)]
     grey = inside.mean(axis=1, keepdims=True)
     strength = float(np.median(inside.max(axis=1)))
     return {

@@ -24,8 +24,9 @@ _CELLS, _RAYS = 20, 32
 # Radii along a ray, px, and those that lie outside the cell whatever its shape.
 _RADII = np.arange(2.0, 29.5, 0.5)
 _OUTSIDE = _RADII > 24
-# The outline lies within these radii.
-_OUTLINE = (19.0, 25.0)
+# A ray is darkest within 22 px; the outline lies between 19 and 25 px.
+_WITHIN = slice(0, int(np.searchsorted(_RADII, 22.0)))
+_FIRST, _LAST = (int(np.searchsorted(_RADII, radius)) for radius in (19.0, 25.0))
 # Steps of half a px inwards from the outline: the rim, and what follows it.
 _RIM, _INSIDE = slice(1, 12), slice(12, 18)
 # A ray tells nothing where little is taken, or where a neighbour begins (share of its darkest).
@@ -67,10 +68,9 @@ def typical_rim(image: Image, cells: Sequence[Cell]) -> Rim | None:
     levels = np.stack(patches)[:, _ROWS, _COLUMNS].astype(np.float32)
     clear = np.percentile(levels[:, :, _OUTSIDE], 75, axis=(1, 2), keepdims=True)
     taken = np.log(np.maximum(clear, 1.0)) - np.log(np.maximum(levels, 1.0))
-    profiles = [profile for profile in map(_profile, taken) if profile is not None]
-    if len(profiles) < _LEAST_CELLS:
+    inwards = _profiles(taken)
+    if len(inwards) < _LEAST_CELLS:
         return None
-    inwards = np.stack(profiles)
     rim, inside = inwards[:, _RIM].max(axis=1), inwards[:, _INSIDE].mean(axis=1)
     ratio = np.median(rim / np.maximum(inside, 0.02))
     return Rim(float(ratio), float(np.median(rim - inside)))
@@ -95,18 +95,20 @@ def _shown(image: Image, cell: Cell) -> NDArray[np.uint8] | None:
     )
 
 
-def _profile(taken: FloatMap) -> FloatMap | None:
-    """The mean absorbance inwards from a cell's outline; rays [R, radii] -> float32 [18].
+def _profiles(taken: FloatMap) -> FloatMap:
+    """The mean absorbance inwards from the outline: cells [N, rays, radii] -> [M, 18].
 
-    The outline is where a ray takes half of what it takes at most.
+    The outline is where a ray takes half of what it takes at most. Cells of few free rays are left
+    out.
     """
-    beyond = taken[:, _OUTSIDE].mean(axis=1)
-    low, high = (int(np.searchsorted(_RADII, edge)) for edge in _OUTLINE)
-    most = taken[:, : np.searchsorted(_RADII, 22.0)].max(axis=1)
-    above = taken[:, low:high] > 0.5 * most[:, None]
-    free = (most > _LEAST_TAKEN) & (beyond < _MOST_BEYOND * most) & above.any(axis=1)
-    if free.sum() < _LEAST_RAYS:
-        return None
-    outline = high - 1 - np.argmax(above[:, ::-1], axis=1)
-    steps = outline[free, None] - np.arange(_INSIDE.stop)
-    return np.asarray(taken[free][np.arange(len(steps))[:, None], steps].mean(axis=0), np.float32)
+    beyond = taken[:, :, _OUTSIDE].mean(axis=2)
+    most = taken[:, :, _WITHIN].max(axis=2)
+    above = taken[:, :, _FIRST:_LAST] > 0.5 * most[:, :, None]
+    free = (most > _LEAST_TAKEN) & (beyond < _MOST_BEYOND * most) & above.any(axis=2)
+    outline = _LAST - 1 - np.argmax(above[:, :, ::-1], axis=2)
+    steps = outline[:, :, None] - np.arange(_INSIDE.stop)
+    inwards = np.take_along_axis(taken, steps, axis=2)
+    count = free.sum(axis=1)
+    enough = count >= _LEAST_RAYS
+    total = np.where(free[:, :, None], inwards, 0.0).sum(axis=1)[enough]
+    return np.asarray(total / count[enough, None], np.float32)

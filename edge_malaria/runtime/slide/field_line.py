@@ -204,10 +204,10 @@ class FieldLine:
         most = f"at most {MAX_CELLS_PER_FIELD} cells in a field"
         expect(len(self.cells) <= MAX_CELLS_PER_FIELD, most, len(self.cells))
         expect(not (self.reason and self.cells), "no cells in a refused field", len(self.cells))
-        counts = (self.positive, self.doubtful, self.likely, self.unsure)
+        counts, counted = (self.positive, self.doubtful, self.likely, self.unsure), self.counted
         expect(min(counts) >= 0, "counts >= 0", counts)
-        expect(max(counts) <= self.counted, f"counts up to {self.counted} counted cells", counts)
-        expect(self.positive + self.doubtful <= self.counted, "each cell once", counts)
+        expect(max(counts) <= counted, f"counts up to {counted} counted cells", counts)
+        expect(self.positive + self.doubtful <= counted, "each cell once", counts)
         expect(self.skipped >= 0, "skipped >= 0", self.skipped)
         expect(self.elapsed_s >= 0 and math.isfinite(self.elapsed_s), "seconds", self.elapsed_s)
         expect(all(g.index < len(self.cells) for g in self.gallery), "cells of this field", "more")
