@@ -93,6 +93,7 @@ def test_costs_of_a_file_are_those_of_its_keras_network(
         assert found.parameters == plain.count_params(), variant
 
 
+@pytest.mark.usefixtures("tensorflow")
 def test_a_transposed_convolution_is_counted_by_its_products() -> None:
     import keras
 

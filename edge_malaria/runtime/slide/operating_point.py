@@ -28,7 +28,7 @@ from edge_malaria.runtime.slide.error_record import PointErrors
 
 # Rates at which the chance of a count is computed (``_mid_p``).
 _RATES = 600
-# Parts into which a range of counts is cut in one step of a search (``count_needed``).
+# Parts into which a range of counts is cut in one step of ``fewest_as_rare``.
 _SECTIONS = 24
 # Parasitemias among which intervals are sought.
 _GRID = np.concatenate([[0.0], np.geomspace(1e-7, 1.0, 57)])
@@ -61,16 +61,7 @@ class PointModel:
     def count_needed(self, n: int, level: float) -> int | None:
         """The fewest positives of ``n`` as rare as ``level`` without parasites; None where none."""
         if (n, level) not in self._needed:
-            low, high = 0, n + 1
-            while high - low > 1:
-                # Many counts cost hardly more than one: numpy's calls take the time.
-                between = np.unique(np.linspace(low, high, _SECTIONS + 1).astype(int)[1:-1])
-                between = between[between > low]
-                rare = binomial_sf(between[:, None], n, self.eps.rates) @ self.eps.weights <= level
-                first = int(np.argmax(rare)) if rare.any() else len(between)
-                bounds = [low, *between.tolist(), high]
-                low, high = bounds[first], bounds[first + 1]
-            self._needed[n, level] = high if high <= n else None
+            self._needed[n, level] = fewest_as_rare(self.eps, n, level)
         return self._needed[n, level]
 
     def estimate(self, k: int, n: int) -> float | None:
@@ -137,6 +128,20 @@ class PointModel:
             return self._mixed(binomial_sf, needed, n, p) >= power
 
         return _bisect(reached) if reached(1.0) else None
+
+
+def fewest_as_rare(eps: RateSpread, n: int, level: float) -> int | None:
+    """The fewest calls of ``n`` cells that false calls reach with chance ``level`` at most."""
+    low, high = 0, n + 1
+    while high - low > 1:
+        # Many counts cost hardly more than one: numpy's calls take the time.
+        between = np.unique(np.linspace(low, high, _SECTIONS + 1).astype(int)[1:-1])
+        between = between[between > low]
+        rare = binomial_sf(between[:, None], n, eps.rates) @ eps.weights <= level
+        first = int(np.argmax(rare)) if rare.any() else len(between)
+        bounds = [low, *between.tolist(), high]
+        low, high = bounds[first], bounds[first + 1]
+    return high if high <= n else None
 
 
 def _bisect(holds: Any) -> float:

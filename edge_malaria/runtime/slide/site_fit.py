@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from edge_malaria.errors import UsageError
-from edge_malaria.runtime.slide.beta_binomial import RateSpread, binomial_sf
+from edge_malaria.runtime.slide.beta_binomial import RateSpread
 from edge_malaria.runtime.slide.counts import VerdictRules
 from edge_malaria.runtime.slide.error_record import (
     ErrorRecord,
@@ -24,6 +24,7 @@ from edge_malaria.runtime.slide.error_record import (
     SlideScores,
 )
 from edge_malaria.runtime.slide.hierarchy import HierarchicalFit, LaboratoryCounts
+from edge_malaria.runtime.slide.operating_point import fewest_as_rare
 from edge_malaria.runtime.slide.readers import usual_step
 from edge_malaria.runtime.slide.site_profile import (
     DEFAULT_MAX_LOD,
@@ -121,13 +122,9 @@ class SiteFit:
         """About the limit of detection at a rung: one count, and a low sensitivity."""
         counts = LaboratoryCounts(_SITE, tuple((s.above[place], s.cells) for s in slides))
         eps = self._false_fit(place).extended(counts).of(_SITE).thinned(48)
-        low, high = 0, PASS_CELLS
-        while high - low > 1:
-            middle = (low + high) // 2
-            chance = float(eps.weights @ binomial_sf(middle, PASS_CELLS, eps.rates))
-            low, high = (low, middle) if chance <= VerdictRules().level else (middle, high)
+        needed = fewest_as_rare(eps, PASS_CELLS, VerdictRules().level) or PASS_CELLS
         found = 1 - self._missed(place).quantile(_MISSED_AT_MOST)
-        return float((high + 1.64 * np.sqrt(high)) / PASS_CELLS / max(found, 1e-4))
+        return float((needed + 1.64 * np.sqrt(needed)) / PASS_CELLS / max(found, 1e-4))
 
     def _false_fit(self, place: int) -> HierarchicalFit:
         if place not in self._false:

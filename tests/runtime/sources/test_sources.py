@@ -200,9 +200,12 @@ def test_a_camera_delivers_its_newest_frame() -> None:
         def close(self) -> None:
             self.n = -1
 
-    frames = CameraSource("camera:0", Clock, timeout_s=5).fields()
+    camera = Clock()
+    frames = CameraSource("camera:0", lambda: camera, timeout_s=60).fields()
     first = next(frames)
-    time.sleep(0.25)
+    # While somebody works on it, the camera goes on.
+    while camera.n < 40:
+        time.sleep(0.005)
     later = next(frames)
     last = next(frames)
     assert isinstance(first, Field)
