@@ -1,0 +1,129 @@
+"""Networks of keras.applications at 224 px: time, peak memory and verdict of their export.
+
+    python -m benchmarks.own_models.applications --data DATASET [--work runs/applications]
+        [--only NAME] [--float-only]
+
+Their weights are random, their batch norms settled on train cells, and their last layer is fitted
+to 160 of those by least squares: the figures are of the export, not of the networks. Eight bits may
+well be refused for such weights; the verdict says so. Resumable. Writes
+docs/evidence/own_models_large.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.evidence_file import commit, write_evidence
+from benchmarks.own_models.given import timed
+from edge_malaria.data.dataset import open_dataset
+from edge_malaria.files import write_json
+
+COMMAND = "python -m benchmarks.own_models.applications --data DATASET"
+SIDE, FITTED, SETTLED = 224, 160, 32
+
+
+@dataclass(frozen=True)
+class Application:
+    """A network of keras.applications and what its published weights are fed."""
+
+    maker: str
+    input_range: str
+    colour: str = "rgb"
+
+
+APPLICATIONS: Mapping[str, Application] = {
+    "mobilenetv2": Application("MobileNetV2", "-1-1"),
+    "efficientnetb0": Application("EfficientNetB0", "0-255"),
+    "resnet50": Application("ResNet50", "caffe", "bgr"),
+}
+
+
+def make(name: str, data: Path, path: Path) -> None:
+    """Builds, settles and fits one network, and saves it; float32 in, one logit out."""
+    import keras
+
+    from edge_malaria.export.importers.contract import scaling_of
+    from edge_malaria.prepare.contract import Preparation
+    from edge_malaria.prepare.preprocess import network_inputs
+
+    one = APPLICATIONS[name]
+    dataset = open_dataset(data)
+    chosen = dataset.select("train").thinned(FITTED)
+    crops = [dataset.read(row) for row in chosen.rows]
+    cells = network_inputs(crops, Preparation(SIDE, "linear"))
+    pixels = scaling_of(one.input_range, one.colour).apply(cells)
+    order = np.random.default_rng(0).permutation(len(pixels))
+    truth = np.array([row.label == 1 for row in chosen.rows])
+
+    keras.utils.set_random_seed(0)
+    body = getattr(keras.applications, one.maker)(
+        weights=None, include_top=False, input_shape=(SIDE, SIDE, 3), pooling="avg"
+    )
+    norms = [layer for layer in body.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    for layer in norms:
+        layer.momentum = 0.0  # one batch settles it
+    body(pixels[order[:SETTLED]], training=True)
+    for layer in norms:
+        layer.momentum = 0.99
+    features = np.concatenate([np.asarray(body(part)) for part in np.array_split(pixels, 20)])
+    head = keras.layers.Dense(1)
+    model = keras.Model(body.input, head(body.output), name=name)
+    spread = float(features.std())
+    design = np.concatenate([features / spread, np.ones((len(features), 1))], 1).astype(np.float64)
+    gram = design @ design.T + 1.0 * np.eye(len(design))
+    weights = design.T @ np.linalg.solve(gram, np.where(truth, 2.0, -2.0))
+    head.set_weights([weights[:-1, None] / spread, weights[-1:]])
+    model.save(path)
+
+
+def measured(name: str, data: Path, work: Path, float_only: bool) -> dict[str, Any]:
+    """One network through the export, in a process of its own."""
+    one, path = APPLICATIONS[name], work / f"{name}.keras"
+    if not path.is_file():
+        maker = multiprocessing.get_context("spawn").Process(target=make, args=(name, data, path))
+        maker.start()
+        maker.join()
+    contract = ("--input-range", one.input_range, "--colour", one.colour, "--resize", "linear")
+    classes = ("--classes", "Uninfected,Parasitized")
+    call = ("export", path, "--data", data, *contract, *classes, "--no-fine-tune", "--json")
+    out = ("-o", work / f"{name}-bundle", "--force")
+    ran = timed(*call, *out, *(() if float_only else ("--int8",)))
+    said = ran.pop("out")
+    row = {"commit": commit(), "float_only": float_only, "export": ran}
+    if ran["exit"] == 0:
+        document = json.loads(said)
+        row["accuracy"] = document["evaluation"]["accuracy"]
+        row["bytes"] = {file["file"]: file["bytes"] for file in document["files"]}
+    return row
+
+
+def main() -> None:
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("runs/applications"))
+    parser.add_argument("--only", choices=list(APPLICATIONS), help="Measure this network alone.")
+    parser.add_argument("--float-only", action="store_true", help="Leave out --int8.")
+    given = parser.parse_args()
+    given.work.mkdir(parents=True, exist_ok=True)
+    rows = {}
+    for name in APPLICATIONS:
+        kept = given.work / f"{name}.json"
+        if not kept.is_file() and given.only in (None, name):
+            write_json(kept, measured(name, given.data, given.work, given.float_only))
+        if kept.is_file():
+            rows[name] = json.loads(kept.read_text(encoding="utf-8"))
+            print(name, json.dumps(rows[name])[:400], flush=True)
+            write_evidence("own_models_large", COMMAND, {"models": rows}, seed=0)
+
+
+if __name__ == "__main__":
+    main()
