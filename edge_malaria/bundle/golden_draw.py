@@ -33,6 +33,9 @@ DEFAULT_SEED = 20260101
 # Pairs of which blends are made, and how often the share of a blend is halved.
 PAIRS = CELLS * 5 // 8
 HALVINGS = 7
+# Where the network is steep or had few halvings, that is not close enough: until three quarters of
+# the blends are near, those that are not go on, at most so often.
+_INTERPOLATIONS = 8
 _MIXED_AT_ONCE = 64
 _PARASITIZED: tuple[DrawnKind, ...] = ("ring", "late-trophozoite", "schizont", "gametocyte")
 # Diameters of the drawn cells; smaller ones than a microscope gives, because they draw faster.
@@ -77,8 +80,7 @@ def draw_golden_cells(
         size_px: S, or the whole way of preparing.
         n: how many, at least 2.
         seed: of the drawing.
-        halvings: steps towards the threshold, each a run of the reference on all pairs. With fewer
-            of them fewer blends come close.
+        halvings: first steps towards the threshold, each a run of the reference on all pairs.
     """
     expect(n >= 16, "n >= 16", n)
     # Plain cells take a quarter of n of each class; pairs for blending are drawn among them all.
@@ -88,9 +90,16 @@ def draw_golden_cells(
     rng.bit_generator.state = state
     pairs = rng.integers(0, each, (2, n * 5 // 8))
     targets = threshold_logit + rng.uniform(-NEAR_LOGITS, NEAR_LOGITS, (pairs.shape[1],))
-    blends, found = _near_targets(logits, targets, (ill, healthy), pairs, halvings)
-    closest = np.sort(np.argsort(np.abs(found - targets), kind="stable")[: n // 2])
-    blends, values = blends[closest], found[closest] - threshold_logit
+    search = _Blends(logits, targets, (ill, healthy), pairs)
+    for _ in range(halvings):
+        search.halve()
+    for _ in range(_INTERPOLATIONS):
+        far = np.flatnonzero(~(np.abs(search.found - threshold_logit) <= NEAR_LOGITS))
+        if len(targets) - len(far) >= n * 3 // 8:
+            break
+        search.interpolate(far)
+    closest = np.sort(np.argsort(np.abs(search.found - targets), kind="stable")[: n // 2])
+    blends, values = search.chosen[closest], search.found[closest] - threshold_logit
     plain = n - len(blends)
     inputs = np.concatenate([ill[: (plain + 1) // 2], healthy[: plain // 2], blends])
     truth = np.concatenate([np.ones((plain + 1) // 2), np.zeros(plain // 2), values >= 0.0])
@@ -153,42 +162,59 @@ def _mix(ill: Image, healthy: Image, share: NDArray[np.float64]) -> Image:
     return mixed
 
 
-def _near_targets(
-    logits: Logits,
-    targets: NDArray[np.float64],
-    cells: tuple[Image, Image],
-    pairs: NDArray[np.int64],
-    halvings: int,
-) -> tuple[Image, NDArray[np.float64]]:
-    """Of each pair the blend whose logit comes closest to the pair's target.
+class _Blends:
+    """Blends of pairs of cells on their way to a target logit each.
 
     Args:
         logits: the reference.
         targets: [P].
         cells: parasitized and healthy ones, uint8 [M, S, S, 3] each.
         pairs: [2, P], rows of ``cells``.
-        halvings: how often the share of the parasitized cell is halved.
 
-    Returns:
-        uint8 [P, S, S, 3] and their logits [P].
+    Attributes:
+        chosen, found: the closest blend of each pair so far, uint8 [P, S, S, 3], and its logit [P].
     """
-    ill, healthy = cells[0][pairs[0]], cells[1][pairs[1]]
-    # Each cell stands in several pairs and is run once.
-    ends = [_wide(logits(cells[1]))[pairs[1]], _wide(logits(cells[0]))[pairs[0]]]
-    nearer = np.abs(ends[1] - targets) < np.abs(ends[0] - targets)
-    chosen = np.where(nearer[:, None, None, None], ill, healthy)
-    found = np.where(nearer, ends[1], ends[0])
-    low, high = np.zeros(len(targets)), np.ones(len(targets))
-    for _ in range(halvings):
-        share = (low + high) / 2.0
-        mixed = _mix(ill, healthy, share)
-        values = _wide(logits(mixed))
-        closer = np.abs(values - targets) < np.abs(found - targets)
-        chosen[closer], found[closer] = mixed[closer], values[closer]
+
+    def __init__(
+        self,
+        logits: Logits,
+        targets: NDArray[np.float64],
+        cells: tuple[Image, Image],
+        pairs: NDArray[np.int64],
+    ) -> None:
+        self._logits, self._targets = logits, targets
+        self._ill, self._healthy = cells[0][pairs[0]], cells[1][pairs[1]]
+        # Each cell stands in several pairs and is run once.
+        self._at_low = _wide(logits(cells[1]))[pairs[1]]
+        self._at_high = _wide(logits(cells[0]))[pairs[0]]
         # Where the reference takes the healthy cell for the worse one, the logit falls.
-        more = (values < targets) == (ends[1] >= ends[0])
-        low, high = np.where(more, share, low), np.where(more, high, share)
-    return chosen, found
+        self._rises = self._at_high >= self._at_low
+        self._low, self._high = np.zeros(len(targets)), np.ones(len(targets))
+        nearer = np.abs(self._at_high - targets) < np.abs(self._at_low - targets)
+        self.chosen = np.where(nearer[:, None, None, None], self._ill, self._healthy)
+        self.found = np.where(nearer, self._at_high, self._at_low)
+
+    def halve(self) -> None:
+        """Runs every pair half-way between its bounds."""
+        self._run(np.arange(len(self._targets)), (self._low + self._high) / 2.0)
+
+    def interpolate(self, rows: NDArray[np.intp]) -> None:
+        """Runs some pairs where a straight line between their bounds meets the target."""
+        rise = self._at_high[rows] - self._at_low[rows]
+        part = (self._targets[rows] - self._at_low[rows]) / np.where(rise == 0.0, 1.0, rise)
+        low, high = self._low[rows], self._high[rows]
+        # Off the bounds, so that a curve which bends away still comes closer.
+        self._run(rows, low + (high - low) * np.clip(part, 0.1, 0.9))
+
+    def _run(self, rows: NDArray[np.intp], share: NDArray[np.float64]) -> None:
+        mixed = _mix(self._ill[rows], self._healthy[rows], share)
+        values, targets = _wide(self._logits(mixed)), self._targets[rows]
+        closer = np.abs(values - targets) < np.abs(self.found[rows] - targets)
+        self.chosen[rows[closer]], self.found[rows[closer]] = mixed[closer], values[closer]
+        more = (values < targets) == self._rises[rows]
+        raised, lowered = rows[more], rows[~more]
+        self._low[raised], self._at_low[raised] = share[more], values[more]
+        self._high[lowered], self._at_high[lowered] = share[~more], values[~more]
 
 
 def _wide(values: NDArray[Any]) -> NDArray[np.float64]:

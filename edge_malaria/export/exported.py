@@ -23,7 +23,6 @@ class Exported:
         evaluation: measures on the val split where data was given, else None.
         elapsed_s: wall time.
         delta: the margin that was asked for, a fraction; the report holds the one that was used.
-        near_cells: drawn cells close to the threshold, on which a small error would show.
         recipe: where the int8 ranges come from.
     """
 
@@ -33,7 +32,6 @@ class Exported:
     evaluation: Mapping[str, Any] | None
     elapsed_s: float
     delta: float
-    near_cells: int
     recipe: str
 
     def verdict(self, variant: str, engine: str) -> str:
@@ -47,8 +45,6 @@ class Exported:
         found = []
         if self.report.settings.delta > self.delta:
             found.append(f"margin {self.report.settings.delta:.1%}")
-        if not self.near_cells:
-            found.append("no cell near the threshold")
         if variant == "int8-mixed":
             found.append(self.recipe)
         return f"passed ({', '.join(found)})" if found else "passed"

@@ -95,7 +95,6 @@ def export_bundle(
         evaluation,
         time.monotonic() - started,
         options.delta,
-        int(cells.near.sum()),
         work.recipe,
     )
 

@@ -45,7 +45,8 @@ def check_cells(goldens: Goldens, size_px: int, settings: Settings) -> list[Fail
         fail(CELLS_FILE, "drawn cells", n, f">= {settings.min_golden}", "too few cells")
     if not (near >= least_near):
         cause = (
-            "too few cells near the threshold to show a changed call; gate on real cells (--data)"
+            "too few cells near the threshold to show a changed call: the network is too sure of "
+            "drawn cells"
         )
         fail(
             CELLS_FILE,

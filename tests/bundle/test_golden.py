@@ -50,6 +50,22 @@ def test_half_the_cells_lie_near_the_threshold(cells: golden.GoldenCells) -> Non
     assert cells.truth[:64].sum() == 32
 
 
+@pytest.mark.parametrize(("steepness", "halvings"), [(1.0, 2), (40.0, 7)])
+def test_few_halvings_and_steep_networks_come_near_as_well(steepness: float, halvings: int) -> None:
+    ran = []
+
+    def steep(pixels: np.ndarray) -> np.ndarray:
+        ran.append(len(pixels))
+        return logits(pixels) * np.float32(steepness)
+
+    threshold = middle() * steepness
+    made = golden_draw.draw_golden_cells(steep, threshold, 48, n=128, seed=5, halvings=halvings)
+    assert made.near.sum() >= 32, "a quarter: what the gate asks for"
+    distance = np.abs(steep(made.inputs) - threshold)
+    np.testing.assert_array_equal(made.near[64:], distance[64:] <= NEAR_LOGITS)
+    assert sum(ran) < 128 + 80 * (2 + halvings + 8)
+
+
 def test_drawing_is_repeatable(cells: golden.GoldenCells) -> None:
     threshold = cells.threshold_logit
     again = golden_draw.draw_golden_cells(logits, threshold, 48, n=128, seed=5)

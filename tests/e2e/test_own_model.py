@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edge_malaria.bundle.format import read_bundle
+from edge_malaria.export.source import load_source
 from edge_malaria.files import write_image
 from tests.cli import run_cli
 from tests.export.importers import authors
@@ -129,3 +130,26 @@ def test_each_documented_line_works_as_it_stands(line: str, cells: Path, tmp_pat
     theirs = authors.answers(network, images, habit)
     assert ((said >= 0.5) == (theirs >= 0.5)).mean() >= 0.95
     assert ((said >= 0.5) == truth).mean() >= 0.9
+
+
+@pytest.mark.slow
+def test_a_model_of_somebody_else_is_pruned(
+    cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = authors.saved(authors.trained_network(TUTORIAL), tmp_path, TUTORIAL)
+    path.with_suffix(".toml").write_text(
+        'input_range = "0-1"\ncolour = "rgb"\nresize = "linear"\n'
+        'classes = ["Parasitized", "Uninfected"]\n'
+    )
+    short = ("--rounds", "1", "--epochs", "2", "--fine-tune", "1")
+    ran = run_cli(
+        *("prune", path, "--data", cells, "-o", tmp_path / "smaller.keras", *short, "--json")
+    )
+    assert ran.code == 0, ran.err
+    before, after = (load_source(str(p)) for p in (path, tmp_path / "smaller.keras"))
+    assert after.weights < 0.8 * before.weights
+    assert after.has_ranges  # it is one of this project's own now
+    judged = run_cli("evaluate", tmp_path / "smaller.keras", cells, "--split", "val", "--json")
+    assert judged.code == 0, judged.err
+    assert judged.json["accuracy"] > 0.85

@@ -21,7 +21,7 @@ def made(variant: str, **changes: object) -> Exported:
         (variant, FileSpec(engine, f"model.{end}", 9, "00", variant, TENSOR, TENSOR))
         for engine, end in (("litert", "tflite"), ("onnx", "onnx"))
     )
-    plain = Exported(Path("mine-bundle"), report, files, None, 1.0, 0.01, 512, "per-channel-ptq")
+    plain = Exported(Path("mine-bundle"), report, files, None, 1.0, 0.01, "per-channel-ptq")
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
@@ -33,8 +33,6 @@ def test_a_file_that_no_engine_ran_is_not_called_passed() -> None:
 def test_each_exception_is_named() -> None:
     wide = replace(made("int8").report, settings=Settings(delta=0.6))
     assert made("int8", report=wide).verdict("int8", "litert") == "passed (margin 60.0%)"
-    sure = made("int8", near_cells=0)
-    assert sure.verdict("int8", "litert") == "passed (no cell near the threshold)"
     partly = made("int8-mixed", recipe="keep-float-2")
     assert partly.verdict("int8-mixed", "litert") == "passed (keep-float-2)"
 
