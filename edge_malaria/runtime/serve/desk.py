@@ -130,10 +130,7 @@ class Desk:
         wanted = source or self.settings.choices[0]
         if wanted not in self.settings.choices:
             raise Refused("This source is not on this device.")
-        try:
-            who = reader_name(reader)
-        except ValueError as error:
-            raise Refused("Say who reads: a name of up to 80 characters.") from error
+        who = _name(reader)
         now = datetime.now(UTC)
         ident = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         entry = SlideEntry(
@@ -343,7 +340,7 @@ class Desk:
                 raise Refused("Flagged cells that wait for a person: %(waiting)s.", waiting=waiting)
             now = datetime.now(UTC).isoformat(timespec="seconds")
             signed = replace(
-                _judged(entry, report), state="signed", signed_by=reader_name(who), signed_at=now
+                _judged(entry, report), state="signed", signed_by=_name(who), signed_at=now
             )
             opened.session.journal.append(signed.fact())
             self._put(signed)
@@ -356,6 +353,18 @@ class Desk:
             running.stop("paused")
             running.join(timeout_s)
         self._open.shut_all()
+
+
+def _name(name: str) -> str:
+    """A person's name as it is kept.
+
+    Raises:
+        Refused: empty, too long, or with characters that cannot be shown.
+    """
+    try:
+        return reader_name(name)
+    except ValueError as error:
+        raise Refused("Say who reads: a name of up to 80 characters.") from error
 
 
 def _judged(entry: SlideEntry, report: SlideReport) -> SlideEntry:

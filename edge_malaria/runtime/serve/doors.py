@@ -95,7 +95,7 @@ async def _inside(visit: Visit, door: Door) -> Response:
     except _TooLarge:
         return visit.page("error.html", 413, message=visit.words.say(_TOO_LARGE))
     except HTTPException as error:
-        return visit.page("error.html", error.status_code, message=str(error.detail))
+        return visit.page("error.html", error.status_code, message=str(error.detail), english=True)
     except EdgeMalariaError as error:
         return await run_in_threadpool(_failed, visit, error)
 
@@ -116,10 +116,23 @@ async def _with_form(visit: Visit, door: Door) -> Visit:
                 if data:
                     files.append(data)
             else:
-                texts[name] = value
+                texts[_sound(name)] = _sound(value)
     return Visit(
         visit.clinic, visit.request, visit.user, visit.session, visit.words, texts, tuple(files)
     )
+
+
+def _sound(text: str) -> str:
+    """Text that can be stored and hashed; some character sets make halves of letters.
+
+    Raises:
+        HTTPException: it cannot.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise HTTPException(400, "no text") from error
+    return text
 
 
 def _counted(receive: Receive, most: int) -> Receive:

@@ -17,7 +17,7 @@ from edge_malaria.runtime.serve import sayings
 from edge_malaria.runtime.serve.reading import FieldEntry, OpenSlide
 from edge_malaria.runtime.serve.refused import NotHere, Refused
 from edge_malaria.runtime.serve.slides import keep_reader
-from edge_malaria.runtime.serve.visit import Visit
+from edge_malaria.runtime.serve.visit import Visit, whole_number
 from edge_malaria.runtime.slide.lines import ReviewDecision
 from edge_malaria.runtime.slide.review import FlaggedCell, reader_name
 
@@ -87,7 +87,8 @@ def decide(visit: Visit) -> Response:
     desk = visit.clinic.desk
     with desk.reading(visit.slide) as opened:
         cells = opened.session.cells
-        number = int(form["cell"]) if form.get("cell", "").isdecimal() else -1
+        found = whole_number(form.get("cell", ""))
+        number = -1 if found is None else found
         # The page names the cell by what it is, too: a list that changed must not shift decisions.
         if not 0 <= number < len(cells) or form.get("key") != cell_key(cells[number]):
             raise Refused("This cell is no longer where it was. Load the page again.")
@@ -113,7 +114,7 @@ def cell_picture(visit: Visit) -> Response:
     """One flagged cell with what lies around it, as JPEG."""
     with visit.clinic.desk.reading(visit.slide) as opened:
         cells = opened.session.cells
-        number = int(visit.request.path_params["number"])
+        number = visit.place
         if number >= len(cells):
             raise NotHere("There is no such cell.")
         cell, directory = cells[number], opened.session.directory
@@ -185,7 +186,7 @@ def fields(visit: Visit) -> Response:
 
 
 def _entry(opened: OpenSlide, visit: Visit) -> FieldEntry:
-    number = int(visit.request.path_params["number"])
+    number = visit.place
     if number >= len(opened.fields):
         raise NotHere("There is no such field.")
     return opened.fields[number]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from edge_malaria.runtime.serve.refused import NotHere
 from edge_malaria.runtime.serve.sessions import Session
 from edge_malaria.runtime.serve.users import Role, User, may
 from edge_malaria.runtime.serve.words import LANGUAGES, Words
@@ -51,8 +52,20 @@ class Visit:
 
     def number(self, name: str, default: int = 0) -> int:
         """A whole number of the query; ``default`` for anything else."""
-        text = self.asked(name)
-        return int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else default
+        found = whole_number(self.asked(name))
+        return default if found is None else found
+
+    @property
+    def place(self) -> int:
+        """The number that the path names: of a cell, of a field.
+
+        Raises:
+            NotHere: it is none.
+        """
+        found = whole_number(str(self.request.path_params["number"]))
+        if found is None:
+            raise NotHere("There is no such page.")
+        return found
 
     @property
     def reader(self) -> str:
@@ -89,6 +102,11 @@ class Visit:
     def to(self, path: str) -> RedirectResponse:
         """Leads the browser on after a form."""
         return RedirectResponse(path, 303)
+
+
+def whole_number(text: str) -> int | None:
+    """A number from 0 to 99,999,999 as a browser writes it; None for anything else."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else None
 
 
 def _plain(name: str) -> str:
