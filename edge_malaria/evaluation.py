@@ -100,6 +100,8 @@ def run(
     """Classifies every cell of ``dataset``.
 
     Args:
+        classifier: of a bundle or a model's file.
+        dataset: labelled cells.
         mask: ``none``, or ``auto`` to isolate the central cell of each crop first.
         step: called with the number of cells done since the last call.
     """

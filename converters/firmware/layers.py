@@ -116,8 +116,12 @@ def _rows_times_input(
     """A step whose outputs are rows of weights times input, the zero point folded into the bias.
 
     Args:
+        operator: of the network.
+        kernel: the C function's name.
         numbers: the leading fields of the kernel's struct.
         tensors: input, weights [outputs, ...] and output.
+        bias: int64 [outputs].
+        scales: arrays of the requantization, one value an output each.
     """
     source, weights, out = tensors
     assert weights.values is not None

@@ -135,7 +135,9 @@ def check_sums(operator: Operator, bias: NDArray[np.int64], weights: NDArray[np.
     """Refuses a layer whose int32 sums could leave the range that the kernels are exact in.
 
     Args:
-        bias: [channels]; weights: [channels, taps].
+        operator: named where it is refused.
+        bias: int64 [channels].
+        weights: int64 [channels, taps].
     """
     worst = int(np.max(np.abs(bias) + 255 * np.abs(weights).sum(axis=1)))
     if not (worst < MAX_SUM):

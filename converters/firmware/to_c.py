@@ -146,6 +146,7 @@ def generate_from_bundle(
         bundle: verified; its int8 .tflite file is used.
         out_dir: created; must not exist unless ``force``.
         cells: golden cells to write along, at least 1.
+        force: replace what is there.
 
     Raises:
         Refused: the bundle has no all-int8 .tflite, or the kernels cannot run it.

@@ -58,6 +58,9 @@ def bootstrap_ratio(
         numerator: [N] real.
         denominator: [N] real >= 0; 0 leaves a cell out.
         groups: [N] patient of each cell.
+        resamples: how often the patients are redrawn.
+        level: share of the redraws inside the interval, 0-1.
+        seed: of the redraws.
 
     Returns:
         (low, high), or None where no redraw has a denominator.

@@ -100,8 +100,10 @@ def fisher_exact(first_hits: int, first: int, second_hits: int, second: int) -> 
     """One-sided exact p-value that two shares are equal (Fisher 1935).
 
     Args:
-        first_hits, first: hits of the first group, and its size.
-        second_hits, second: those of the second.
+        first_hits: of the first group.
+        first: its size.
+        second_hits: of the second group.
+        second: its size.
 
     Returns:
         The chance that, with the hits dealt out at random, the first group has so many or more;

@@ -53,6 +53,7 @@ def metadata_failures(
 
     Args:
         name: ``engine.variant``.
+        variant: the precision that the file is recorded as.
         found: what ``read_metadata`` gave.
         spec: of bundle.json.
     """

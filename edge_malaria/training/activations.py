@@ -130,7 +130,8 @@ def best_by_layer(model: Any, inputs: Image, boxes: Boxes) -> list[Channel]:
 
     Args:
         model: float32 [N, S, S, 3] -> logit.
-        inputs, boxes: cells with known parasites, as ``drawn_rings`` gives them.
+        inputs: uint8 [N, S, S, 3], cells with known parasites, as ``drawn_rings`` gives them.
+        boxes: [N, 4] of their parasites, likewise.
     """
     layers = feature_layers(model)
     inside = inside_cell(inputs)

@@ -84,6 +84,7 @@ def finish(net: Net, end: Value, positive: int, name: str) -> Any:
     """The network with one logit of "parasitized".
 
     Args:
+        net: the network as far as it was rebuilt.
         end: the tensor before the last activation: one value, or one of each class.
         positive: which output (of two) or which value (0 or 1, of one) is parasitized.
         name: of the Keras model.

@@ -84,7 +84,8 @@ def _much_denser(red: Image, inside: Image, size: int) -> NDArray[np.int64]:
     times faster than a median of each cell's densities, with the same answer.
 
     Args:
-        red, inside: uint8 [N * size, size], the cells one below the other; inside is 255 or 0.
+        red: uint8 [N * size, size], the cells one below the other.
+        inside: uint8 [N * size, size], 255 in a cell and 0 outside.
         size: rows a cell.
     """
     cells = len(red) // size

@@ -40,7 +40,8 @@ def annotated(
     Args:
         image: the field, or a smaller copy of it.
         factor: the copy's scale, 1 for the field itself.
-        cells, predictions: of the field, in its own pixels.
+        cells: of the field, in its own pixels.
+        predictions: one a cell; None where it was not classified.
     """
     canvas = image.copy()
     for cell, prediction in zip(cells, predictions, strict=True):

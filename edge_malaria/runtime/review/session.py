@@ -52,7 +52,8 @@ class ReviewSession:
         """Takes a decision: it is on the disk when this returns.
 
         Args:
-            field, index: a flagged cell.
+            field: of a flagged cell.
+            index: of that cell in its field.
             decision: parasite, no-parasite, unsure, or withdrawn, which brings the one before back.
             reader: who decides.
             at: ISO date and time; "" is now.

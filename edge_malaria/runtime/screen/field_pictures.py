@@ -47,7 +47,8 @@ class FieldPictures:
         Args:
             number: no other field's.
             pair: the field and its small copy.
-            cells, predictions: of the field.
+            cells: of the field.
+            predictions: one a cell; None where it was not classified.
             totals: of the slide so far.
 
         Returns:

@@ -165,7 +165,13 @@ def screen(
 
     Args:
         source: None with ``call.report_only``.
-        step, tell: see ``SlidePipeline.run``.
+        bundle: verified.
+        classifier: of that bundle.
+        call: where the report goes, and how.
+        config: limits of quality, motion and verdict.
+        options: of the pipeline.
+        step: called after each field; see ``SlidePipeline.run``.
+        tell: takes what somebody at the microscope should know now.
 
     Raises:
         UsageError, StorageError, ImageError, HardwareError: see the stages; nothing was counted.

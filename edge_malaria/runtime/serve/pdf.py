@@ -54,7 +54,8 @@ def pdf_report(
 
     Args:
         words: the language.
-        entry, report: of the slide.
+        entry: of the slide in the worklist.
+        report: of the slide.
         cells: flagged, best first.
         status: of each.
 

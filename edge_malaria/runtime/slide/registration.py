@@ -240,7 +240,8 @@ def _shift(
 
     Args:
         key: the earlier frame.
-        spectrum: of the frame's flat picture; below: its energy under the key, at every shift.
+        spectrum: of the frame's flat picture.
+        below: its energy under the key, at every shift.
     """
     height, width = key.shape
     size = (2 * height, 2 * width)

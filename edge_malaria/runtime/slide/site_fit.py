@@ -192,7 +192,8 @@ class SiteFit:
 
         Args:
             name: of the site, shown in reports.
-            bundle_sha256, conditions: under which its slides were screened.
+            bundle_sha256: of the bundle that its slides were screened with.
+            conditions: the settings under which they were screened.
             max_lod: the limit of detection that the site must reach from ``PASS_CELLS`` cells.
             rules: of the verdict.
         """

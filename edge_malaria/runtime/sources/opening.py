@@ -32,7 +32,8 @@ def open_source(
     Args:
         specs: files, a folder, a glob, a video, ``camera:N``, ``picamera`` or ``sim:...``.
         follow: watch a folder for fields that another program writes.
-        settings, camera: by default those of quality.toml.
+        settings: by default those of quality.toml.
+        camera: by default those of quality.toml.
 
     Raises:
         UsageError: nothing of that name, or a combination that makes no sense.

@@ -65,7 +65,8 @@ def fitted_network(
 
     Args:
         arch: a registered architecture.
-        train, inner: cells at the wanted input side, no patient in both.
+        train: cells at the wanted input side.
+        inner: other patients' cells of that side.
         recipe: how.
         run: directory for checkpoint and model.keras; a finished one is reused.
         report: progress.

@@ -37,6 +37,7 @@ def fit_platt(logits: Logits, labels: Labels, steps: int = 50) -> tuple[float, f
     Args:
         logits: float32 [N] of patients the network was not fitted to.
         labels: int64 [N].
+        steps: of Newton's method, at most.
 
     Raises:
         DatasetError: one class is missing, or the scores do not rise with the label.
@@ -73,7 +74,8 @@ def bake(model: Any, temperature: float, bias: float) -> None:
 
     Args:
         model: a network that ends in one dense logit; changed in place.
-        temperature, bias: from ``fit_platt``.
+        temperature: from ``fit_platt``.
+        bias: from ``fit_platt``.
     """
     kernel, offset = model.layers[-1].get_weights()
     model.layers[-1].set_weights([kernel / temperature, (offset + bias) / temperature])
@@ -175,7 +177,8 @@ def same_sensitivity(
 
     Args:
         threshold: on ``known``.
-        known, other: two networks' probabilities of parasitized cells of the same patients.
+        known: float64 [N], one network's probabilities of parasitized cells.
+        other: float64 [M], another network's, of cells of the same patients.
     """
     ordered = np.sort(other)[::-1]
     found = round(float(np.mean(known >= threshold)) * len(ordered))

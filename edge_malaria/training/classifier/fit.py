@@ -119,7 +119,8 @@ def fit(
     Args:
         model: a fresh network; its weights are changed.
         train: what to fit to; validation patients are not among it.
-        val_inputs, val_labels: uint8 [N, S, S, 3] and [N], decide the best epoch.
+        val_inputs: uint8 [N, S, S, 3], decide the best epoch.
+        val_labels: int64 [N], theirs.
         recipe: how.
         run: directory for checkpoints; None keeps nothing.
         teachers: see ``Trainer``.

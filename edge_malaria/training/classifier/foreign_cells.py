@@ -76,7 +76,8 @@ def slide_inputs(
     Args:
         pictures: (slide, file) in the order of taking.
         finder: cuts the cells.
-        size_px, stain: of the contract.
+        size_px: side of the inputs, of the contract.
+        stain: the contract's colour scaling.
     """
     parts, names, colour, current = [], [], SlideColour(), ""
     for slide, path in pictures:
@@ -104,7 +105,9 @@ def training_cells(
 
     Args:
         fields: the folder of field sets.
-        finder, size_px, stain: see ``slide_inputs``.
+        finder: cuts the cells.
+        size_px: see ``slide_inputs``.
+        stain: see ``slide_inputs``.
         cache: a directory.
         key: says which finder cut them (its file's hash).
         sets: of ``TRAINING_SETS``.

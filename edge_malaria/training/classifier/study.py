@@ -85,7 +85,8 @@ def fit_study(
 
     Args:
         model: float32 [N, S, S, 3] in 0-255 -> logit [N, 1].
-        train, val: (uint8 [N, S, S, 3], int64 [N]).
+        train: (uint8 [N, S, S, 3], int64 [N]).
+        val: likewise, of other patients.
         plan: how. Weights are drawn when the model is built: seed Keras before that.
         report: called after each epoch with its entry.
 

@@ -147,7 +147,8 @@ def with_contrast(
         batch: uint8 [N, S, S, 3] on black; never changed.
         rng: decides everything.
         share: of the cells that are changed.
-        least, most: of the factor, drawn evenly in its logarithm.
+        least: of the factor, drawn evenly in its logarithm.
+        most: of the factor.
     """
     changed = batch.copy()
     for index in np.flatnonzero(rng.random(len(batch)) < share):

@@ -31,8 +31,8 @@ def score_channels(
         criterion: one of ``CRITERIA``.
         model: the network.
         channels: its channels.
-        inputs, targets: training cells uint8 [N, S, S, 3] and targets [N]; read by the Taylor and
-            learned criteria only.
+        inputs: training cells, uint8 [N, S, S, 3]; read by the Taylor and learned criteria only.
+        targets: [N], likewise.
 
     Raises:
         UsageError: unknown criterion, or batch-norm scales of a network without batch norms.
@@ -141,6 +141,10 @@ def true_loss_changes(
     """Leave-one-filter-out: the loss's change when one channel alone is silenced.
 
     Args:
+        model: the network.
+        channels: its channels.
+        inputs: training cells, uint8 [N, S, S, 3].
+        targets: [N].
         chosen: the channels to try; None for all prunable ones.
     """
     gated = with_gates(model, channels)

@@ -47,7 +47,8 @@ def prune_and_quantize(
         network: float network with its Rescaling.
         train: renderings of training cells.
         val: validation cells.
-        schedule, recipe: how.
+        schedule: how channels go.
+        recipe: how the rest is trained again.
         output: the .keras file; the decision is written beside it.
         fine_tune_epochs: passes with rounding.
         report: called with a stage and its entry.

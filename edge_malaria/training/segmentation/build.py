@@ -38,7 +38,8 @@ def build(
         data: folder with ``nih/`` and ``fields/``.
         output: the .keras file; ``output`` with .json beside it says what was done.
         plan: steps, rate, seed.
-        minutes, cpu_minutes: see ``train_fcn``.
+        minutes: see ``train_fcn``.
+        cpu_minutes: see ``train_fcn``.
         drawn: drawn fields.
         say: takes lines of progress.
     """

@@ -89,9 +89,10 @@ def train_fcn(
         source: what tiles are made of.
         plan: most steps, batch, rate and seed.
         say: takes a line of progress about twice a minute.
-        minutes, cpu_minutes: stop after so much time, whatever ``plan.steps`` says, on the clock
-            or of all cores (drawing the tiles, in a process of its own, comes on top). The rate
-            falls to zero with whichever is used up first.
+        minutes: stop after so much time on the clock, whatever ``plan.steps`` says. The rate falls
+            to zero with whichever time is used up first.
+        cpu_minutes: the same of all cores (drawing the tiles, in a process of its own, comes on
+            top).
 
     Returns:
         (the network with its weights averaged over the last steps, what was done: steps, tiles,

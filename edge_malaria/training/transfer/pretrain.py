@@ -64,10 +64,13 @@ def pretrain(
     """Trains ``arch`` to name the 100 classes.
 
     Args:
-        train, test: from ``cifar.read_cifar100``; test is only reported on.
+        train: from ``cifar.read_cifar100``.
+        test: likewise; only reported on.
         arch: a registered architecture that ends in a dense layer.
         size: input side in px; None for the architecture's own.
-        epochs, batch, learning_rate: of AdamW, with a half cosine down to 1 %.
+        epochs: passes over ``train``.
+        batch: pictures a step.
+        learning_rate: of AdamW, with a half cosine down to 1 %.
         seed: of weights, order and mirroring.
         report: called after each epoch.
     """

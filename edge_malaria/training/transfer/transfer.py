@@ -148,7 +148,8 @@ def fit_float(
 
     Args:
         model: from ``start.network``; trained in place.
-        train, val: what to fit to, and what decides the best epoch.
+        train: what to fit to.
+        val: what decides the best epoch.
         recipe: how.
         start: whether to freeze.
         run: directory whose sub-directories keep each stage's checkpoint; None keeps nothing.
