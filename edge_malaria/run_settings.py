@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edge_malaria.errors import ConfigError
+from edge_malaria.errors import ConfigError, DataError
 
 
 def refuse_other_settings(
@@ -22,10 +22,14 @@ def refuse_other_settings(
 
     Raises:
         ConfigError: naming what differs.
+        DataError: what was kept of them is damaged.
     """
     if not path.is_file():
         return
-    before = {**(defaults or {}), **json.loads(path.read_text(encoding="utf-8"))}
+    try:
+        before = {**(defaults or {}), **json.loads(path.read_text(encoding="utf-8"))}
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise DataError(f"{path} is damaged: {error}. Choose another -o.") from error
     wanted = json.loads(json.dumps(dict(now)))
     changed = sorted(name for name in wanted if before.get(name) != wanted[name])
     if changed:

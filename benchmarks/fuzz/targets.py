@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import io
 import json
+import os
 import shutil
 import tempfile
 import zipfile
@@ -44,6 +45,9 @@ from edge_malaria.runtime.slide.site_profile import read_site
 from edge_malaria.runtime.sources.base import SourceSettings
 from edge_malaria.runtime.sources.files import read_fields
 from edge_malaria.runtime.sources.video import VideoSource
+from edge_malaria.runtime.store.backup import restore_backup, write_backup
+from edge_malaria.runtime.store.database import open_database
+from edge_malaria.runtime.store.slides import SLIDES
 from edge_malaria.synthetic import DrawnKind, draw_cell
 
 MICRO = SHIPPED_MODELS / "micro"
@@ -175,6 +179,25 @@ def _patients(data: bytes) -> None:
     open_dataset(_dataset_folder(), _file(data, "patients.csv"))
 
 
+def _backup(data: bytes) -> None:
+    place = scratch() / "restored"
+    shutil.rmtree(place, ignore_errors=True)
+    restore_backup(_file(data, "backup.zip"), place)
+
+
+def _backup_zip() -> bytes:
+    """Of a device with one slide, whose journal is not looked into."""
+    # A folder in memory is refused where a device would lose its slides.
+    os.environ.setdefault("EDGE_MALARIA_FORGETFUL_DISK", "1")
+    data, target = scratch() / "device", scratch() / "sound.zip"
+    open_database(data).close()
+    slide = data / SLIDES / "s1"
+    slide.mkdir(parents=True)
+    (slide / journal.NAME).write_bytes(b"".join(_lines()))
+    write_backup(data, target)
+    return target.read_bytes()
+
+
 @cache
 def _dataset_folder() -> Path:
     root = scratch() / "cells"
@@ -252,6 +275,7 @@ def targets() -> dict[str, Target]:
         "journal-line": Target(_lines(), _journal_line, 3.0, (ValueError,)),
         "journal": Target([b"".join(_lines() * 2)], _journal, 2.0),
         "dataset-zip": Target([_dataset_zip()], _dataset, 2.0),
+        "backup": Target([_backup_zip()], _backup, 1.0),
         "patients": Target([table], _patients, 1.0),
         "mapping": Target([b"file,patient_id\nC0_cell_0.png,P1\nC1_cell_1.png,P2\n"],
                           lambda data: read_mapping([_file(data, "mapping.csv")]), 3.0),

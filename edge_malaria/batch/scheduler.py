@@ -7,7 +7,6 @@ gives the slide to another, which goes on after the last field in its journal.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,8 +17,9 @@ from typing import Any
 from edge_malaria.batch.manifest import Slide
 from edge_malaria.batch.slide_task import Row, Settings, failed, finished, run_slide
 from edge_malaria.bundle.format import read_bundle
-from edge_malaria.errors import ConfigError, DataError, EnvironmentProblem, MissingExtra
+from edge_malaria.errors import EnvironmentProblem, MissingExtra
 from edge_malaria.files import write_json
+from edge_malaria.run_settings import refuse_other_settings
 from edge_malaria.runtime.screen.screening import bundle_sha256
 
 SETTINGS = "batch.json"
@@ -40,24 +40,11 @@ def same_settings(settings: Settings) -> None:
         "bundle": bundle_sha256(read_bundle(settings.bundle)),
     }
     del now["out"]
+    refuse_other_settings(path, now)
     if path.is_file():
-        before = _kept(path)
-        changed = sorted(name for name in now if before.get(name) != now[name])
-        if changed:
-            raise ConfigError(
-                f"{settings.out} was begun with another {', '.join(changed)}: repeat the same "
-                "options, or choose another -o."
-            )
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, now)
-
-
-def _kept(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise DataError(f"{path} is damaged: {error}. Choose another -o.") from error
 
 
 @contextmanager

@@ -50,7 +50,10 @@ def read_histories(run: Path, folds: Sequence[int]) -> dict[int, History]:
     for fold in folds:
         path = run / f"fold{fold}" / "history.json"
         if path.is_file():
-            found[fold] = json.loads(path.read_text(encoding="utf-8"))
+            try:
+                found[fold] = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError, RecursionError) as error:
+                raise DataError(f"{path} is damaged ({error}). Remove {path.parent}.") from error
     return found
 
 

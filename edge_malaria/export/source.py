@@ -142,8 +142,11 @@ def is_own(path: Path) -> bool:
         return True
     from edge_malaria.training.architectures.registry import architectures
 
-    config = json.loads(text)
-    named = str(config.get("config", {}).get("name", ""))
+    try:
+        config = json.loads(text)
+        named = str(config.get("config", {}).get("name", ""))
+    except (ValueError, AttributeError, RecursionError):
+        return True  # the same
     return config.get("class_name") == "Functional" and named in {a.name for a in architectures()}
 
 

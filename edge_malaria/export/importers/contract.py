@@ -202,7 +202,7 @@ def read_toml(model: Path) -> Declared:
         return Declared()
     try:
         value = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not readable TOML ({error}).") from error
     known = {one.name for one in fields(Declared)}
     odd = sorted(set(value) - known)

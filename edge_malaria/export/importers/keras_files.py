@@ -128,7 +128,7 @@ def _classes(value: Any) -> Iterator[tuple[str, str, str]]:
 def _refuse_code(path: Path, config: str, custom: Mapping[str, Any] | None) -> None:
     try:
         found = list(_classes(json.loads(config)))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path} is damaged ({error}).") from error
     if custom is not None:
         return

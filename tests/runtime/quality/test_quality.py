@@ -146,6 +146,7 @@ def test_limits_come_from_toml_and_unknown_names_are_refused(tmp_path: Path) -> 
         ("[colour]\n", "colour"),
         ("[verdict]\nlevel = 0.9\n", "level"),
         ("[quality", "TOML"),
+        ("x = " + "[" * 100_000, "TOML"),
         ("[quality]\nmin_focus = 1" + "0" * 400 + "\n", "expected a number"),
         ("[quality]\nmin_focus = inf\n", "expected a number"),
         ("[quality]\nmin_cells = 2.5\n", "expected a number"),
