@@ -21,9 +21,15 @@ from typing import BinaryIO
 from edge_malaria.data.storage import ZIP_ERRORS
 from edge_malaria.disk_sync import fsync_directory
 from edge_malaria.errors import DataError, OutputExists, StorageError
-from edge_malaria.files import new_file, storage_errors
+from edge_malaria.files import new_file, storage_errors, write_bytes
 from edge_malaria.leftovers import held, sweep
-from edge_malaria.runtime.store.database import NAME, connect, sqlite_errors, version_of
+from edge_malaria.runtime.store.database import (
+    NAME,
+    RESTORING,
+    connect,
+    sqlite_errors,
+    version_of,
+)
 from edge_malaria.runtime.store.slides import SLIDES
 
 INDEX = "backup.json"
@@ -115,6 +121,8 @@ def _pack(archive: zipfile.ZipFile, name: str, path: Path) -> tuple[str, int]:
 def restore_backup(source: Path, data: Path, step: Callable[[], None] = lambda: None) -> Backup:
     """Unpacks a backup into an empty folder, after every part's hash was checked.
 
+    Where it is interrupted, ``open_database`` refuses the folder: some slides would be missing.
+
     Raises:
         OutputExists: ``data`` holds something.
         DataError: no backup, a part is damaged, or it was made by a newer version.
@@ -130,12 +138,16 @@ def restore_backup(source: Path, data: Path, step: Callable[[], None] = lambda: 
                 raise DataError(f"{source}: {name} is damaged. Use another backup.")
         size = 0
         with storage_errors(data):
+            write_bytes(data / RESTORING, b"")
+            folders = {data}
             for name in hashes:
                 target = data / name
                 target.parent.mkdir(parents=True, exist_ok=True)
+                folders |= {data / parent for parent in PurePosixPath(name).parents}
                 size += _unpack(archive, name, target)
                 step()
-            fsync_directory(data)
+            for folder in folders:
+                fsync_directory(folder)
     with sqlite_errors(data / NAME):
         connection = connect(data / NAME)
         try:
@@ -143,6 +155,9 @@ def restore_backup(source: Path, data: Path, step: Callable[[], None] = lambda: 
             _whole(data / NAME, connection)
         finally:
             connection.close()
+    with storage_errors(data):
+        (data / RESTORING).unlink()
+        fsync_directory(data)
     slides = {PurePosixPath(name).parts[1] for name in hashes if name.startswith(f"{SLIDES}/")}
     return Backup(len(slides), len(hashes), size)
 

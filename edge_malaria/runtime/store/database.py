@@ -18,6 +18,8 @@ from edge_malaria.runtime.store.disk import check_keeps
 from edge_malaria.runtime.store.migrations import MIGRATIONS
 
 NAME = "store.sqlite3"
+# Stands in a data folder for as long as a backup is being restored into it.
+RESTORING = ".restoring"
 BUSY_TIMEOUT_MS = 10_000
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
@@ -54,9 +56,14 @@ def open_database(data: Path) -> sqlite3.Connection:
         A connection that any thread may use, one at a time; rows can be asked by name.
 
     Raises:
-        DataError: damaged, or written by a newer version.
+        DataError: damaged, written by a newer version, or half a restored backup.
         StorageError: not writable, or a disk that forgets.
     """
+    if (data / RESTORING).exists():
+        raise DataError(
+            f"{data} holds a part of a backup: its restoring was interrupted. Remove the folder "
+            "and restore again."
+        )
     data.mkdir(parents=True, exist_ok=True)
     check_keeps(data)
     path = data / NAME

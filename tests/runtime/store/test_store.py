@@ -186,17 +186,35 @@ def test_what_a_killed_backup_left_is_swept_by_the_next(
     data, target = tmp_path / "data", tmp_path / "b" / "backup.zip"
     with_slide(data)
     open_database(data).close()
-    code = (
-        "import os, signal, sys; from pathlib import Path\n"
-        "from edge_malaria.runtime.store.backup import write_backup\n"
-        "step = lambda: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "write_backup(Path(sys.argv[1]), Path(sys.argv[2]), step)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, data, target], check=False, timeout=120)
-    assert done.returncode == -signal.SIGKILL
+    killed_at_the_first_file("write_backup", data, target)
     assert len(list(target.parent.iterdir())) == 2, "half a zip, and the database's copy"
     write_backup(data, target)
     assert [path.name for path in target.parent.iterdir()] == ["backup.zip"]
+
+
+def killed_at_the_first_file(function: str, source: Path, target: Path) -> None:
+    """Runs a function of the backup in a process that dies after one file."""
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from edge_malaria.runtime.store import backup\n"
+        "step = lambda: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"backup.{function}(Path(sys.argv[1]), Path(sys.argv[2]), step)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, source, target], check=False, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_half_a_restored_backup_is_never_taken_for_the_whole(tmp_path: Path) -> None:
+    data, target, new = tmp_path / "data", tmp_path / "backup.zip", tmp_path / "new"
+    with_slide(data)
+    open_database(data).close()
+    write_backup(data, target)
+    killed_at_the_first_file("restore_backup", target, new)
+    with pytest.raises(DataError, match="Remove the folder and restore again"):
+        open_database(new)
+    shutil.rmtree(new)
+    restore_backup(target, new)
+    open_database(new).close()
 
 
 def test_killed_while_writing_no_committed_row_is_lost(tmp_path: Path) -> None:
