@@ -48,7 +48,7 @@ def next_steps(report: SlideReport, directory: str = "DIR") -> list[str]:
     numbers = report.details["statistics"]
     steps = list(_BY_CAUSE[numbers["cause"]](report))
     more = numbers["more_cells"]
-    if more and report.verdict == "indeterminate" and report.cells_counted:
+    if more and report.verdict == "indeterminate":
         steps.append(f"Or count about {more:,} more cells of this slide: screen more fields.")
     return [step.replace("DIR", directory) for step in steps]
 

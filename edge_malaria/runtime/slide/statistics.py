@@ -205,7 +205,8 @@ class SlideStatistics:
         finding = self.finding(count, review)
         if finding.verdict != "indeterminate":
             return 0
-        if finding.cause in ("unfamiliar", "no-answer"):
+        # Without one counted cell its fields say what to do, not a number of cells.
+        if finding.cause in ("no-cells", "unfamiliar", "no-answer"):
             return None
         n = max(count.cells, 1)
         shares = [count.positive / n, count.doubtful / n, count.likely / n]
