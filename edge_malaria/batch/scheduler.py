@@ -20,6 +20,7 @@ from edge_malaria.bundle.format import read_bundle
 from edge_malaria.errors import EnvironmentProblem, MissingExtra
 from edge_malaria.files import write_json
 from edge_malaria.run_settings import refuse_other_settings
+from edge_malaria.runtime.screen.config import load_config
 from edge_malaria.runtime.screen.screening import bundle_sha256
 
 SETTINGS = "batch.json"
@@ -31,13 +32,16 @@ def same_settings(settings: Settings) -> None:
     """Keeps the batch's settings in its directory, and refuses to go on with others.
 
     Raises:
-        ConfigError: the directory was begun with another bundle or other settings.
+        ConfigError: the directory was begun with another bundle or other settings; or the
+            configuration cannot be read.
         DataError: what was kept of them is damaged.
     """
     path = Path(settings.out) / SETTINGS
     now: dict[str, Any] = {
         **asdict(settings),
         "bundle": bundle_sha256(read_bundle(settings.bundle)),
+        # What it says, not where it lies.
+        "config": load_config(Path(settings.config) if settings.config else None).as_json(),
     }
     del now["out"]
     refuse_other_settings(path, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -131,7 +132,7 @@ def run_slide(slide: Slide, settings: Settings) -> Row:
         return done
     directory = out / SLIDES / slide.name
     try:
-        with _local(slide) as source:
+        with local_copy(slide) as source:
             row = _screened(slide, source, directory, settings)
     except EdgeMalariaError as error:
         row = failed(slide, str(error))
@@ -187,7 +188,7 @@ def _opened(
 
 
 @contextmanager
-def _local(slide: Slide) -> Iterator[str]:
+def local_copy(slide: Slide) -> Iterator[str]:
     """The source as a path of this machine; a URL is fetched first and removed afterwards."""
     if not slide.remote:
         yield slide.source
@@ -208,13 +209,18 @@ def _fetch(url: str, folder: Path) -> None:
     try:
         system, path = fsspec.core.url_to_fs(url)
         if any(mark in path for mark in "*?["):
-            wanted = {name: Path(name).name for name in system.glob(path)}
+            # Two folders may hold files of one name: what lies behind the fixed part is kept.
+            base = re.split(r"[*?\[]", path, maxsplit=1)[0].rpartition("/")[0] + "/"
+            wanted = {name: name.removeprefix(base) for name in system.glob(path)}
         elif system.isdir(path):
             base = path.rstrip("/") + "/"
             wanted = {name: name.removeprefix(base) for name in system.find(path)}
         else:
             wanted = {path: Path(path).name}
         for name, target in wanted.items():
+            # A store's keys are any text.
+            if ".." in Path(target).parts or Path(target).is_absolute():
+                raise DataError(f"{name} would be written outside its folder")
             (folder / target).parent.mkdir(parents=True, exist_ok=True)
             system.get_file(name, str(folder / target))
     except Exception as error:  # each file system has errors of its own

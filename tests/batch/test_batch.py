@@ -12,12 +12,22 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 
 from edge_malaria.batch.manifest import Slide, read_manifest
 from edge_malaria.batch.scheduler import open_client, run_batch, same_settings
-from edge_malaria.batch.slide_task import ROW, SLIDES, Row, Settings, failed, finished, run_slide
+from edge_malaria.batch.slide_task import (
+    ROW,
+    SLIDES,
+    Row,
+    Settings,
+    failed,
+    finished,
+    local_copy,
+    run_slide,
+)
 from edge_malaria.batch.tables import COLUMNS, summary, write_tables
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.errors import ConfigError, DataError, EnvironmentProblem
@@ -191,6 +201,17 @@ def test_other_settings_are_refused_in_the_same_directory(
         same_settings(Settings(str(tmp_path), str(shipped_bundle), variant="float32"))
     with pytest.raises(ConfigError, match="another bundle"):
         same_settings(Settings(str(tmp_path), str(shipped_bundle.parent / "micro")))
+    own = tmp_path / "own.toml"
+    own.write_text("[quality]\nmin_focus = 2.8\n")
+    with pytest.raises(ConfigError, match="another config"):
+        same_settings(Settings(str(tmp_path), str(shipped_bundle), config=str(own)))
+    other = tmp_path / "other"
+    same_settings(Settings(str(other), str(shipped_bundle), config=str(own)))
+    own.write_text("# the same\n[quality]\nmin_focus = 2.80\n")
+    same_settings(Settings(str(other), str(shipped_bundle), config=str(own)))
+    own.write_text("[quality]\nmin_focus = 2.9\n")
+    with pytest.raises(ConfigError, match="another config"):
+        same_settings(Settings(str(other), str(shipped_bundle), config=str(own)))
     for damaged in ("{", "[1]", "\x00"):
         (tmp_path / "batch.json").write_text(damaged)
         with pytest.raises(DataError, match="damaged"):
@@ -240,6 +261,24 @@ def test_a_slide_is_judged_by_the_site_profile_that_its_row_names(
     ran = run_process("batch", tmp_path / "slides.csv", "-o", tmp_path / "again")
     assert ran.code == 5 and "no site profile" in ran.error
     assert not (tmp_path / "again").exists()
+
+
+def test_files_of_one_name_in_two_folders_of_a_store_are_all_fetched() -> None:
+    memory = fsspec.filesystem("memory")
+    for name in ("/day1/a.png", "/day2/a.png", "/day2/b.txt"):
+        memory.pipe_file(f"/slides{name}", name.encode())
+    try:
+        with local_copy(Slide("S1", "memory://slides/*/*.png")) as folder:
+            found = sorted(str(p.relative_to(folder)) for p in Path(folder).rglob("*.png"))
+        assert found == ["day1/a.png", "day2/a.png"]
+        memory.pipe_file("/slides/day2/../../../evil.png", b"x")
+        with (
+            pytest.raises(DataError, match="outside its folder"),
+            local_copy(Slide("S1", "memory://slides/day2")),
+        ):
+            pass
+    finally:
+        memory.rm("/slides", recursive=True)
 
 
 def test_tables_and_rates_by_slide(tmp_path: Path) -> None:
