@@ -67,19 +67,26 @@ def test_force_never_deletes_what_is_not_a_report(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").exists()
 
 
-def test_kill_and_resume_end_like_a_whole_run(screened: tuple[Path, Ran], tmp_path: Path) -> None:
-    out = tmp_path / "killed"
+def killed_in_the_middle(out: Path) -> bool:
+    """Kills a run with a report begun; False where this process was too late for it."""
     command = [sys.executable, "-m", "edge_malaria.cli.app", "screen", SIM, "-o", str(out)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     journal = out / "journal.jsonl"
     deadline = time.monotonic() + 120
     while not (journal.exists() and journal.read_bytes().count(b"\n") >= 3):
         assert time.monotonic() < deadline
-        assert process.poll() is None, "the run ended before it could be killed"
+        if process.poll() is not None:
+            break
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not (out / "report.json").exists()
+    return not (out / "report.json").exists()
+
+
+def test_kill_and_resume_end_like_a_whole_run(screened: tuple[Path, Ran], tmp_path: Path) -> None:
+    # A machine that does other things too may look away for the rest of five fields.
+    tries = (tmp_path / f"killed{number}" for number in range(5))
+    out = next(path for path in tries if killed_in_the_middle(path))
     ran = run_cli("screen", SIM, "-o", out, "--json", "--resume")
     assert ran.code == 0, ran.err
     timeless = {k: v for k, v in ran.json.items() if k != "elapsed_s"}
