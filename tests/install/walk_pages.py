@@ -29,7 +29,11 @@ def main() -> None:
             values = {**os.environ, "EDGE_MALARIA_FORGETFUL_DISK": "1"}
             running = subprocess.Popen([sys.argv[1], *words], stderr=out, env=values)
             try:
-                walk(_address(log, running))
+                address = _address(log, running)
+                urllib.request.urlopen(f"{address}/healthz", timeout=60).close()
+                idle = _memory_mb(running.pid)
+                assert not idle or idle <= 150, f"{idle} MB while nothing is done"
+                walk(address)
             finally:
                 running.terminate()
                 code = running.wait(60)
@@ -44,6 +48,13 @@ def _address(log: Path, running: subprocess.Popen[bytes]) -> str:
         assert running.poll() is None, log.read_text()
         time.sleep(0.1)
     raise AssertionError(log.read_text())
+
+
+def _memory_mb(pid: int) -> int:
+    """Resident memory; 0 where the system does not tell."""
+    status = Path(f"/proc/{pid}/status")
+    found = re.search(r"VmRSS:\s+(\d+) kB", status.read_text()) if status.is_file() else None
+    return int(found.group(1)) // 1000 if found else 0
 
 
 def walk(address: str) -> None:

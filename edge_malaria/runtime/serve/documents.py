@@ -16,7 +16,6 @@ from edge_malaria.files import csv_text
 from edge_malaria.records import SlideReport
 from edge_malaria.runtime.report.fhir import Sample, fhir_bundle
 from edge_malaria.runtime.review.table import table_of
-from edge_malaria.runtime.serve.pdf import pdf_report
 from edge_malaria.runtime.serve.refused import NotHere, Refused
 from edge_malaria.runtime.serve.visit import Visit
 from edge_malaria.runtime.store.slides import SlideEntry
@@ -76,6 +75,9 @@ def fhir(visit: Visit) -> Response:
 
 def pdf(visit: Visit) -> Response:
     """The report as PDF in the visitor's language."""
+    # The writer takes 24 MB: only once somebody asks for a PDF.
+    from edge_malaria.runtime.serve.pdf import pdf_report
+
     entry, report = _report(visit)
     with visit.clinic.desk.reading(visit.slide) as opened:
         cells = list(opened.session.cells)

@@ -121,11 +121,18 @@ class RunningSlide:
             )
 
     def measured(self) -> Measured | None:
-        """How many parasites there are so far, by the program alone; None before the first cell."""
+        """How many parasites there are so far, by the program alone.
+
+        None where no number is known: before the first cell, and on a slide that the report would
+        give none for, too: unlike the fit, or with two points that contradict each other.
+        """
         with self._lock:
             count = self.totals.count
             if self._measured is None or self._measured[0] != count:
-                self._measured = count, self.statistics.measured(count)
+                found = self.statistics.measured(count)
+                known = found is not None and not found.disagree
+                sound = known and not self.statistics.unfamiliar(count)
+                self._measured = count, found if sound else None
             return self._measured[1]
 
     def _step(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gettext
 import io
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
@@ -18,7 +19,7 @@ from babel.core import negotiate_locale
 from babel.dates import format_datetime
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal, format_percent
+from babel.numbers import format_decimal
 
 # Each language's own name, as a person looks for it.
 LANGUAGES: Mapping[str, str] = {
@@ -64,13 +65,13 @@ class Words:
         """A share as a percentage with two figures that mean something; a dash for none."""
         if value is None:
             return "\u2013"
-        pattern = "0.###\u00a0%" if 0 < abs(value) < 0.001 else "0.##\u00a0%"
-        return str(
-            format_percent(
-                value, format=pattern, locale=self._locale, numbering_system="latn",
-                decimal_quantization=True,
-            )
-        )  # fmt: skip
+        value = 100 * value
+        digits = max(0, min(4, 1 - math.floor(math.log10(abs(value))))) if value else 0
+        pattern = f"0.{'#' * digits}" if digits else "0"
+        number = format_decimal(
+            round(value, digits), format=pattern, locale=self._locale, numbering_system="latn"
+        )
+        return f"{number}\u00a0%"
 
     def when(self, iso: str) -> str:
         """A time as this language writes it, in UTC; "" for none."""

@@ -86,6 +86,16 @@ def test_numbers_keep_their_digits() -> None:
     for language in LANGUAGES:
         words = words_for(language)
         assert re.sub(r"\D", "", words.number(1234567)) == "1234567"
-        assert re.sub(r"[^\d]", "", words.share(0.0123)) == "123"
-        assert re.sub(r"[^\d]", "", words.share(0.00012)) == "0012"
+        assert re.sub(r"[^\d]", "", words.share(0.0123)) == "12"
+        assert re.sub(r"[^\d]", "", words.share(0.000123)) == "0012"
+        assert [words.share(v) for v in (0.6327, 0.0, 1.0)] == [
+            "63\u00a0%",
+            "0\u00a0%",
+            "100\u00a0%",
+        ]
+    assert (words_for("fr").share(0.0123), words_for("en").share(0.0123)) == (
+        "1,2\u00a0%", "1.2\u00a0%",
+    )  # fmt: skip
+    for language in LANGUAGES:
+        words = words_for(language)
         assert words.count("%(n)s cell", "%(n)s cells", 3)
