@@ -36,6 +36,6 @@ def test_every_test_that_is_named_exists() -> None:
     assert not missing
 
 
-def test_the_rows_are_sorted_by_room() -> None:
-    rooms = [row[0].casefold() for row in _rows()]
-    assert rooms == sorted(rooms)
+def test_the_rows_are_sorted_by_part() -> None:
+    parts = [row[0].casefold() for row in _rows()]
+    assert parts == sorted(parts)
