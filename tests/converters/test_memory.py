@@ -1,0 +1,79 @@
+"""What bounds the memory of a large network's conversion and of its reference runs."""
+
+from __future__ import annotations
+
+import gc
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="converting needs the [export] extra")
+
+from converters import graph_copies
+from converters.keras_engine import run_in_batches
+from converters.quiet import quiet
+
+
+def network(filters: int) -> Any:
+    """A convolution that gives ``32 * 32 * filters`` values a cell."""
+    import keras
+
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(filters, 1)(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, keras.layers.Dense(1)(x))
+
+
+def copies_left(model: Any, *, freed: bool) -> int:
+    """tf2onnx's graphs in memory at the end of a conversion."""
+    import tensorflow as tf
+    import tf2onnx
+    from tf2onnx.graph import Graph
+
+    def count() -> int:
+        return sum(isinstance(one, Graph) for one in gc.get_objects())
+
+    signature = [tf.TensorSpec((1, 32, 32, 3), tf.float32, name="pixels")]
+    traced = tf.function(lambda x: model(x, training=False), input_signature=signature)
+    gc.collect()
+    before = count()
+    gc.disable()
+    try:
+        with quiet(), graph_copies.freed() if freed else nullcontext():
+            tf2onnx.convert.from_function(traced, input_signature=signature, opset=17)
+            return count() - before
+    finally:
+        gc.enable()
+        gc.collect()
+
+
+def test_the_copies_of_a_graph_are_freed_as_it_is_converted() -> None:
+    from tf2onnx.optimizer.optimizer_base import GraphOptimizerBase
+
+    optimize = GraphOptimizerBase.optimize
+    model = network(4)
+    assert copies_left(model, freed=False) > 10, "tf2onnx frees them itself now: drop graph_copies"
+    assert copies_left(model, freed=True) <= 3
+    with pytest.raises(ValueError, match="on purpose"), graph_copies.freed():
+        raise ValueError("on purpose")
+    assert GraphOptimizerBase.optimize is optimize
+
+
+@pytest.mark.parametrize(("filters", "most"), [(4, 256), (4000, 30)])
+def test_keras_runs_as_many_cells_as_its_layers_outputs_fit(filters: int, most: int) -> None:
+    model, sizes = network(filters), []
+
+    class Counted:
+        layers = model.layers
+
+        def __call__(self, cells: Any, training: bool) -> Any:
+            sizes.append(len(cells))
+            return model(cells, training=training)
+
+    cells = np.random.default_rng(0).integers(0, 256, (300, 32, 32, 3), dtype=np.uint8)
+    cells = cells if filters == 4 else cells[:40]
+    got = run_in_batches(Counted(), cells)
+    assert max(sizes) <= most and sum(sizes) == len(cells)
+    np.testing.assert_allclose(got, np.asarray(model(cells.astype(np.float32))), atol=1e-2)
