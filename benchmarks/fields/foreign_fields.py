@@ -31,6 +31,7 @@ from benchmarks.fields.cell_truth import (
 from benchmarks.fields.whole_slides import SlideScreen
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
+from edge_malaria.data.laboratories import Part, field_files, slide_of
 from edge_malaria.files import read_image, write_image
 from edge_malaria.records import Cell, Image
 from edge_malaria.runtime.detect.cells import CellFinder
@@ -40,12 +41,12 @@ COLOURLESS = ("grey", "red channel", "green channel", "blue channel", "hue 120",
 HUES = ("hue 60", "hue 240", "hue 300")
 
 
-def slides_of_rig(fields: Path, part: str) -> dict[str, list[Path]]:
-    """cheap_rig's files by slide; every third slide, sorted, reports."""
-    files = sorted((fields / "cheap_rig" / "images").iterdir())
-    names = sorted({file.name.rsplit("_", 1)[0] for file in files})
-    chosen = [name for i, name in enumerate(names) if (i % 3 == 2) == (part == "report")]
-    return {name: [f for f in files if f.name.rsplit("_", 1)[0] == name] for name in chosen}
+def slides_of_rig(fields: Path, part: Part) -> dict[str, list[Path]]:
+    """cheap_rig's files of a part by slide."""
+    slides: dict[str, list[Path]] = {}
+    for file in field_files(fields, "cheap_rig", part):
+        slides.setdefault(slide_of("cheap_rig", file.name), []).append(file)
+    return slides
 
 
 def shown(page: Path | None, file: Path, seen: tuple[Image, list[Cell], str]) -> None:

@@ -44,7 +44,7 @@ class CellFinder(Protocol):
 
         Args:
             image: uint8 [H, W, 3] RGB.
-            small: ``segment_light.halved`` of it where that is at hand: saves shrinking it again.
+            small: ``detect.light.halved`` of it where that is at hand: saves shrinking it again.
             diameter_px: of red cells in the fields before this one, px of ``image``: saves
                 looking for the scale where it still holds.
         """

@@ -1,7 +1,7 @@
 """The learned finder: a small network says where cells have their centre and how far they reach.
 
 The field is shrunk until a red cell is ``NOMINAL_DIAMETER_PX`` across, whatever the camera. The
-network answers at half that resolution with eight numbers a pixel (see ``segment_peaks``); peaks of
+network answers at half that resolution with eight numbers a pixel (see ``detect.peaks``); peaks of
 the centres become boxes, and the cover map, cut by each box's ellipse, becomes the cells' masks.
 Where two cells overlap, both keep the lens they share, as both may carry what lies there.
 """

@@ -3,7 +3,7 @@
 A fully convolutional network (Long, Shelhamer, Darrell, "Fully convolutional networks for semantic
 segmentation", CVPR 2015, arXiv 1411.4038) in the family of the U-net (Ronneberger et al., MICCAI
 2015, arXiv 1505.04597): convolutions of stride 2 downwards, transposed convolutions upwards, skip
-connections between. Its classes are ``runtime.segment_semantic.PIXEL_CLASSES``.
+connections between. Its classes are ``semantic_finder.PIXEL_CLASSES``.
 """
 
 from __future__ import annotations
