@@ -72,8 +72,10 @@ def missed() -> str:
     rows = []
     for aim in AIMS:
         value: Any = value_at(evidence(aim.name) or {}, aim.path)
-        met = value <= aim.target if aim.at_most else value >= aim.target
-        shown = figure(aim.name, aim.path, aim.spec)
+        # Where no number is given the aim is missed.
+        given = value is not None
+        met = given and (value <= aim.target if aim.at_most else value >= aim.target)
+        shown = figure(aim.name, aim.path, aim.spec) if given else "no number"
         sign = "<=" if aim.at_most else ">="
         source = f"[{aim.name}](evidence/{aim.name}.json)"
         rows.append((aim.words, f"{sign} {aim.target:g}", shown if met else f"**{shown}**", source))

@@ -197,12 +197,12 @@ def westlake(path: WholePath, folder: Path) -> dict[str, Any]:
     truth = np.array([r["class"] == "Parasitized" for r in rows])
     p = np.array([q.p_parasitized for q in predictions])
     record = slide_record(path, path.count(predictions))
-    share = float(truth.mean())
+    share, shown = float(truth.mean()), record["parasitemia"]
     return {
         "cells": len(rows),
         "auc": auc(truth.astype(int), p),
         "parasitemia_truth": share,
-        "relative_error": abs((record["parasitemia"] or 0.0) - share) / share,
+        "relative_error": None if shown is None else abs(shown - share) / share,
         "slide": record,
     }
 
