@@ -29,9 +29,8 @@ from edge_malaria.records import Field
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.detect.opening import default_finder
 from edge_malaria.runtime.quality.cell_quality import assess_cells
-from edge_malaria.runtime.quality.field_quality import assess
-from edge_malaria.runtime.report.pictures import overview
 from edge_malaria.runtime.screen.config import ScreenConfig
+from edge_malaria.runtime.screen.field_look import FieldLook, view_of
 from edge_malaria.runtime.screen.slide_pipeline import SlidePipeline
 from edge_malaria.runtime.slide.field_line import cells_diameter
 from edge_malaria.runtime.slide.journal import Journal
@@ -76,33 +75,40 @@ def main() -> None:
     jpeg = cv2.imencode(".jpg", np.ascontiguousarray(image[:, :, ::-1]), flags)[1]
     bundle = read_bundle(options.bundle)
     finder, classifier = default_finder(bundle), Classifier(bundle, operating_point="screening")
+    look = FieldLook(finder, ScreenConfig().quality)
     watch, first = Stopwatch(), Stopwatch()
     cells: list[Any] = []
     for number in range(options.repeats):
         rgb = watch("decode", lambda: decode_image(jpeg.tobytes()))
-        small = watch("overview", lambda f=rgb: overview(f))
+        view = watch("light", lambda f=rgb: view_of(f))
+        small, shown = view.small, watch("correction", view.corrected)
         registrar = Registrar()
         placement = watch("registration", lambda f=small, r=registrar, s=rgb.shape: r.place(f, s))
         registrar.commit(placement)
-        quality = watch("quality", lambda f=small: assess(f))
+        quality = watch("quality", lambda v=view: look.quality(v))
         # The first pass is not timed: an engine lays out its memory once.
-        finder.find(rgb, small)
-        found = first("find_cells", lambda f=rgb, s=small: finder.find(f, s))
+        finder.find(shown, small)
+        found = first("find_cells", lambda f=shown, s=small: finder.find(f, s))
         known = cells_diameter([c.box for c in found if c.counted])
-        finder.find(rgb, small, known)
-        cells = watch("find_cells", lambda f=rgb, s=small, k=known: finder.find(f, s, k))
-        watch("quality_of_cells", lambda q=quality, c=cells: assess_cells(c, q, 2592))
+        finder.find(shown, small, known)
+        cells = watch("find_cells", lambda f=shown, s=small, k=known: finder.find(f, s, k))
+        watch(
+            "quality_of_cells",
+            lambda q=quality, c=cells, s=small, f=shown: assess_cells(
+                c, q, max(f.shape[:2]), look.limits, s, f
+            ),
+        )
         red = [c for c in cells if c.kind == "red-cell"]
         batch = watch(
             "cut_and_shrink",
-            lambda f=rgb, r=red: field_inputs(f, r, classifier.target),
+            lambda f=shown, r=red: field_inputs(f, r, classifier.target),
         )
         watch("classify", lambda b=batch: classifier.predict_inputs(b))
         with tempfile.TemporaryDirectory() as folder:
             journal = Journal(Path(folder), HeaderLine(("field.jpg",), ""))
             line = SlidePipeline(Path(folder), journal, finder, classifier, ScreenConfig())
-            field = Field(rgb, "field.jpg", number)
-            predictions = line._classify(rgb, cells, None)
+            field = Field(shown, "field.jpg", number)
+            predictions = line._classify(shown, cells, None)
             record = watch(
                 "picture_and_gallery",
                 lambda p=placement, f=field, q=quality, s=predictions, w=line, c=cells, o=small: (
