@@ -13,15 +13,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from edge_malaria.bundle.format import Bundle
 from edge_malaria.errors import EdgeMalariaError, UsageError
 from edge_malaria.records import SlideReport
+from edge_malaria.runtime.report.fhir import Sample, fhir_bundle
 from edge_malaria.runtime.screen.screening import ScreenCall, Screened
 from edge_malaria.runtime.serve.reading import OpenSlide, OpenSlides
 from edge_malaria.runtime.serve.refused import NotHere, Refused
 from edge_malaria.runtime.serve.running import RunningSlide, trouble_of
 from edge_malaria.runtime.serve.settings import SITES, UPLOADS, ServeSettings
+from edge_malaria.runtime.serve.signed import keep_signed, signed_document
 from edge_malaria.runtime.serve.steered import SteeredSource, UploadFolder
 from edge_malaria.runtime.serve.store import Store
 from edge_malaria.runtime.slide.counts import DEFAULT_RBC_PER_UL
@@ -310,11 +313,14 @@ class Desk:
             self._put(replace(entry, reviewed=count.reviewed))
 
     def judged(self, slide: str) -> SlideReport:
-        """The slide's report as of now; the worklist follows it.
+        """The slide's report as of now, or as it was signed; the worklist follows it.
 
         Raises:
-            UsageError, DataError, StorageError: see ``reading`` and ``OpenSlide.report``.
+            UsageError, StorageError: see ``reading`` and ``OpenSlide.report``.
+            DataError: what was signed is missing or was changed.
         """
+        if self.get(slide).state == "signed":
+            return self.signed(slide)[0]
         with self.reading(slide) as opened:
             report = opened.report()
         entry = self.get(slide)
@@ -322,6 +328,14 @@ class Desk:
         if fresh != entry:
             self._put(fresh)
         return report
+
+    def signed(self, slide: str) -> tuple[SlideReport, dict[str, Any]]:
+        """The report and the FHIR document that were signed.
+
+        Raises:
+            DataError: they are missing, or not what was signed.
+        """
+        return signed_document(self.directory(slide), self.get(slide).signed_sha256)
 
     def sign(self, slide: str, who: str) -> SlideEntry:
         """Signs a slide: nothing about it changes from then on.
@@ -342,6 +356,9 @@ class Desk:
             signed = replace(
                 _judged(entry, report), state="signed", signed_by=_name(who), signed_at=now
             )
+            fhir = fhir_bundle(report, Sample(entry.sample, entry.created, now, signed.signed_by))
+            sha256 = keep_signed(self.directory(slide), report, fhir)
+            signed = replace(signed, signed_sha256=sha256)
             opened.session.journal.append(signed.fact())
             self._put(signed)
         return signed

@@ -56,6 +56,23 @@ def _report(visit: Visit) -> tuple[SlideEntry, SlideReport]:
     return visit.clinic.desk.get(visit.slide), report
 
 
+def _unchanged(visit: Visit) -> tuple[SlideEntry, SlideReport]:
+    """The same, where the journal still says what was signed.
+
+    Raises:
+        Refused: somebody decided on a cell after the signature, by another program.
+    """
+    entry, report = _report(visit)
+    if entry.state == "signed":
+        with visit.clinic.desk.reading(visit.slide) as opened:
+            now = opened.session.review.count().as_json()
+        if now != dict(report.review):
+            raise Refused(
+                "Decisions on this slide came after it was signed. The FHIR document stands."
+            )
+    return entry, report
+
+
 def _download(visit: Visit, entry: SlideEntry, suffix: str, kind: str, data: bytes) -> Response:
     visit.note("downloaded", entry.id, suffix)
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", entry.sample).strip("-.") or "slide"
@@ -67,9 +84,12 @@ def _download(visit: Visit, entry: SlideEntry, suffix: str, kind: str, data: byt
 def fhir(visit: Visit) -> Response:
     """The FHIR R4 Bundle: preliminary until the slide is signed, then final."""
     entry, report = _report(visit)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    sample = Sample(entry.sample, entry.created, entry.signed_at or now, entry.signed_by)
-    text = json.dumps(fhir_bundle(report, sample), indent=1, ensure_ascii=False)
+    if entry.state == "signed":
+        document = visit.clinic.desk.signed(entry.id)[1]
+    else:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        document = fhir_bundle(report, Sample(entry.sample, entry.created, now))
+    text = json.dumps(document, indent=1, ensure_ascii=False)
     return _download(visit, entry, "fhir.json", "application/fhir+json", text.encode())
 
 
@@ -78,7 +98,7 @@ def pdf(visit: Visit) -> Response:
     # The writer takes 24 MB: only once somebody asks for a PDF.
     from edge_malaria.runtime.serve.pdf import pdf_report
 
-    entry, report = _report(visit)
+    entry, report = _unchanged(visit)
     with visit.clinic.desk.reading(visit.slide) as opened:
         cells = list(opened.session.cells)
         status = {cell.key: opened.session.review.status(cell.key) for cell in cells}
@@ -110,7 +130,7 @@ def page(visit: Visit) -> Response:
 
 
 def _file(visit: Visit, name: str, kind: str) -> Response:
-    entry, _ = _report(visit)
+    entry, _ = _unchanged(visit)
     path: Path = visit.clinic.desk.directory(entry.id) / name
     try:
         data = path.read_bytes()

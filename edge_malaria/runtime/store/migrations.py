@@ -54,4 +54,8 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TRIGGER audit_is_never_deleted BEFORE DELETE ON audit
     BEGIN SELECT RAISE(ABORT, 'a line of the audit trail is never deleted'); END;
     """,
+    # 3: the hash of what was signed.
+    """
+    ALTER TABLE slides ADD COLUMN signed_sha256 TEXT NOT NULL DEFAULT '';
+    """,
 )

@@ -38,6 +38,7 @@ class SlideEntry:
         created: ISO date and time by this machine's clock.
         verdict, basis, cells_counted, flagged, reviewed: of the latest report.
         signed_by, signed_at: who signed and when (ISO), "" before.
+        signed_sha256: of what was signed.
         source: what its fields come from, as the device names its sources.
     """
 
@@ -56,6 +57,7 @@ class SlideEntry:
     signed_by: str = ""
     source: str = ""
     signed_at: str = ""
+    signed_sha256: str = ""
 
     def __post_init__(self) -> None:
         expect(
@@ -69,7 +71,7 @@ class SlideEntry:
         """The journal's line from which the entry can be learned again."""
         names = (
             "sample", "reader", "site", "rbc_per_ul", "state", "created", "signed_by", "signed_at",
-            "source",
+            "signed_sha256", "source",
         )  # fmt: skip
         return SlideLine(FACT, {name: getattr(self, name) for name in names})
 

@@ -153,3 +153,32 @@ def test_nothing_is_handed_out_before_anything_was_read(serving: Serving) -> Non
     browser = served.browser()
     for name in ("report.pdf", "report.fhir.json", "cells.csv", "report.html", "review.csv"):
         browser.get(f"/slides/{slide}/{name}", code=409)
+
+
+def test_what_was_signed_stays_as_it_was(serving: Serving) -> None:
+    """A decision by the command line, a lost file, a changed byte: never another final report."""
+    served = serving(read=True)
+    browser, desk = served.browser(), served.clinic.desk
+    slide = served.slide()
+    judge(served, slide, "Amina")
+    desk.sign(slide, "Sam")
+    where = f"/slides/{slide}"
+    fhir, report = browser.get(f"{where}/report.fhir.json").content, desk.judged(slide)
+    assert report.verdict == "parasites-detected"
+    with desk.reading(slide) as opened:
+        # As `edge-malaria review` would, which knows nothing of signatures.
+        for cell in list(opened.session.cells):
+            opened.session.decide(cell.field, cell.index, "no-parasite", "Amina")
+    assert browser.get(f"{where}/report.fhir.json").content == fhir
+    assert desk.judged(slide) == report
+    for name in ("report.pdf", "report.json", "report.html", "cells.csv"):
+        browser.get(f"{where}/{name}", code=409)
+    path = desk.directory(slide) / "signed.json"
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"parasites-detected", b"indeterminate", 1))
+    for name in ("", "/report.fhir.json", "/report.pdf"):
+        assert "is not what was signed" in browser.get(where + name, code=500).text
+    path.unlink()
+    assert "which was signed" in browser.get(f"{where}/report.fhir.json", code=500).text
+    path.write_bytes(data)
+    assert browser.get(f"{where}/report.fhir.json").content == fhir
