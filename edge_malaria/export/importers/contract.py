@@ -201,7 +201,7 @@ def read_toml(model: Path) -> Declared:
     if not path.is_file():
         return Declared()
     try:
-        value = tomllib.loads(path.read_text(encoding="utf-8"))
+        value = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not readable TOML ({error}).") from error
     known = {one.name for one in fields(Declared)}

@@ -75,8 +75,9 @@ def load_config(path: Path | None = None) -> ScreenConfig:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as handle:
-            return tomllib.load(handle)
+        # Notepad of Windows begins a file with a mark and ends its lines in its own way.
+        text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        return tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:

@@ -84,7 +84,7 @@ def read_site(path: Path) -> SiteProfile:
         UsageError: written by a newer version.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
         version = value["schema_version"]
     except OSError as error:
         raise DataError(f"cannot read the site profile {path}: {error.strerror}.") from error

@@ -139,6 +139,8 @@ def test_limits_come_from_toml_and_unknown_names_are_refused(tmp_path: Path) -> 
     assert config.quality.min_focus == 99.0
     assert config.verdict.min_cells == 1000
     assert config.quality.min_cover == QualityLimits().min_cover
+    path.write_bytes("[quality]\r\nmin_focus = 99.0\r\n".encode("utf-8-sig"))
+    assert load_config(path).quality.min_focus == 99.0, "as Notepad of Windows saves it"
     for text, hint in (
         ("[quality]\nsharpness = 1\n", "sharpness"),
         ("[quality]\nmin_focus = 'high'\n", "expected a number"),
