@@ -120,6 +120,22 @@ def run(action: Callable[[], Any], *, debug: bool) -> int:
         where = f": {error.filename}" if error.filename else ""
         print(f"error: {_shown(f'{error.strerror or error}{where}')}", file=sys.stderr)
         return 5
+    except MemoryError:
+        if debug:
+            raise
+        print("error: not enough memory. Close other programs, or use smaller pictures.",
+              file=sys.stderr)  # fmt: skip
+        return 3
+    except Exception as error:
+        if debug:
+            raise
+        reason = (str(error).strip().splitlines() or ["?"])[0]
+        print(
+            f"error: {type(error).__name__}: {_shown(reason)}. This should not happen: run it "
+            "again with --debug, and report what it says.",
+            file=sys.stderr,
+        )
+        return 3
 
 
 def _shown(message: str) -> str:

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from edge_malaria.cli.app import run
 from edge_malaria.errors import StorageError
 from edge_malaria.files import new_directory, write_text
 from tests.cli import hear_ctrl_c, run_cli
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="devices and pipes are POSIX")
+resource = pytest.importorskip("resource")
 ENTRY = [sys.executable, "-m", "edge_malaria.cli.entry"]
 
 
@@ -149,6 +151,36 @@ def test_ctrl_c_while_packages_are_imported_is_no_traceback(
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "interrupted\n")
+
+
+def little_memory() -> None:
+    """For ``preexec_fn``: enough to start, too little for a picture of 196 megapixels."""
+    resource.setrlimit(resource.RLIMIT_AS, (3 << 29, 3 << 29))
+
+
+def test_too_little_memory_is_one_line(tmp_path: Path) -> None:
+    words = ["data", "synth", "field", "-o", "f", "--width", "14000", "--height", "14000"]
+    done = subprocess.run(
+        [*ENTRY, *words, "--fields", "1"], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+        check=False, timeout=300, preexec_fn=little_memory,
+    )  # fmt: skip
+    [line] = [one for one in done.stderr.splitlines() if one.startswith("error: ")]
+    assert (done.returncode, "emory" in line) == (3, True), done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "f").exists()
+
+
+def test_what_nobody_thought_of_is_one_line_too_but_with_debug(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def action() -> None:
+        raise RuntimeError("a decoder's own words\nand more of them")
+
+    assert run(action, debug=False) == 3
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: RuntimeError: a decoder's own words. ") and "--debug" in line
+    with pytest.raises(RuntimeError):
+        run(action, debug=True)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
