@@ -194,6 +194,9 @@ def decode_image(data: bytes, name: str = "image") -> Image:
 
 def decode_first(data: bytes, name: str) -> Image:
     """``decode_image`` of the first picture, without asking whether it is whole and alone."""
+    if data.startswith(b"P7"):
+        # OpenCV 5.0 takes the bytes of its 16-bit levels in the wrong order.
+        raise ImageError(f"{name} is a PAM file, which is not read. Save it as PNG or TIFF.")
     _check_size(data, name)
     pixels = np.frombuffer(data, np.uint8)
     try:
@@ -203,6 +206,10 @@ def decode_first(data: bytes, name: str) -> Image:
         raise ImageError(f"{name} cannot be decoded ({error.err}).") from error
     if image is None or image.size == 0:
         raise ImageError(f"{name} is not an image that can be decoded, or it is damaged.")
+    if deep is not None and deep.dtype.kind == "f":
+        raise ImageError(
+            f"{name} holds fractions, which do not say what white is. Save it with 8 or 16 bits."
+        )
     return _as_rgb(image, eight_bits(deep))
 
 

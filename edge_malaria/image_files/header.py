@@ -34,16 +34,19 @@ def may_be_deep(data: bytes) -> bool:
     """Whether a picture may have more than 8 bits a channel."""
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         return data[24:25] == b"\x10"
-    return is_tiff(data) or data[:2] in (b"P2", b"P3", b"P5", b"P6") or data[4:8] == b"jP  "
+    portable = (b"P2", b"P3", b"P5", b"P6", b"PF", b"Pf")
+    jpeg_2000 = data[4:8] == b"jP  " or data[:4] == b"\xff\x4f\xff\x51"
+    return is_tiff(data) or data[:2] in portable or jpeg_2000
 
 
 def eight_bits(deep: Any) -> Any | None:
-    """8 bits of a picture whose 16 bits hold a camera's 10, 12 or 14; None for any other.
+    """8 bits of a picture whose 16 bits hold a camera's 10, 12, 14 or, signed, 15; else None.
 
     The empty part of a slide is bright, so the fewest bits that hold the brightest pixel are the
     camera's. Taken for 16 bits such a picture would be nearly black.
     """
-    if deep is None or deep.dtype != np.uint16 or not deep.any():
+    if deep is None or deep.dtype not in (np.uint16, np.int16) or not (deep.max() > 0):
         return None
-    bits = next((b for b in (10, 12, 14) if int(deep.max()) < 1 << b), 16)
-    return None if bits == 16 else (deep >> (bits - 8)).astype(np.uint8)
+    whole = 15 if deep.dtype == np.int16 else 16
+    bits = next((b for b in (10, 12, 14) if int(deep.max()) < 1 << b), whole)
+    return None if bits == 16 else (np.maximum(deep, 0) >> (bits - 8)).astype(np.uint8)

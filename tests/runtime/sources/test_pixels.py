@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_malaria.errors import ImageError
 from edge_malaria.files import decode_image, encode_image, write_image
 from edge_malaria.image_files.whole import whole_image
 from edge_malaria.records import Image
@@ -26,6 +27,40 @@ def test_a_cameras_bits_in_16_are_read_as_bright_as_they_are(
     data = cv2.imencode(suffix, np.ascontiguousarray(deep[:, :, ::-1]))[1].tobytes()
     assert pictures[0].max() > 200
     np.testing.assert_array_equal(decode_image(data), pictures[0])
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 15])
+def test_a_cameras_bits_in_signed_16_are_read_as_bright_as_they_are(
+    tmp_path: Path, pictures: list[Image], bits: int
+) -> None:
+    """As ImageJ and some cameras' own programs write a TIFF; a dark offset may go below 0."""
+    deep = pictures[0].astype(np.int16) << (bits - 8)
+    deep[0, 0] = -7
+    wanted = pictures[0].copy()
+    wanted[0, 0] = 0
+    data = cv2.imencode(".tiff", np.ascontiguousarray(deep[:, :, ::-1]))[1].tobytes()
+    np.testing.assert_array_equal(decode_image(data), wanted)
+    (tmp_path / "a.tif").write_bytes(data)
+    [image] = images(items(tmp_path / "a.tif"))
+    np.testing.assert_array_equal(image, wanted)
+
+
+def test_what_opencv_misreads_is_read_right_or_refused(pictures: list[Image]) -> None:
+    deep = pictures[0].astype(np.uint16) << 4
+    data = cv2.imencode(".jp2", np.ascontiguousarray(deep[:, :, ::-1]))[1].tobytes()
+    bare = decode_image(data[data.index(b"\xff\x4f\xff\x51") :])
+    assert np.abs(bare.astype(int) - pictures[0]).max() < 30, "12 bits, by a lossy code"
+    height, width = deep.shape[:2]
+    head = f"P7\nWIDTH {width}\nHEIGHT {height}\nDEPTH 3\nMAXVAL 65535\nTUPLTYPE RGB\nENDHDR\n"
+    with pytest.raises(ImageError, match="PAM"):
+        decode_image(head.encode() + deep.astype(">u2").tobytes())
+
+
+def test_fractions_are_refused(pictures: list[Image]) -> None:
+    """From 0 to 1, or to 65,535? Taken for levels from 0 to 255 such a picture is black."""
+    data = cv2.imencode(".pfm", pictures[0].astype(np.float32) / 255)[1].tobytes()
+    with pytest.raises(ImageError, match="fractions"):
+        decode_image(data)
 
 
 @pytest.mark.parametrize("suffix", [".tiff", ".png", ".ppm"])
