@@ -73,7 +73,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "serve": (
         "serve --source camera:0 --data /var/lib/edge-malaria",
         "serve --source sim:parasitemia=0.02,fields=20,seed=3 --data practice",
-        "serve --host 0.0.0.0 --tls-certificate device.pem --tls-key device.key",
+        "serve --host 0.0.0.0 --tls-own --data /var/lib/edge-malaria",
     ),
     "users add": ("users add Amina --role supervisor --data /var/lib/edge-malaria",),
     "users list": ("users list --data /var/lib/edge-malaria",),

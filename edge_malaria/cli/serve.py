@@ -54,6 +54,9 @@ def serve(
         Path | None, typer.Option("--tls-certificate", help="PEM; with --tls-key.")
     ] = None,
     key: Annotated[Path | None, typer.Option("--tls-key", help="PEM, not encrypted.")] = None,
+    own_tls: Annotated[
+        bool, typer.Option("--tls-own", help="Encrypt with a certificate that the device makes.")
+    ] = False,
     config: Annotated[
         Path | None, typer.Option("--config", help="TOML with limits that differ.")
     ] = None,
@@ -76,8 +79,9 @@ def serve(
     import logging
 
     from edge_malaria.bundle.selftest import run_selftest
-    from edge_malaria.errors import GateFailed
+    from edge_malaria.errors import GateFailed, UsageError
     from edge_malaria.runtime.serve.app import Server, listening
+    from edge_malaria.runtime.serve.certificate import fingerprint, own_certificate
     from edge_malaria.runtime.serve.clinic import Clinic
     from edge_malaria.runtime.serve.settings import ServeSettings
 
@@ -86,6 +90,11 @@ def serve(
     if not tested.passed:
         why = "; ".join(tested.failures) or "nothing could be run"
         raise GateFailed(f"{read.path} does not compute here what it was exported with: {why}.")
+    if own_tls:
+        if certificate is not None or key is not None:
+            raise UsageError("--tls-own makes a certificate: give no other beside it.")
+        certificate, key = own_certificate(data, host)
+        log(f"the certificate's SHA-256 fingerprint: {fingerprint(certificate)}")
     settings = ServeSettings(
         data,
         host,
@@ -105,7 +114,7 @@ def serve(
     for note in clinic.desk.notes:
         warn(f"a slide's journal could not be read: {note}")
     if not settings.local and not settings.secure:
-        warn("passwords travel unencrypted without --tls-certificate: only in a network you trust.")
+        warn("passwords travel unencrypted without --tls-own or --tls-certificate.")
     try:
         place = listening(host, port)
     except BaseException:

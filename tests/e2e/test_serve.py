@@ -11,7 +11,6 @@ import socket
 import ssl
 import subprocess
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,8 @@ pytest.importorskip("starlette", reason="the pages need the [serve] extra")
 
 import httpx2 as httpx
 
+from edge_malaria.errors import DataError
+from edge_malaria.runtime.serve.certificate import fingerprint, own_certificate
 from edge_malaria.runtime.slide.journal import Journal
 from tests.cli import run_process
 from tests.runtime.serve.served import SIM, Browser, process
@@ -167,7 +168,7 @@ def test_a_stop_pauses_the_slide_with_its_report(tmp_path: Path, number: signal.
 
 
 def test_tls_with_a_given_certificate(tmp_path: Path) -> None:
-    pem, key = certificate(tmp_path)
+    pem, key = own_certificate(tmp_path, "127.0.0.1")
     options = ["--source", SIM, "--tls-certificate", str(pem), "--tls-key", str(key)]
     with process(tmp_path / "d", *options, log=tmp_path / "log") as (_, address):
         assert address.startswith("https://127.0.0.1:")
@@ -181,40 +182,22 @@ def test_tls_with_a_given_certificate(tmp_path: Path) -> None:
             httpx.get(address.replace("https", "http"))
 
 
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 and its key."""
-    from ipaddress import ip_address
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "device")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=2))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    pem, private = folder / "device.pem", folder / "device.key"
-    pem.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return pem, private
+def test_tls_with_the_device_s_own_certificate(tmp_path: Path) -> None:
+    data = tmp_path / "d"
+    with process(data, "--source", SIM, "--tls-own", log=tmp_path / "log") as (_, address):
+        pem, key = data / "tls" / "device.pem", data / "tls" / "device.key"
+        assert fingerprint(pem) in (tmp_path / "log").read_text()
+        assert key.stat().st_mode & 0o077 == 0
+        browser = client(address, verify=ssl.create_default_context(cafile=str(pem)))
+        assert browser.get("/").status_code == 200
+    made = pem.read_bytes()
+    assert own_certificate(data, "127.0.0.1") == (pem, key)
+    assert pem.read_bytes() == made
+    pem.write_text("x")
+    with pytest.raises(DataError, match="no certificate"):
+        own_certificate(data, "127.0.0.1")
+    ran = run_process("serve", "--tls-own", "--tls-key", key, "--data", data)
+    assert ran.code == 2
 
 
 def test_the_service_file_is_sound() -> None:
