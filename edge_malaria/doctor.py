@@ -19,47 +19,19 @@ from pathlib import Path
 from typing import Literal
 
 import edge_malaria
+from edge_malaria.doctor_probes import (
+    BUNDLE_PROBE,
+    ENGINE_PROBE,
+    NUMPY_PROBE,
+    OPENCV_PROBE,
+    PICAMERA_PROBE,
+    TYPER_PROBE,
+)
 from edge_malaria.extras import pip_command, too_old
 
 State = Literal["ok", "missing", "problem"]
 _TIMEOUT_S = 120
 _MODELS = Path(edge_malaria.__file__).resolve().parent / "models"
-_NUMPY_PROBE = "import numpy; numpy.zeros(3).sum(); print(numpy.__version__, numpy.__file__)"
-# Older typers fail at the first --help beside a newer click; newer ones bring their own click.
-_TYPER_PROBE = """
-import contextlib, io, typer
-app = typer.Typer(add_completion=False)
-@app.command()
-def probe(number: int = 0) -> None: pass
-with contextlib.redirect_stdout(io.StringIO()):
-    typer.main.get_command(app).main(["--help"], standalone_mode=False)
-print("typer", typer.__version__)
-"""
-_OPENCV_PROBE = """
-import cv2, numpy
-ok, data = cv2.imencode(".png", numpy.zeros((4, 4, 3), numpy.uint8))
-assert ok and cv2.imdecode(data, 1).shape == (4, 4, 3)
-print(cv2.__version__)
-"""
-_ENGINE_PROBE = """
-import sys
-import numpy as np
-from edge_malaria.bundle import read_bundle
-from edge_malaria.runtime.engines import open_engine
-bundle = read_bundle(sys.argv[2])
-for variant, files in bundle.classifier.variants.items():
-    if sys.argv[1] in files:
-        engine = open_engine(bundle.read(files[sys.argv[1]].file), sys.argv[1])
-        engine.run(np.zeros((1, *engine.input.shape), np.uint8))
-        break
-"""
-_BUNDLE_PROBE = """
-import sys
-from edge_malaria.bundle import read_bundle
-bundle = read_bundle(sys.argv[1])
-print(bundle.name, bundle.version + ", int8,", len(bundle.contents), "files whole")
-"""
-_PICAMERA_PROBE = "import numpy; from picamera2 import Picamera2; print('numpy', numpy.__version__)"
 _KEEP_NUMPY = (
     "in the environment: pip install --force-reinstall 'numpy==SYSTEM', SYSTEM being what "
     "/usr/bin/python3 -c 'import numpy; print(numpy.__version__)' prints; or install anew as "
@@ -175,7 +147,7 @@ def _python() -> Finding:
 
 
 def _numpy() -> Finding:
-    ok, said = _child(_NUMPY_PROBE)
+    ok, said = _child(NUMPY_PROBE)
     if ok:
         number, _, where = said.partition(" ")
         return Finding("numpy", "ok", f"numpy {number}, from {Path(where).parent.parent}")
@@ -187,7 +159,7 @@ def _opencv() -> Finding:
     several = [name for name in ("opencv-python", "opencv-python-headless",
                                  "opencv-contrib-python", "opencv-contrib-python-headless")
                if _installed((name,))]  # fmt: skip
-    ok, said = _child(_OPENCV_PROBE)
+    ok, said = _child(OPENCV_PROBE)
     if ok:
         return Finding(
             "opencv", "ok", f"OpenCV {said}" + (f", {', '.join(several)}" * bool(several))
@@ -208,7 +180,7 @@ def _opencv() -> Finding:
 
 
 def _typer() -> Finding:
-    ok, said = _child(_TYPER_PROBE)
+    ok, said = _child(TYPER_PROBE)
     if ok:
         return Finding("command line", "ok", said)
     return Finding("command line", "problem", said, "pip install --upgrade --force-reinstall typer")
@@ -219,7 +191,7 @@ def _engine(name: str, packages: tuple[str, ...], extra: str) -> Finding:
     found = _installed(packages)
     if found is None:
         return Finding(what, "missing", "not installed", pip_command(extra))
-    ok, said = _child(_ENGINE_PROBE, name, str(_MODELS / "default"))
+    ok, said = _child(ENGINE_PROBE, name, str(_MODELS / "default"))
     if ok:
         return Finding(what, "ok", f"{found}, runs the shipped model")
     if said.startswith("killed"):
@@ -240,7 +212,7 @@ def _used_engine() -> Finding:
 
 
 def _bundle() -> Finding:
-    ok, said = _child(_BUNDLE_PROBE, str(_MODELS / "default"))
+    ok, said = _child(BUNDLE_PROBE, str(_MODELS / "default"))
     if not ok:
         broken = "Import" in said or "ModuleNotFound" in said
         fix = "mend numpy and OpenCV first (above)" if broken else "install edge-malaria again"
@@ -257,7 +229,7 @@ def _camera() -> Finding:
             "made with --system-site-packages"
         )
         return Finding(what, "missing", "not installed (camera:0 and video need none)", fix)
-    ok, said = _child(_PICAMERA_PROBE)
+    ok, said = _child(PICAMERA_PROBE)
     if ok:
         return Finding(what, "ok", f"imports with {said}")
     another = any(word in said for word in ("numpy", "_ARRAY_API", "dtype size"))

@@ -1,0 +1,40 @@
+"""What doctor runs in child processes: each program tries one thing and prints what it found."""
+
+from __future__ import annotations
+
+NUMPY_PROBE = "import numpy; numpy.zeros(3).sum(); print(numpy.__version__, numpy.__file__)"
+# Older typers fail at the first --help beside a newer click; newer ones bring their own click.
+TYPER_PROBE = """
+import contextlib, io, typer
+app = typer.Typer(add_completion=False)
+@app.command()
+def probe(number: int = 0) -> None: pass
+with contextlib.redirect_stdout(io.StringIO()):
+    typer.main.get_command(app).main(["--help"], standalone_mode=False)
+print("typer", typer.__version__)
+"""
+OPENCV_PROBE = """
+import cv2, numpy
+ok, data = cv2.imencode(".png", numpy.zeros((4, 4, 3), numpy.uint8))
+assert ok and cv2.imdecode(data, 1).shape == (4, 4, 3)
+print(cv2.__version__)
+"""
+ENGINE_PROBE = """
+import sys
+import numpy as np
+from edge_malaria.bundle import read_bundle
+from edge_malaria.runtime.engines import open_engine
+bundle = read_bundle(sys.argv[2])
+for variant, files in bundle.classifier.variants.items():
+    if sys.argv[1] in files:
+        engine = open_engine(bundle.read(files[sys.argv[1]].file), sys.argv[1])
+        engine.run(np.zeros((1, *engine.input.shape), np.uint8))
+        break
+"""
+BUNDLE_PROBE = """
+import sys
+from edge_malaria.bundle import read_bundle
+bundle = read_bundle(sys.argv[1])
+print(bundle.name, bundle.version + ", int8,", len(bundle.contents), "files whole")
+"""
+PICAMERA_PROBE = "import numpy; from picamera2 import Picamera2; print('numpy', numpy.__version__)"
