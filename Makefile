@@ -12,9 +12,9 @@ WORKERS ?= 2
 # cluster or many processes, or runs a gate for each of dozens of planted faults.
 NOT_QUICK := training crossval converters export firmware_examples install device batch \
     e2e/test_training_cli.py e2e/test_preprocessing_export.py e2e/test_fallback.py \
-    e2e/test_own_model.py e2e/test_screen_ends.py e2e/test_site.py parity/test_microcontroller.py \
-    parity/test_finder_stage.py parity/test_network_faults.py parity/test_record_faults.py \
-    parity_suite/test_plugin.py
+    e2e/test_own_model.py e2e/test_few_labels.py e2e/test_screen_ends.py e2e/test_site.py \
+    parity/test_microcontroller.py parity/test_finder_stage.py parity/test_network_faults.py \
+    parity/test_record_faults.py parity_suite/test_plugin.py
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 
 .PHONY: help demo demo-device test test-quick check wheel-check model evidence gallery clean \
