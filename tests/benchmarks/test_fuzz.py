@@ -27,6 +27,7 @@ FOUND = {
     "manifest": [b"slide,source\na,fie\x00lds/\n", b"slide," + b"s" * 140_000 + b"\n"],
     "site": [b"[" * 5000],
     "goldens": [b"PK\x05\x06"],
+    "configuration": [b"x = " + b"[" * 100_000],
 }
 
 
