@@ -18,6 +18,8 @@ from edge_malaria.runtime.serve.words import LANGUAGES, words_for
 from tests.runtime.serve.conftest import Served, Serving
 from tests.runtime.serve.test_slides import judge
 
+pytestmark = pytest.mark.slow
+
 HAS_BENGALI = any(
     path.name in ("NotoSansBengali-Regular.ttf", "Lohit-Bengali.ttf", "FreeSans.ttf")
     for folder in FOLDERS

@@ -10,6 +10,8 @@ from edge_malaria.runtime.serve.routes import DOORS
 from tests.runtime.serve.conftest import ROLES, Served, Serving
 from tests.runtime.serve.served import Browser
 
+pytestmark = pytest.mark.slow
+
 # Reading a slide takes seconds, and signing one out ends the round: they have tests of their own.
 LEFT_OUT = ("/slides/{slide}/start", "/sign-out")
 FIELDS = (

@@ -28,6 +28,8 @@ from tests.cli import run_cli
 from tests.runtime.serve.conftest import Served, Serving
 from tests.runtime.serve.served import SIM
 
+pytestmark = pytest.mark.slow
+
 
 def until(desk: Desk, slide: str, state: str, most_s: float = 120) -> None:
     end = time.monotonic() + most_s
