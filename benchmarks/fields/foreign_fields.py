@@ -28,13 +28,13 @@ from benchmarks.fields.cell_truth import (
     rates,
     read_annotations,
 )
-from benchmarks.fields.whole_slides import SlideScreen
+from benchmarks.fields.whole_slides import SlideScreen, looked
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.data.laboratories import Part, field_files, slide_of
 from edge_malaria.files import read_image, write_image
 from edge_malaria.records import Cell, Image
-from edge_malaria.runtime.detect.cells import CellFinder
+from edge_malaria.runtime.screen.field_look import FieldLook
 
 PAGE_PX = 640
 COLOURLESS = ("grey", "red channel", "green channel", "blue channel", "hue 120", "hue 180")
@@ -113,7 +113,12 @@ def colourless(screen: SlideScreen, fields: Path) -> dict[str, Any]:
     return figures
 
 
-def middle_cells(finder: CellFinder, fields: Path, part: str, every: int) -> dict[str, Any]:
+def own_cells(screen: SlideScreen, image: Image) -> list[Cell]:
+    """The cells of a picture that is a slide by itself, refused or not."""
+    return looked(FieldLook(screen.finder, screen.config.quality), image, refused_too=True)[1]
+
+
+def middle_cells(screen: SlideScreen, fields: Path, part: str, every: int) -> dict[str, Any]:
     """pbc: how often a counted red cell holds the picture's middle, by kind."""
     pictures, red = Counter[str](), Counter[str]()
     for file in files_of(fields / "pbc", part)[::every]:
@@ -124,7 +129,7 @@ def middle_cells(finder: CellFinder, fields: Path, part: str, every: int) -> dic
         red[kind] += any(
             cell.counted and cell.box[0] <= x < cell.box[2] and cell.box[1] <= y < cell.box[3]
             and bool(cell.mask[y - cell.box[1], x - cell.box[0]])
-            for cell in finder.find(image)
+            for cell in own_cells(screen, image)
         )  # fmt: skip
     return {
         "pictures": sum(pictures.values()),
@@ -133,14 +138,14 @@ def middle_cells(finder: CellFinder, fields: Path, part: str, every: int) -> dic
     }
 
 
-def boxed_sets(finder: CellFinder, fields: Path, part: str) -> dict[str, Any]:
+def boxed_sets(screen: SlideScreen, fields: Path, part: str) -> dict[str, Any]:
     """raabin's boxes and chula_more's points."""
     counts = {"raabin": Counter[str](), "chula_more": Counter[str]()}
     for name, count in counts.items():
         rows = read_annotations(fields / name)
         for file in files_of(fields / name, part):
             image, truth = read_image(file), rows.get(file.name, [])
-            cells = finder.find(image)
+            cells = own_cells(screen, image)
             more = count_boxed(image, cells, truth) if name == "raabin" else None
             count.update(count_points(cells, truth) if more is None else more)
     return {name: {**rates(count), "counts": dict(count)} for name, count in counts.items()}
@@ -170,9 +175,9 @@ def main() -> None:
     print(figures, flush=True)
     figures["iml_recoloured"] = colourless(screen, fields)
     print(figures["iml_recoloured"], flush=True)
-    figures |= boxed_sets(screen.finder, fields, options.part)
+    figures |= boxed_sets(screen, fields, options.part)
     print(figures["raabin"], figures["chula_more"], flush=True)
-    figures["pbc"] = middle_cells(screen.finder, fields, options.part, options.every)
+    figures["pbc"] = middle_cells(screen, fields, options.part, options.every)
     print(figures["pbc"], flush=True)
     if not options.dry:
         command = "python -m benchmarks.fields.foreign_fields --data DATA"

@@ -24,6 +24,7 @@ import numpy as np
 from benchmarks.cells.westlake import westlake_inputs
 from benchmarks.evidence_file import EVIDENCE, shipped_sha256, write_evidence
 from benchmarks.fields.cell_truth import boxes_of, files_of, inside_field, match, read_annotations
+from benchmarks.fields.whole_slides import looked
 from edge_malaria.bundle.format import Bundle, read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.files import read_image
@@ -35,7 +36,7 @@ from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.detect.cells import CellFinder
 from edge_malaria.runtime.detect.opening import default_finder
 from edge_malaria.runtime.screen.config import load_config
-from edge_malaria.runtime.screen.field_look import FieldLook, view_of
+from edge_malaria.runtime.screen.field_look import FieldLook
 from edge_malaria.runtime.screen.slide_errors import slide_errors
 from edge_malaria.runtime.slide.statistics import SlideCount, SlideStatistics
 
@@ -65,15 +66,12 @@ class WholePath:
 
         Cells of refused fields are looked for all the same.
         """
-        view = view_of(image)
-        quality, shown = self.fields.quality(view), view.corrected()
-        found, judged = self.fields.cells(view, shown, quality)
-        reason = judged.reason if self.fields.worth_looking(quality) else quality.reason
-        if not reason:
+        shown, found, quality = looked(self.fields, image, refused_too=True)
+        if quality.accepted:
             self.fields.counted([cell.box for cell in found if cell.counted])
         cells = [cell for cell in found if cell.kind == "red-cell"]
         batch = field_inputs(shown, cells, self.classifier.target, self.colour)
-        return cells, self.classifier.predict_inputs(batch), reason
+        return cells, self.classifier.predict_inputs(batch), quality.reason
 
     def count(self, predictions: Sequence[Prediction]) -> SlideCount:
         """What the statistics need of counted cells."""

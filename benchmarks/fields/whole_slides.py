@@ -62,14 +62,23 @@ class SlideSeen:
         }
 
 
-def looked(look: FieldLook, image: Image) -> tuple[Image, list[Cell], FieldQuality]:
-    """The field under even light, its cells where it is worth looking for them, and its quality."""
+def looked(
+    look: FieldLook, image: Image, *, refused_too: bool = False
+) -> tuple[Image, list[Cell], FieldQuality]:
+    """The field under even light, its cells, and its quality.
+
+    Args:
+        look: of the slide.
+        image: uint8 [H, W, 3] RGB.
+        refused_too: look for cells where ``screen`` would not.
+    """
     view = view_of(image)
     quality, shown = look.quality(view), view.corrected()
-    if not look.worth_looking(quality):
+    worth = look.worth_looking(quality)
+    if not (worth or refused_too):
         return shown, [], quality
-    cells, quality = look.cells(view, shown, quality)
-    return shown, cells, quality
+    cells, judged = look.cells(view, shown, quality)
+    return shown, cells, judged if worth else quality
 
 
 class SlideScreen:
