@@ -113,8 +113,7 @@ class SlideScreen:
             slide.sizes.append(median_size(own))
             inputs = field_inputs(shown, own, self.classifier.target, colour)
             found = self.classifier.predict_inputs(inputs)
-            faint = quality.faint_colour(self.config.quality)
-            low = 0.0 if faint else self.config.verdict.doubtful_from
+            low = self.config.doubtful_from(quality)
             slide.cells += len(found)
             slide.positive += sum(p.positive for p in found)
             slide.likely += sum(p.p_parasitized >= self.balanced for p in found)

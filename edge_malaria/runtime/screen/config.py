@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from edge_malaria.errors import ConfigError
 from edge_malaria.records import expect
-from edge_malaria.runtime.quality.field_quality import QualityLimits
+from edge_malaria.runtime.quality.field_quality import FieldQuality, QualityLimits
 from edge_malaria.runtime.slide.statistics import VerdictRules
 from edge_malaria.runtime.sources.base import CameraSettings, SourceSettings
 
@@ -57,6 +57,13 @@ class ScreenConfig:
     report: ReportSettings = field(default_factory=ReportSettings)
     source: SourceSettings = field(default_factory=SourceSettings)
     camera: CameraSettings = field(default_factory=CameraSettings)
+
+    def doubtful_from(self, quality: FieldQuality) -> float:
+        """The probability from which a cell that is not called is doubtful, 0-1.
+
+        The classifier does not know cells of faint colour, however clear its answers are.
+        """
+        return 0.0 if quality.faint_colour(self.quality) else self.verdict.doubtful_from
 
     def as_json(self) -> dict[str, Any]:
         """JSON-ready."""

@@ -268,9 +268,7 @@ class SlidePipeline:
         pairs = list(zip(cells, predictions, strict=True))
         counted = [(i, c, p) for i, (c, p) in enumerate(pairs) if c.counted and p is not None]
         positive = sum(p.positive for _, _, p in counted)
-        # The classifier does not know cells of so little colour, however clear its answers are.
-        faint = quality.faint_colour(self.config.quality)
-        low = 0.0 if faint else self.config.verdict.doubtful_from
+        low = self.config.doubtful_from(quality)
         likely = sum(p.p_parasitized >= self.options.likely_from for _, _, p in counted)
         number = self.journal.line_count
         return FieldLine(
