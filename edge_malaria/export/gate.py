@@ -147,11 +147,16 @@ def _gate(
     work: Work, cells: golden.GoldenCells, dataset: Dataset | None, judging: Dataset | None
 ) -> parity.ParityReport:
     started = time.monotonic()
-    report = _run_gate(work, judging)
+    reference = KerasEngine(work.source.plain, remember=True)
+
+    def run() -> parity.ParityReport:
+        return _run_gate(work, judging, reference)
+
+    report = run()
     if not report.passed and "int8" in work.files and _only_int8_failed(report):
         from edge_malaria.export.fallback import try_fallbacks
 
-        report = try_fallbacks(work, cells, dataset, report, lambda: _run_gate(work, judging))
+        report = try_fallbacks(work, cells, dataset, report, run)
     if not report.passed:
         raise GateFailed(refusal(work.source.name, report.all_failures()))
     if work.finder is not None:
@@ -181,13 +186,13 @@ def _judging(dataset: Dataset | None, effort: Effort, log: Log) -> Dataset | Non
     return chosen
 
 
-def _run_gate(work: Work, dataset: Dataset | None) -> parity.ParityReport:
+def _run_gate(work: Work, dataset: Dataset | None, reference: KerasEngine) -> parity.ParityReport:
     write_record(work, None)
     return parity.gate(
         read_bundle(work.directory, proven=False),  # this is what proves it
         dataset=dataset,
         split="val",
-        reference=KerasEngine(work.source.plain),
+        reference=reference,
         settings=parity.Settings(delta=work.delta),
     )
 

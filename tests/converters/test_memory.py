@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("tensorflow", reason="converting needs the [export] extra")
 
 from converters import graph_copies
-from converters.keras_engine import run_in_batches
+from converters.keras_engine import KerasEngine, run_in_batches
 from converters.quiet import quiet
 
 
@@ -59,6 +59,29 @@ def test_the_copies_of_a_graph_are_freed_as_it_is_converted() -> None:
     with pytest.raises(ValueError, match="on purpose"), graph_copies.freed():
         raise ValueError("on purpose")
     assert GraphOptimizerBase.optimize is optimize
+
+
+def test_the_reference_runs_the_same_cells_once() -> None:
+    model, ran = network(4), []
+
+    class Counted:
+        layers, input_shape, output_shape = model.layers, model.input_shape, model.output_shape
+
+        def __call__(self, cells: Any, training: bool) -> Any:
+            ran.append(len(cells))
+            return model(cells, training=training)
+
+    cells = np.random.default_rng(1).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    engine = KerasEngine(Counted(), remember=True)
+    first = engine.run_raw(cells)
+    first_kept = first.copy()
+    first[:] = 0.0
+    np.testing.assert_array_equal(engine.run_raw(cells), first_kept)
+    assert sum(ran) == 20
+    other = cells.copy()
+    other[3, 2, 1, 0] ^= 1
+    assert (engine.run_raw(other) != first_kept).sum() == 1
+    assert sum(ran) == 40
 
 
 @pytest.mark.parametrize(("filters", "most"), [(4, 256), (4000, 30)])
