@@ -10,7 +10,7 @@ DATA   := $(if $(NIH),--data $(NIH))
 WORKERS ?= 2
 # What trains, converts or compiles (only loading TensorFlow takes longer than a quick test), starts a
 # cluster or many processes, or runs a gate for each of dozens of planted faults.
-NOT_QUICK := training crossval converters export firmware_examples install device batch \
+NOT_QUICK := training crossval converters export firmware_examples install device batch test_doctor.py \
     e2e/test_training_cli.py e2e/test_preprocessing_export.py e2e/test_fallback.py \
     e2e/test_own_model.py e2e/test_few_labels.py e2e/test_screen_ends.py e2e/test_site.py \
     parity/test_microcontroller.py parity/test_finder_stage.py parity/test_network_faults.py \
@@ -55,6 +55,9 @@ demo-device: $(DEVICE) ## the device half: the shipped bundle, no TensorFlow
 	@$(EM) screen $(DEMO_SLIDE) -o demo/slide --force
 	@$(DEMO_READ)
 	@echo $(DEMO_SAYS)
+
+# Compiled modules are kept, whatever the environment says: every process of the tests needs them.
+test test-quick: export PYTHONDONTWRITEBYTECODE :=
 
 test: $(HOST)    ## all tests; real cells where EDGE_MALARIA_DATA names them
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not timed and not device"

@@ -116,6 +116,7 @@ def test_a_timing_without_rounds_is_refused() -> None:
         Timing(np.array([]), 1)
 
 
+@pytest.mark.slow
 def test_the_command_prints_json_and_csv(shipped_bundle: Path, tmp_path: Path) -> None:
     table = tmp_path / "times.csv"
     other = shipped_bundle / "model.float32.onnx"

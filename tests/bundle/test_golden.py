@@ -128,6 +128,7 @@ def test_a_golden_that_is_gone_or_damaged_is_an_integrity_error(
         golden.read_goldens(contents)
 
 
+@pytest.mark.slow
 def test_arrays_that_would_fill_the_memory_are_never_unpacked() -> None:
     packed = io.BytesIO()
     with (

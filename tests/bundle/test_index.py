@@ -184,6 +184,7 @@ def test_a_folder_that_is_no_bundle_is_not_read(tmp_path: Path) -> None:
         read_bundle(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_zip_is_measured_before_it_is_unpacked(tmp_path: Path) -> None:
     packed = tmp_path / "bomb.zip"
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:

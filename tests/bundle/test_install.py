@@ -41,6 +41,7 @@ def zipped(bundle: Path, path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_install_activate_and_one_step_back(
     store: BundleStore, shipped_bundle: Path, tmp_path: Path
 ) -> None:
@@ -81,6 +82,7 @@ def test_a_changed_bundle_is_never_used(store: BundleStore, shipped_bundle: Path
         store.active()
 
 
+@pytest.mark.slow
 def test_a_damaged_bundle_keeps_nobody_from_the_others(
     store: BundleStore, shipped_bundle: Path
 ) -> None:
@@ -170,6 +172,7 @@ def test_only_bundles_that_a_trusted_key_signed(tmp_path: Path, shipped_bundle: 
         strict.active()
 
 
+@pytest.mark.slow
 def test_killed_while_installing_the_old_bundle_stays(tmp_path: Path, shipped_bundle: Path) -> None:
     """kill -9 at moments spread over the copy: what is listed is whole, one is active."""
     root = tmp_path / "store"

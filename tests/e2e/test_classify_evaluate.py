@@ -76,6 +76,7 @@ def test_a_shipped_bundle_is_whole_and_gives_its_recorded_bits() -> None:
     assert all(row["differing"] == 0 for row in int8)
 
 
+@pytest.mark.slow
 def test_doctor_finds_its_own_house_in_order() -> None:
     ran = run_process("doctor", "--json")
     assert ran.code == 0, ran.err

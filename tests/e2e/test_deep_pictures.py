@@ -34,6 +34,7 @@ def cells(report: Path) -> list[tuple[str, ...]]:
         return [tuple(row.values())[1:] for row in csv.DictReader(handle)]
 
 
+@pytest.mark.slow
 def test_a_field_of_more_bits_gives_the_cells_of_its_eight(tmp_path: Path) -> None:
     image = draw_field(11, 960, 720, cell_diameter_px=60, parasitemia=0.1)[0]
     write_image(tmp_path / "eight" / "a.png", image)

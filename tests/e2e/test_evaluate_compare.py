@@ -35,6 +35,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_models_stand_side_by_side_with_what_they_cost(cells: Path, tmp_path: Path) -> None:
     plot = tmp_path / "roc.png"
     ran = run_cli(*COMPARE, cells, "--exclude-suspect", "--plot", plot, "--json")

@@ -83,6 +83,7 @@ def killed_in_the_middle(out: Path) -> bool:
     return not (out / "report.json").exists()
 
 
+@pytest.mark.slow
 def test_kill_and_resume_end_like_a_whole_run(screened: tuple[Path, Ran], tmp_path: Path) -> None:
     # A machine that does other things too may look away for the rest of five fields.
     tries = (tmp_path / f"killed{number}" for number in range(5))
@@ -215,6 +216,7 @@ def test_a_full_disk_midway_is_a_storage_error_and_can_be_resumed(tmp_path: Path
     assert ran.json["fields_seen"] == 8
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("mount") is None or os.geteuid() != 0, reason="needs root, mount")
 def test_a_really_full_disk(tmp_path: Path) -> None:
     disk = tmp_path / "disk"

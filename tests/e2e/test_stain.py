@@ -94,6 +94,7 @@ def test_classify_scales_all_crops_together_and_says_so(stained: Path, tmp_path:
     assert [row["p_parasitized"] for row in ran.json] == [p.p_parasitized for p in expected]
 
 
+@pytest.mark.slow
 def test_screen_records_the_colour_and_resume_repeats_it(stained: Path, tmp_path: Path) -> None:
     whole, torn = tmp_path / "whole", tmp_path / "torn"
     gate = "--no-quality-gate"

@@ -175,6 +175,7 @@ def test_the_pytest_suite_passes_and_fails_with_the_gate(tiny_bundle: Path, tmp_
     assert "does not exist" in missing.stdout
 
 
+@pytest.mark.slow
 def test_the_plugin_is_inert_in_other_sessions(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text("def test_mine():\n    assert True\n")
     (tmp_path / "conftest.py").write_text(

@@ -21,6 +21,7 @@ def classifier(shipped_bundle: Path):  # type: ignore[no-untyped-def]
     return Classifier(read_bundle(shipped_bundle))
 
 
+@pytest.mark.slow
 def test_the_shipped_model_tells_drawn_cells_apart(classifier) -> None:  # type: ignore[no-untyped-def]
     from edge_malaria.synthetic.write import drawn_cells
 

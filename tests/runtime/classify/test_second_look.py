@@ -50,6 +50,7 @@ def test_black_becomes_light_and_the_cell_stays(side: int, seed: int) -> None:
     assert (shown.min(axis=(0, 1)) >= 0.6 * np.minimum(colour, CLEAR_LIGHT)).all()
 
 
+@pytest.mark.slow
 def test_red_cells_stay_and_white_cells_go(look: SecondLook) -> None:
     for kind in ("healthy", "ring", "late-trophozoite"):
         assert look.foreign(drawn(kind, 100, 5)).mean() <= 0.03, kind

@@ -107,6 +107,7 @@ def test_the_same_report_has_the_same_identity_and_another_another() -> None:
         Sample("  ", "", "")
 
 
+@pytest.mark.slow
 def test_the_command_writes_it_from_the_journal(tmp_path: Path) -> None:
     slide, target = tmp_path / "slide", tmp_path / "slide.fhir.json"
     source = "sim:fields=1,width=640,height=480,cell_diameter_px=50"

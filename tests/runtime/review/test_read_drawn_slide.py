@@ -16,6 +16,7 @@ from tests.runtime.review.slides import SIM, screened
 from tools.read_drawn_slide import READER, decisions, parasitized_boxes
 
 
+@pytest.mark.slow
 def test_the_scripted_reader_knows_the_drawing(tmp_path: Path) -> None:
     session = ReviewSession(screened(tmp_path / "slide"))
     text = decisions(list(session.cells), parasitized_boxes(SIM))

@@ -179,6 +179,7 @@ def test_a_watched_folder_ends_with_the_last_field_asked_for(run: Any, tmp_path:
     assert not done.interrupted
 
 
+@pytest.mark.slow
 def test_balanced_screens_at_its_own_measured_rate(
     run: Any, tmp_path: Path, bundle: Bundle
 ) -> None:
@@ -252,6 +253,7 @@ class Shots:
             yield Field(image, f"camera:0#{number}", number, stream=True)
 
 
+@pytest.mark.slow
 def test_black_frames_by_the_hundred_have_one_line_and_are_told(run: Any, tmp_path: Path) -> None:
     fields = [i.image for i in open_source([SIM]).fields() if isinstance(i, Field)]
     black = [np.full((480, 640, 3), n % 2, np.uint8) for n in range(250)]

@@ -58,6 +58,7 @@ def judge(served: Served, slide: str, reader: str, *, parasites: int = 2) -> int
     return len(cells)
 
 
+@pytest.mark.slow
 def test_a_slide_ends_as_the_command_s_does(serving: Serving, tmp_path: Path) -> None:
     served = serving()
     slide = read(served)
@@ -75,6 +76,7 @@ def test_a_slide_ends_as_the_command_s_does(serving: Serving, tmp_path: Path) ->
     assert (entry.verdict, entry.cells_counted) == (ours["verdict"], ours["cells_counted"])
 
 
+@pytest.mark.slow
 def test_a_paused_slide_goes_on_as_if_never_paused(serving: Serving, tmp_path: Path) -> None:
     served = serving()
     desk = served.clinic.desk
@@ -164,6 +166,7 @@ def test_what_ran_when_the_power_went_is_paused(serving: Serving, tmp_path: Path
     assert "Go on" in page.text
 
 
+@pytest.mark.slow
 def test_pictures_from_a_phone(serving: Serving, tmp_path: Path) -> None:
     served = serving()
     browser, desk = served.browser(), served.clinic.desk
@@ -468,6 +471,7 @@ def test_the_worklist_follows_the_last_decision(serving: Serving) -> None:
     )
 
 
+@pytest.mark.slow
 def test_many_readers_and_a_start_do_not_lock_each_other_out(serving: Serving) -> None:
     """Ten threads decide, look and count while the slide is started and paused again and again."""
     served = serving(read=True)

@@ -73,6 +73,7 @@ def test_mistaken_confirmations_alone_leave_nought_inside(reader: ReaderModel) -
     assert [confirmations_needed(n, 2) for n in (0, 100, 200, 850)] == [2, 2, 3, 5]
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_on_slides_like_those_of_the_model(
     errors: SlideErrors, reader: ReaderModel
 ) -> None:

@@ -61,6 +61,7 @@ def profile(level: float = -4.5, number: int = 20) -> SiteProfile:
     return SiteFit(record(), negatives(level, number)).profile("here", "0" * 64, {}, 0.02)
 
 
+@pytest.mark.slow
 def test_a_verified_site_sees_far_fewer_parasites_than_an_unknown_one() -> None:
     known = profile()
     alone = {n: limit for n, limit, _ in known.limits}
@@ -93,12 +94,14 @@ def test_a_site_s_false_alarms_stay_below_the_level() -> None:
     assert calls <= 6
 
 
+@pytest.mark.slow
 def test_a_noisier_site_gets_higher_thresholds() -> None:
     calm, wild = profile(-5.0), profile(-2.0)
     assert wild.balanced > calm.balanced
     assert wild.screening >= calm.screening
 
 
+@pytest.mark.slow
 def test_positives_change_what_is_missed() -> None:
     rng = np.random.default_rng(4)
     weak = [SlideScores.count(f"p{i}", healthy(rng, 200, -1.0), RUNGS) for i in range(6)]
@@ -110,6 +113,7 @@ def test_positives_change_what_is_missed() -> None:
     assert blind.parasitized == 1200
 
 
+@pytest.mark.slow
 def test_points_that_lie_close_together_get_an_upper_one() -> None:
     fit = SiteFit(record(), negatives(-4.5))
     fit.screening = fit.balanced

@@ -129,6 +129,7 @@ def test_zero_of_many_is_not_detected_and_never_better_than_the_rule_of_three(
         assert result.ci95[1] >= 3.0 / n
 
 
+@pytest.mark.slow
 def test_not_detected_is_never_said_where_the_limit_lies_above_the_rule(
     slides: SlideStatistics,
 ) -> None:
