@@ -67,9 +67,18 @@ def timed(*arguments: str | Path) -> dict[str, Any]:
         "elapsed_s": round(time.monotonic() - started, 1),
         "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
         "peak_mib": usage.ru_maxrss // 1024,
-        "said": lines[-1][:200] if child.returncode and lines else "",
+        "said": _reason(lines) if child.returncode else "",
         "out": said,
     }
+
+
+def _reason(lines: list[str]) -> str:
+    """The first thing that a failed command said: its error, or a gate's first failure."""
+    errors = [index for index, line in enumerate(lines) if line.startswith("error: ")]
+    if not errors:
+        return lines[-1][:200] if lines else ""
+    error, *more = lines[errors[0] :]
+    return (more[0].strip() if "parity gate refused" in error and more else error)[:200]
 
 
 def measured(given: Given, models: Path, data: Path, dataset: Dataset, work: Path) -> Any:
@@ -90,12 +99,10 @@ def measured(given: Given, models: Path, data: Path, dataset: Dataset, work: Pat
     )
     row: dict[str, Any] = {"commit": commit(), "true_accuracy": given.accuracy, "export": export}
     if export["exit"]:
-        return _shortened(row)
+        return _shortened(row, work)
     document = json.loads(export["out"])
-    row["accuracy"] = document["evaluation"]["accuracy"]
-    row["auc"] = document["evaluation"]["auc"]
     row["judged_variant"] = document["evaluation"]["variant"]
-    row["val_cells"] = document["evaluation"]["n"]
+    row["judging_cells"] = document["evaluation"]["n"]
     row["bytes"] = {file["file"]: file["bytes"] for file in document["files"]}
     variant = row["judged_variant"]
     cells = work / "cells"
@@ -107,15 +114,21 @@ def measured(given: Given, models: Path, data: Path, dataset: Dataset, work: Pat
     row["evaluate"] = timed(
         "evaluate", bundle, data, "--split", "val", "--variant", variant, "--json"
     )
+    if row["evaluate"]["exit"] == 0:
+        measures = json.loads(row["evaluate"]["out"])
+        row |= {key: measures[key] for key in ("accuracy", "auc")}
+        row["val_cells"] = measures["n"]
     row["firmware"] = timed("firmware", bundle, "-o", work / f"{given.file}-firmware", "--force")
     row["parity"] = timed("parity", bundle, "--reference", model, "--json")
-    return _shortened(row)
+    return _shortened(row, work)
 
 
-def _shortened(row: dict[str, Any]) -> dict[str, Any]:
+def _shortened(row: dict[str, Any], work: Path) -> dict[str, Any]:
+    """Without what was printed, and without this machine's paths."""
     for value in row.values():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and "said" in value:
             value.pop("out", None)
+            value["said"] = value["said"].replace(f"{work}/", "")
     return row
 
 

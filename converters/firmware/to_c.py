@@ -155,9 +155,11 @@ def generate_from_bundle(
     """
     spec = bundle.classifier
     if "litert" not in spec.variants.get("int8", {}):
+        mixed = "int8-mixed" in spec.variants
+        advice = "8 bits do not serve all of its layers" if mixed else "Export with --int8"
         raise Refused(
             f"{bundle.path} has {', '.join(spec.variants)} but no int8 .tflite; the C file is "
-            "integer only. Export with --int8."
+            f"integer only. {advice}."
         )
     file = spec.file("int8", "litert")
     model = bundle.read(file.file)
