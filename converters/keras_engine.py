@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,14 @@ _VALUES_AT_ONCE = 100_000_000
 def _cells_at_once(model: Any, cells: NDArray[Any]) -> int:
     pixels = int(np.prod(cells.shape[1:3]))
     outputs = (layer.output for layer in model.layers)
-    values = sum(int(np.prod(out.shape[1:])) for out in outputs if hasattr(out, "shape"))
+    values = sum(_values(out.shape, cells) for out in outputs if hasattr(out, "shape"))
     return max(1, min(_MOST_CELLS, PIXELS_AT_ONCE // pixels, _VALUES_AT_ONCE // max(values, 1)))
+
+
+def _values(shape: Sequence[int | None], cells: NDArray[Any]) -> int:
+    """Values that a layer gives for one cell; an open side counts as long as the input's."""
+    open_sides = max(cells.shape[1:3])
+    return int(np.prod([open_sides if side is None else side for side in shape[1:]]))
 
 
 def run_in_batches(model: Any, cells: NDArray[Any]) -> NDArray[Any]:

@@ -100,3 +100,13 @@ def test_keras_runs_as_many_cells_as_its_layers_outputs_fit(filters: int, most: 
     got = run_in_batches(Counted(), cells)
     assert max(sizes) <= most and sum(sizes) == len(cells)
     np.testing.assert_allclose(got, np.asarray(model(cells.astype(np.float32))), atol=1e-2)
+
+
+def test_a_network_of_open_sides_runs_on_pictures_of_any_size() -> None:
+    import keras
+
+    inputs = keras.Input((None, None, 3))
+    model = keras.Model(inputs, keras.layers.Conv2D(2, 1)(inputs))
+    engine = KerasEngine(model)
+    for shape in ((1, 20, 36, 3), (3, 16, 16, 3)):
+        assert engine.run(np.zeros(shape, np.uint8)).shape == (*shape[:3], 2)
