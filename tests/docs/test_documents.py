@@ -120,3 +120,12 @@ def test_changelog_has_each_kind_of_change_once_a_version() -> None:
         kinds = re.findall(r"^### (\w+)", version, re.MULTILINE)
         assert kinds and len(kinds) == len(set(kinds)), version.splitlines()[0]
         assert set(kinds) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_prose_keeps_to_lines_that_a_terminal_shows() -> None:
+    """Tables, code and what is written by a command may be wider."""
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        prose = [line for line in text.splitlines() if not line.startswith("|")]
+        wide = [line for line in prose if len(line) > 120 and path.name != "GALLERY.md"]
+        assert not wide, (path.name, wide[0])
