@@ -8,12 +8,15 @@ crash where it describes an x86. Without ``/sys`` XNNPACK switches itself off si
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -122,12 +125,12 @@ def why_not(system: System) -> str:
     """
     if sys.platform != "linux" or os.geteuid() != 0:
         return "entering another root file system needs root on Linux"
-    if any(shutil.which(tool) is None for tool in ("debootstrap", system.qemu)):
-        if shutil.which("apt-get") is None:
+    with _one_at_a_time():
+        missing = any(shutil.which(tool) is None for tool in ("debootstrap", system.qemu))
+        if missing and shutil.which("apt-get") is None:
             return "debootstrap and qemu-user-static are missing and there is no apt"
         command = ["apt-get", "install", "-y", "debootstrap", "qemu-user-static"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-        if done.returncode:
+        if missing and subprocess.run(command, capture_output=True, timeout=300).returncode:
             return "apt cannot install debootstrap and qemu-user-static here"
     probe = ["unshare", "-m", "--propagation", "private", "true"]
     if subprocess.run(probe, capture_output=True, check=False).returncode:
@@ -141,6 +144,19 @@ def build(system: System) -> Path:
     Raises:
         RuntimeError: Debian or the wheels cannot be fetched.
     """
+    with _one_at_a_time():
+        return _built(system)
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Keeps tests that run beside this one from installing or building the same."""
+    with (Path(tempfile.gettempdir()) / "edge-malaria-arm.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _built(system: System) -> Path:
     root = system.folder
     done = root / ".built"
     recipe = repr(system)
