@@ -271,7 +271,10 @@ def encode_image(image: Image, suffix: str = ".png", quality: int = 90) -> bytes
         ".jpg": [cv2.IMWRITE_JPEG_QUALITY, quality],
         ".webp": [cv2.IMWRITE_WEBP_QUALITY, quality],
     }
-    ok, data = cv2.imencode(suffix, image[:, :, ::-1], flags.get(suffix, []))
+    # Not ``image[:, :, ::-1]``: turning the channels of five megapixels that way takes longer than
+    # encoding them.
+    bgr = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGR)
+    ok, data = cv2.imencode(suffix, bgr, flags.get(suffix, []))
     if not ok:
         raise StorageError(f"encoding an image as {suffix} failed.")
     return bytes(data.tobytes())

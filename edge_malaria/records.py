@@ -32,6 +32,10 @@ VERDICTS: tuple[Verdict, ...] = ("parasites-detected", "not-detected", "indeterm
 BASES: tuple[Basis, ...] = ("algorithm", "reader")
 
 
+# Thousands of cells a field are checked: what is expected of them is not put in words each time.
+KIND_EXPECTED, LABEL_EXPECTED = f"kind in {CELL_KINDS}", f"label in {LABELS}"
+
+
 def expect(condition: bool, expected: str, got: object) -> None:
     """Raises ValueError("expected ..., got ...") unless ``condition`` holds."""
     if not condition:
@@ -48,7 +52,8 @@ def expect_image(image: Image, name: str = "image") -> None:
 
 def expect_rate(value: float, name: str) -> None:
     """Raises ValueError unless ``value`` lies between 0 and 1; NaN does not."""
-    expect(0.0 <= value <= 1.0, f"{name} between 0 and 1", value)
+    if not (0.0 <= value <= 1.0):
+        expect(False, f"{name} between 0 and 1", value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +101,11 @@ class Cell:
     def __post_init__(self) -> None:
         x0, y0, x1, y1 = self.box
         expect(x0 < x1 and y0 < y1 and x0 >= 0 and y0 >= 0, "a half-open box", self.box)
-        expect(self.mask.shape == (y1 - y0, x1 - x0), f"mask of {self.box}", self.mask.shape)
-        expect(self.mask.dtype == np.bool_, "mask of dtype bool", str(self.mask.dtype))
-        expect(self.kind in CELL_KINDS, f"kind in {CELL_KINDS}", self.kind)
+        if self.mask.shape != (y1 - y0, x1 - x0):
+            expect(False, f"mask of {self.box}", self.mask.shape)
+        if self.mask.dtype != np.bool_:
+            expect(False, "mask of dtype bool", str(self.mask.dtype))
+        expect(self.kind in CELL_KINDS, KIND_EXPECTED, self.kind)
         expect(
             self.counted == (self.reason == ""), "a reason exactly where not counted", self.reason
         )
@@ -123,7 +130,7 @@ class Prediction:
 
     def __post_init__(self) -> None:
         expect_rate(self.p_parasitized, "p_parasitized")
-        expect(self.label in LABELS, f"label in {LABELS}", self.label)
+        expect(self.label in LABELS, LABEL_EXPECTED, self.label)
 
 
 @dataclass(frozen=True)

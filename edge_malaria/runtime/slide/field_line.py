@@ -13,6 +13,8 @@ import numpy as np
 from edge_malaria.prepare.stain import RGB, WINDOW_CELLS
 from edge_malaria.records import (
     CELL_KINDS,
+    KIND_EXPECTED,
+    LABEL_EXPECTED,
     LABELS,
     Box,
     Cell,
@@ -59,7 +61,7 @@ class CellRow:
     def __post_init__(self) -> None:
         x0, y0, x1, y1 = self.box
         expect(0 <= x0 < x1 and 0 <= y0 < y1, "a half-open box", self.box)
-        expect(self.kind in CELL_KINDS, f"kind in {CELL_KINDS}", self.kind)
+        expect(self.kind in CELL_KINDS, KIND_EXPECTED, self.kind)
         expect(self.counted == (not self.reason), "a reason where not counted", self.reason)
         if self.p_parasitized is not None:
             expect_rate(self.p_parasitized, "p_parasitized")
@@ -105,7 +107,7 @@ class GalleryCell:
     def __post_init__(self) -> None:
         expect(self.index >= 0, "index >= 0", self.index)
         expect_rate(self.p_parasitized, "p_parasitized")
-        expect(self.label in LABELS, f"label in {LABELS}", self.label)
+        expect(self.label in LABELS, LABEL_EXPECTED, self.label)
 
     def as_json(self) -> list[Any]:
         """[index, p_parasitized, positive, label, jpeg]."""

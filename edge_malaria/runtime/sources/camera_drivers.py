@@ -141,7 +141,11 @@ class UsbCamera:
     def read(self) -> Image | None:
         """See ``Capture``."""
         ok, frame = self._device.read()
-        return np.ascontiguousarray(frame[:, :, ::-1]) if ok and frame is not None else None
+        if not ok or frame is None:
+            return None
+        if frame.ndim == 3 and frame.shape[2] == 3:
+            return np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+        return np.ascontiguousarray(frame[:, :, ::-1])
 
     def close(self) -> None:
         """See ``Capture``."""

@@ -60,7 +60,7 @@ class VideoSource:
                     ok, frame = film.retrieve() if name not in skip else (True, None)
                     decoded += bool(ok)
                     if ok and frame is not None:
-                        rgb = np.ascontiguousarray(frame[:, :, ::-1])
+                        rgb = np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
                         yield Field(rgb, name, number, stream=True)
                 number += 1
         if decoded == 0:
