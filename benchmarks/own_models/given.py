@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.evidence_file import commit, write_evidence
+from benchmarks.evidence_file import EVIDENCE, commit, write_evidence
 from edge_malaria.data.dataset import Dataset, open_dataset
 from edge_malaria.files import write_image, write_json
 
@@ -142,7 +142,10 @@ def main() -> None:
     parser.add_argument("--finished", action="store_true", help="Write what is done, run nothing.")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
-    dataset, rows = open_dataset(given.data), {}
+    dataset = open_dataset(given.data)
+    stored = EVIDENCE / "own_models.json"
+    earlier = json.loads(stored.read_text(encoding="utf-8"))["models"] if stored.is_file() else {}
+    rows: dict[str, Any] = {}
     for one in MODELS:
         kept = given.work / f"{one.file}.json"
         measure = not given.finished and given.only in (None, one.file)
@@ -152,8 +155,9 @@ def main() -> None:
             write_json(kept, measured(one, given.models, given.data, dataset, given.work))
         rows[one.file] = json.loads(kept.read_text(encoding="utf-8"))
         print(one.file, json.dumps(rows[one.file])[:400], flush=True)
-        # After each: an evidence of some is better than none, and says which.
-        write_evidence("own_models", COMMAND, {"models": rows}, seed=0)
+        # After each; networks that were not measured now keep what was measured before.
+        models = {m.file: row for m in MODELS if (row := {**earlier, **rows}.get(m.file))}
+        write_evidence("own_models", COMMAND, {"models": models}, seed=0)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ Valgrind counts what the program itself executes, so other work on the machine d
 regression of a few per cent shows anywhere. Each workload runs twice, with few and with many units;
 the difference divided by the units between them is free of start-up. Counts depend on the vector
 instructions that the processor offers and on the versions of numpy, OpenCV and the engine: both are
-recorded, and ``--check`` compares nothing where they differ.
+recorded. Where they differ nothing can be compared, and ``--check`` fails and says so.
 """
 
 from __future__ import annotations
@@ -193,7 +193,10 @@ def main() -> None:
     else:
         before = json.loads(stored.read_text())
         if before["circumstances"] != around:
-            print(f"not compared: counted under {before['circumstances']}, here {around}")
+            told = f"not compared: counted under {before['circumstances']}, here {around}"
+            if args.check:
+                raise SystemExit(told)
+            print(told)
             return
         lines = grown(now, before["counts"])
         print("\n".join(lines) or f"no count grew by more than {MOST_GROWTH:.0%}")
