@@ -9,6 +9,7 @@ import typer
 
 from edge_malaria.cli.options import (
     BundleOption,
+    ConfigOption,
     EngineOption,
     JsonOption,
     Variant,
@@ -47,9 +48,7 @@ def batch(
     no_quality_gate: Annotated[
         bool, typer.Option("--no-quality-gate", help="Count fields however they look.")
     ] = False,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="TOML with limits that differ.")
-    ] = None,
+    config: ConfigOption = None,
     bundle: BundleOption = None,
     variant: VariantOption = Variant.int8,
     engine: EngineOption = None,

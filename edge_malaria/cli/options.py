@@ -53,6 +53,9 @@ class Split(StrEnum):
     all = "all"
 
 
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="TOML with limits that differ.")
+]
 BundleOption = Annotated[
     Path | None,
     typer.Option(

@@ -10,6 +10,7 @@ import typer
 
 from edge_malaria.cli.options import (
     BundleOption,
+    ConfigOption,
     EngineOption,
     JsonOption,
     OperatingPoint,
@@ -67,9 +68,7 @@ def screen(
     haematocrit: Annotated[
         float | None, typer.Option("--haematocrit", help="Measured haematocrit in per cent.")
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="TOML with limits that differ.")
-    ] = None,
+    config: ConfigOption = None,
     site: Annotated[
         Path | None, typer.Option("--site", help="This site's own errors: see site fit.")
     ] = None,

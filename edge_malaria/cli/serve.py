@@ -9,6 +9,7 @@ import typer
 
 from edge_malaria.cli.options import (
     BundleOption,
+    ConfigOption,
     EngineOption,
     ThreadsOption,
     Variant,
@@ -57,9 +58,7 @@ def serve(
     own_tls: Annotated[
         bool, typer.Option("--tls-own", help="Encrypt with a certificate that the device makes.")
     ] = False,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="TOML with limits that differ.")
-    ] = None,
+    config: ConfigOption = None,
     bundle: BundleOption = None,
     variant: VariantOption = Variant.int8,
     engine: EngineOption = None,
