@@ -1,4 +1,6 @@
-"""A backup of a device: its database and every slide, in one zip whose parts are hashed.
+"""A backup of a device: database, slides, site profiles and waiting pictures in one hashed zip.
+
+Users stand in the database. The private key of TLS is never packed: a device makes itself another.
 
 The database is copied by SQLite itself (``VACUUM INTO``), so it is whole although the device works
 on. Journals only grow: a copy that ends within a line is a torn tail, which every reader knows.
@@ -13,7 +15,7 @@ import shutil
 import sqlite3
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -34,6 +36,9 @@ from edge_malaria.runtime.store.slides import SLIDES
 
 INDEX = "backup.json"
 FORMAT = "edge-malaria-backup"
+# Folders of the data folder that are packed beside the database.
+SITES, UPLOADS, CAMERAS = "sites", "upload", "camera"
+FOLDERS = (SLIDES, SITES, UPLOADS, CAMERAS)
 _CHUNK = 1 << 20
 # 150 bytes a file: some 400,000 files, or a thousand slides with their pictures.
 _MAX_INDEX_BYTES = 64 << 20
@@ -86,7 +91,7 @@ def _write(data: Path, out: BinaryIO, copy: Path, step: Callable[[], None]) -> B
                 connection.execute("VACUUM INTO ?", (str(copy),))
             finally:
                 connection.close()
-        for name, path in [(NAME, copy), *_slide_files(data)]:
+        for name, path in [(NAME, copy), *_files(data, _signed(copy))]:
             digest, written = _pack(archive, name, path)
             hashes[name] = digest
             size += written
@@ -97,12 +102,28 @@ def _write(data: Path, out: BinaryIO, copy: Path, step: Callable[[], None]) -> B
     return Backup(len(slides), len(hashes), size)
 
 
-def _slide_files(data: Path) -> Iterator[tuple[str, Path]]:
-    folder = data / SLIDES
-    for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
-        relative = path.relative_to(data)
-        if path.is_file() and not any(part.startswith(".") for part in relative.parts):
-            yield relative.as_posix(), path
+def _signed(copy: Path) -> set[str]:
+    """The slides that are closed: the pictures that a phone sent for them are no longer needed."""
+    connection = sqlite3.connect(copy)
+    try:
+        rows = connection.execute("SELECT id FROM slides WHERE state = 'signed'").fetchall()
+    except sqlite3.OperationalError:
+        # A database from before the worklist.
+        rows = []
+    finally:
+        connection.close()
+    return {str(row[0]) for row in rows}
+
+
+def _files(data: Path, signed: Collection[str]) -> Iterator[tuple[str, Path]]:
+    for name in FOLDERS:
+        folder = data / name
+        for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
+            relative = path.relative_to(data)
+            done = name == UPLOADS and relative.parts[1] in signed
+            hidden = any(part.startswith(".") for part in relative.parts)
+            if path.is_file() and not done and not hidden:
+                yield relative.as_posix(), path
 
 
 def _pack(archive: zipfile.ZipFile, name: str, path: Path) -> tuple[str, int]:
@@ -202,11 +223,12 @@ def _index(source: Path, archive: zipfile.ZipFile) -> dict[str, str]:
 
 
 def _safe(name: object) -> bool:
-    """Only the database and files below ``slides`` are ever unpacked."""
+    """Only the database and files below ``FOLDERS`` are ever unpacked."""
     path = PurePosixPath(str(name))
-    inside = path.parts[:1] == (SLIDES,) and len(path.parts) > 2
+    least = 3 if path.parts[:1] in ((SLIDES,), (UPLOADS,)) else 2
+    inside = path.parts[:1] and path.parts[0] in FOLDERS and len(path.parts) >= least
     plain = not any(part in ("..", ".", "") or "\\" in part or ":" in part for part in path.parts)
-    return str(name) == NAME or (inside and plain and not path.is_absolute())
+    return str(name) == NAME or bool(inside and plain and not path.is_absolute())
 
 
 def _digest(archive: zipfile.ZipFile, source: Path, name: str) -> str:

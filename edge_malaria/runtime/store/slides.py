@@ -123,23 +123,31 @@ class Worklist:
     def rebuild(self) -> list[str]:
         """Learns every slide again from its journal.
 
+        A slide that was registered and not begun stands in the database alone: it stays. One whose
+        journal cannot be read keeps its entry, too: whoever opens it is told why.
+
         Returns:
-            A sentence for each directory that could not be read; its slide is left out.
+            A sentence for each slide that could not be read, or whose directory is gone.
         """
         found, lost = [], []
         folder = self.data / SLIDES
-        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-            if not (path / JOURNAL_NAME).is_file():
-                continue
+        journals = {
+            path.name: path
+            for path in (sorted(folder.iterdir()) if folder.is_dir() else [])
+            if (path / JOURNAL_NAME).is_file()
+        }
+        for name, path in journals.items():
             try:
                 found.append(entry_from_journal(path))
             except (EdgeMalariaError, ValueError) as error:
-                lost.append(f"{path.name}: {error}")
+                lost.append(f"{name}: {error}")
+        gone = [e.id for e in self.all() if e.state != "new" and e.id not in journals]
         with transaction(self._connection):
-            self._connection.execute("DELETE FROM slides")
             for entry in found:
                 self.put(entry)
-        return lost
+            for slide in gone:
+                self._connection.execute("DELETE FROM slides WHERE id = ?", (slide,))
+        return [*lost, *(f"{slide}: its journal is gone, and with it the slide" for slide in gone)]
 
 
 def entry_from_journal(directory: Path) -> SlideEntry:

@@ -91,10 +91,15 @@ def test_the_worklist_is_learned_again_from_the_journals(tmp_path: Path) -> None
     (tmp_path / SLIDES / "odd" / "journal.jsonl").write_text("nonsense\n")
     opened = open_database(tmp_path)
     worklist = Worklist(opened, tmp_path)
-    worklist.put(SlideEntry("gone", "X"))
+    worklist.put(SlideEntry("gone", "X", state="finished"))
+    unread = SlideEntry("odd", "O", state="paused")
+    waiting = SlideEntry("waits", "W")
+    worklist.put(unread)
+    worklist.put(waiting)
     lost = worklist.rebuild()
-    assert len(lost) == 1 and lost[0].startswith("odd: ")
-    assert sorted(worklist.all(), key=lambda e: e.id) == [first, second]
+    assert [text.partition(":")[0] for text in lost] == ["odd", "gone"]
+    # Nothing was read yet of the one that waits: no journal tells of it.
+    assert sorted(worklist.all(), key=lambda e: e.id) == [unread, first, second, waiting]
     opened.close()
 
 
@@ -117,6 +122,31 @@ def test_a_backup_is_whole_and_restores_to_the_same(tmp_path: Path) -> None:
     with pytest.raises(OutputExists):
         restore_backup(target, tmp_path / "new")
     assert [p.name for p in target.parent.iterdir()] == ["backup.zip"], "nothing is left beside it"
+
+
+def test_a_restored_device_has_what_was_not_begun_yet(tmp_path: Path) -> None:
+    data, target, new = tmp_path / "data", tmp_path / "backup.zip", tmp_path / "new"
+    read = with_slide(data)
+    registered = SlideEntry("s9", "B-9", "ann", "home.json", source="upload")
+    signed = SlideEntry("s5", "B-5", state="signed")
+    opened = open_database(data)
+    for entry in (read, registered, signed):
+        Worklist(opened, data).put(entry)
+    opened.close()
+    with_slide(data, "s5", "B-5")
+    for name in ("upload/s9/photo-00001", "upload/s5/photo-00001", "sites/home.json", "tls/key"):
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_bytes(name.encode())
+    assert run_process("backup", data, "-o", target).code == 0
+    done = run_process("restore", target, "-o", new)
+    assert done.code == 0, done.err
+    again = open_database(new)
+    assert {entry.id: entry for entry in Worklist(again, new).all()}["s9"] == registered
+    again.close()
+    assert (new / "upload/s9/photo-00001").read_bytes() == b"upload/s9/photo-00001"
+    assert (new / "sites/home.json").is_file()
+    # The pictures of a signed slide may be deleted; a private key stays on its device.
+    assert not (new / "upload/s5").exists() and not (new / "tls").exists()
 
 
 def test_a_damaged_or_foreign_backup_is_refused_before_anything_is_written(tmp_path: Path) -> None:
