@@ -137,7 +137,7 @@ def _needs_serve() -> None:
     from edge_malaria.errors import MissingExtra
 
     needed = (
-        "starlette", "uvicorn", "jinja2", "python_multipart", "argon2", "babel", "fpdf",
+        "starlette", "uvicorn", "jinja2", "python_multipart", "argon2", "fpdf",
         "prometheus_client",
     )  # fmt: skip
     missing = [name for name in needed if find_spec(name) is None]

@@ -20,7 +20,7 @@ from edge_malaria.runtime.serve.refused import NotHere, Refused
 from edge_malaria.runtime.serve.sessions import Session, new_token
 from edge_malaria.runtime.serve.users import User, may
 from edge_malaria.runtime.serve.visit import LANGUAGE_COOKIE, Door, Visit
-from edge_malaria.runtime.serve.words import mark, negotiated, words_for
+from edge_malaria.runtime.words.language import mark, negotiated, words_for
 
 LOG = logging.getLogger("edge_malaria.serve")
 MOST_FORM_BYTES = 64_000

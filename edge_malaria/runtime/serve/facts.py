@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from edge_malaria.records import SlideReport
-from edge_malaria.runtime.serve.words import Words
 from edge_malaria.runtime.store.slides import SlideEntry
+from edge_malaria.runtime.words.language import Words
 
 
 def table(words: Words, entry: SlideEntry, report: SlideReport) -> list[tuple[str, str]]:

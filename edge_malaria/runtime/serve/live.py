@@ -8,8 +8,8 @@ import numpy as np
 
 from edge_malaria.runtime.serve import sayings
 from edge_malaria.runtime.serve.running import RunningSlide, Seen
-from edge_malaria.runtime.serve.words import Words
 from edge_malaria.runtime.slide.statistics import MOST_CELLS, SlideStatistics
+from edge_malaria.runtime.words.language import Words
 
 # Numbers of cells at which the limit of detection is looked up: the same for every slide, so that
 # each is computed once.

@@ -14,9 +14,9 @@ from edge_malaria.notice import RESEARCH_USE
 from edge_malaria.records import SlideReport
 from edge_malaria.runtime.serve import facts, sayings
 from edge_malaria.runtime.serve.pdf_fonts import add_fonts
-from edge_malaria.runtime.serve.words import Words, mark
 from edge_malaria.runtime.slide.review import CellKey, FlaggedCell, Status
 from edge_malaria.runtime.store.slides import SlideEntry
+from edge_malaria.runtime.words.language import Words, mark
 
 # Flagged cells on paper: the best ones; all of them stand in the table and on the page.
 _MOST_CELLS = 24

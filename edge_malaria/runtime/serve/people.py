@@ -12,7 +12,7 @@ from edge_malaria.runtime.serve.refused import Refused
 from edge_malaria.runtime.serve.sessions import new_token
 from edge_malaria.runtime.serve.users import LEAST_PASSWORD
 from edge_malaria.runtime.serve.visit import LANGUAGE_COOKIE, Visit
-from edge_malaria.runtime.serve.words import LANGUAGES
+from edge_malaria.runtime.words.language import LANGUAGES
 
 _LINES_A_PAGE = 100
 

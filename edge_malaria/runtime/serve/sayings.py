@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from edge_malaria.records import SlideReport
 from edge_malaria.runtime.quality.field_quality import QualityLimits
 from edge_malaria.runtime.serve.running import Seen
-from edge_malaria.runtime.serve.words import Words, mark
+from edge_malaria.runtime.words.language import Words, mark
 
 STATES = {
     "new": mark("new"),

@@ -14,9 +14,9 @@ from edge_malaria.runtime.serve.live import live_values
 from edge_malaria.runtime.serve.refused import NotHere, Refused
 from edge_malaria.runtime.serve.settings import UPLOADS
 from edge_malaria.runtime.serve.visit import READER_COOKIE, Visit
-from edge_malaria.runtime.serve.words import mark
 from edge_malaria.runtime.slide.counts import rbc_per_ul
 from edge_malaria.runtime.store.disk import room
+from edge_malaria.runtime.words.language import mark
 
 # The live picture: enough to see the focus on a phone, some 40 kB.
 _LIVE_SIDE_PX = 800

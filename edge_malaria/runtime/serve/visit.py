@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from edge_malaria.runtime.serve.refused import NotHere
 from edge_malaria.runtime.serve.sessions import Session
 from edge_malaria.runtime.serve.users import Role, User, may
-from edge_malaria.runtime.serve.words import LANGUAGES, Words
+from edge_malaria.runtime.words.language import LANGUAGES, Words
 
 if TYPE_CHECKING:
     from edge_malaria.runtime.serve.clinic import Clinic

@@ -14,7 +14,7 @@ from fhir.resources.R4B.bundle import Bundle as FhirBundle
 from edge_malaria.runtime.serve.pdf import pdf_report
 from edge_malaria.runtime.serve.pdf_fonts import BENGALI, FOLDERS, MAIN, add_fonts
 from edge_malaria.runtime.serve.refused import Refused
-from edge_malaria.runtime.serve.words import LANGUAGES, words_for
+from edge_malaria.runtime.words.language import LANGUAGES, words_for
 from tests.runtime.serve.conftest import Served, Serving
 from tests.runtime.serve.test_slides import judge
 

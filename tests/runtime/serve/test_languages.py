@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from babel.messages.catalog import Message
+from babel.numbers import format_decimal
 from jinja2 import Environment, nodes
 
-from edge_malaria.runtime.serve.words import DEFAULT, LANGUAGES, negotiated, words_for
-from tools.serve_messages import SERVE, catalogue, messages, missing
+from edge_malaria.runtime.words.language import DEFAULT, LANGUAGES, negotiated, words_for
+from tools.messages import SERVE, catalogue, compiled, messages, missing, path_of
 
 OTHERS = [language for language in LANGUAGES if language != DEFAULT]
 TEMPLATES = sorted((SERVE / "templates").glob("*.html"))
@@ -27,7 +29,9 @@ def wanted() -> list[Message]:
 def test_every_message_is_translated(language: str) -> None:
     assert missing(language) == []
     kept = {_ids(message) for message in catalogue(language) if message.id}
-    assert kept == {_ids(message) for message in wanted()}, "run python -m tools.serve_messages"
+    assert kept == {_ids(message) for message in wanted()}, "run python -m tools.messages"
+    read = path_of(language).with_suffix(".mo").read_bytes()
+    assert read == compiled(language), "run python -m tools.messages"
 
 
 def _ids(message: Message) -> tuple[str, ...]:
@@ -80,6 +84,19 @@ def test_languages_are_negotiated() -> None:
     assert negotiated("xx", "de,ja") == "en"
     assert negotiated("", "pt-BR") == "pt"
     assert negotiated("", "\x00;;;") == "en"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_numbers_are_written_as_the_language_does(language: str) -> None:
+    """Against the Unicode consortium's own data in Babel, which no device needs."""
+    words = words_for(language)
+    rng = np.random.default_rng(3)
+    values = [0, 7, 999, 1000, 99999, 123456, 12345678, -4321, 0.5, 0.125, 1234.5]
+    values += [int(v) for v in 10 ** rng.uniform(0, 9, 200)]
+    values += [float(f"{v:.2g}") for v in 10 ** rng.uniform(-2, 7, 200)]
+    for value in values:
+        wanted = format_decimal(value, locale=language, numbering_system="latn")
+        assert words.number(value) == wanted, value
 
 
 def test_numbers_keep_their_digits() -> None:

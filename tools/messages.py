@@ -1,9 +1,10 @@
-"""Brings the catalogues of ``serve`` up to date with the messages in its code and templates.
+"""Brings the catalogues up to date with the messages of the pages' and reports' code and templates.
 
-    python -m tools.serve_messages            # writes what is new into every catalogue
-    python -m tools.serve_messages --check    # exit code 1 where one is missing or out of date
+    python -m tools.messages            # writes what is new into every catalogue, compiles each
+    python -m tools.messages --check    # exit code 1 where one is missing or out of date
 
-A translator fills in the empty ``msgstr`` of ``catalogues/LANGUAGE/messages.po``.
+A translator fills in the empty ``msgstr`` of ``runtime/words/catalogues/LANGUAGE/messages.po`` and
+runs this again: devices read the compiled ``messages.mo``.
 """
 
 from __future__ import annotations
@@ -11,16 +12,21 @@ from __future__ import annotations
 import argparse
 import io
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir
+from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 import edge_malaria
-from edge_malaria.runtime.serve.words import DEFAULT, LANGUAGES
+from edge_malaria.runtime.words.language import DEFAULT, LANGUAGES
 
-SERVE = Path(edge_malaria.__file__).parent / "runtime" / "serve"
+RUNTIME = Path(edge_malaria.__file__).parent / "runtime"
+SERVE, CATALOGUES = RUNTIME / "serve", RUNTIME / "words" / "catalogues"
+# Whose messages are read: the pages', the reports'.
+_FOLDERS = (SERVE, RUNTIME / "report")
 _KEYWORDS = {"_": None, "say": None, "mark": None, "Refused": None, "NotHere": None,
              "ngettext": (1, 2), "count": (1, 2)}  # fmt: skip
 # Of a catalogue's head: what every run or every version of Babel would change.
@@ -37,11 +43,12 @@ _METHODS = [("**.py", "python"), ("**.html", "jinja2.ext:babel_extract")]
 def messages() -> Catalog:
     """Every message of the code and the templates."""
     found = Catalog(project="edge-malaria", fuzzy=False)
-    for name, _, message, comments, context in extract_from_dir(
-        SERVE, _METHODS, keywords=_KEYWORDS, options_map={"**.html": {"silent": "false"}}
-    ):
-        # Line numbers would change with every edit; the file says enough.
-        found.add(message, None, [(name, 0)], auto_comments=comments, context=context)
+    for folder in _FOLDERS:
+        for name, _, message, comments, context in extract_from_dir(
+            folder, _METHODS, keywords=_KEYWORDS, options_map={"**.html": {"silent": "false"}}
+        ):
+            # Line numbers would change with every edit; the file says enough.
+            found.add(message, None, [(name, 0)], auto_comments=comments, context=context)
     # The notice stands in a constant of its own.
     from edge_malaria.notice import RESEARCH_USE
 
@@ -51,7 +58,7 @@ def messages() -> Catalog:
 
 def path_of(language: str) -> Path:
     """A language's catalogue."""
-    return SERVE / "catalogues" / language / "messages.po"
+    return CATALOGUES / language / "messages.po"
 
 
 def catalogue(language: str) -> Catalog:
@@ -62,10 +69,19 @@ def catalogue(language: str) -> Catalog:
     return read_po(io.BytesIO(path.read_bytes()), locale=language)
 
 
+def compiled(language: str) -> bytes:
+    """The catalogue as devices read it."""
+    known, out = catalogue(language), io.BytesIO()
+    # The same bytes whenever it is made.
+    known.creation_date = known.revision_date = datetime(2026, 1, 1, tzinfo=UTC)
+    write_mo(out, known)
+    return out.getvalue()
+
+
 def brought_up(language: str) -> bytes:
     """The catalogue with today's messages: kept, new and empty, or dropped."""
     made = Catalog(locale=language, project="edge-malaria", fuzzy=False, charset="utf-8")
-    made.header_comment = "# The pages of edge-malaria serve."
+    made.header_comment = "# The pages and reports of edge-malaria."
     known = catalogue(language)
     for message in sorted((m for m in messages() if m.id), key=_first):
         old = known.get(message.id)
@@ -104,9 +120,12 @@ def main() -> int:
         path, fresh = path_of(language), brought_up(language)
         if check:
             wrong += not path.is_file() or path.read_bytes() != fresh
+            binary = path.with_suffix(".mo")
+            wrong += not binary.is_file() or binary.read_bytes() != compiled(language)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(fresh)
+            path.with_suffix(".mo").write_bytes(compiled(language))
         left = missing(language)
         wrong += bool(left)
         print(f"{language}: {len(left)} without a translation", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""The languages of the pages and of the reports: messages, numbers, times."""
