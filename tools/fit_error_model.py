@@ -165,6 +165,11 @@ def main() -> None:
         raise DataError(f"{options.run}: scores of file {scores.sha256[:12]}, expected {sha[:12]}.")
     patients = patients_of(scores)
     if options.crossfit:
+        if bundle.classifier.decision.flagged_views > 1:
+            raise DataError(
+                f"{options.crossfit} holds first answers alone, and {options.name} asks flagged "
+                "cells again. Leave out --crossfit: the validation patients' scores then stand."
+            )
         splits = {"train", "val"}
         patients = crossval_scores(options.crossfit, options.data, splits, plain=True)
     record = error_record(options.run, rungs_of(bundle.classifier.decision), patients)

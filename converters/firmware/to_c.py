@@ -154,6 +154,11 @@ def generate_from_bundle(
         OutputExists: ``out_dir`` exists.
     """
     spec = bundle.classifier
+    if spec.decision.flagged_views > 1:
+        raise Refused(
+            f"{bundle.path} asks flagged cells again in {spec.decision.flagged_views} views; the C "
+            "file asks a cell once and would decide otherwise. Export a model that does not."
+        )
     if "litert" not in spec.variants.get("int8", {}):
         mixed = "int8-mixed" in spec.variants
         advice = "8 bits do not serve all of its layers" if mixed else "Export with --int8"

@@ -20,6 +20,8 @@ class DecisionRecord:
         not_a_red_cell: the fit of ``classify.abstain``; None where it was not fitted.
         false_positives: the measured errors of one laboratory (``slide.error_rates``), or None.
         error_model: the measured errors of several laboratories, or None.
+        flagged_views: how many views of a cell at or above the balanced point decide together: 8,
+            or 1 where the first answer does (``runtime.classify.flagged_views``).
     """
 
     temperature: float = 1.0
@@ -29,11 +31,15 @@ class DecisionRecord:
     not_a_red_cell: Mapping[str, Any] | None = None
     false_positives: Mapping[str, Any] | None = None
     error_model: Mapping[str, Any] | None = None
+    flagged_views: int = 1
 
     def __post_init__(self) -> None:
         expect(self.temperature > 0, "a temperature above 0", self.temperature)
         inside = all(0 < value < 1 for value in self.thresholds.values())
         expect(inside, "thresholds in (0, 1)", dict(self.thresholds))
+        expect(self.flagged_views in (1, 8), "1 or 8 views", self.flagged_views)
+        known = self.flagged_views == 1 or "balanced" in self.thresholds
+        expect(known, "a balanced point where cells are asked again", dict(self.thresholds))
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> DecisionRecord:
@@ -53,4 +59,5 @@ class DecisionRecord:
             abstention.get("not_a_red_cell") or None,
             value.get("false_positives") or None,
             value.get("error_model") or None,
+            int(value.get("flagged_views", 1)),
         )

@@ -33,7 +33,9 @@ from edge_malaria.prepare.contract import Preparation, Target
 from edge_malaria.records import expect
 
 FORMAT = "edge-malaria-bundle"
-SCHEMA_VERSION = 1
+# 2: flagged cells may be asked again. An index that does not ask for it stays at 1, so that older
+# versions read it; one that does is refused by them in place of being decided otherwise.
+SCHEMA_VERSION = 2
 VARIANTS = ("float32", "float16", "dynamic", "int8", "int8-mixed")
 OPERATING_POINTS = ("balanced", "screening")
 
@@ -152,9 +154,19 @@ def write_index(directory: Path, record: Mapping[str, Any]) -> None:
         for path in sorted(directory.rglob("*"))
         if path.is_file() and path.name != INDEX
     }
-    full = {"format": FORMAT, "schema_version": SCHEMA_VERSION, **record, "files": files}
+    head = {"format": FORMAT, "schema_version": _schema_of(record)}
+    full = {**head, **record, **head, "files": files}
     full.pop(SEAL, None)
     write_json(directory / INDEX, {**full, SEAL: canonical_sha256(full)})
+
+
+def _schema_of(record: Mapping[str, Any]) -> int:
+    """The lowest schema that says what ``record`` says."""
+    value: Any = record
+    for key in ("models", "classifier", "decision"):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    asked_again = isinstance(value, Mapping) and value.get("flagged_views", 1) != 1
+    return SCHEMA_VERSION if asked_again else 1
 
 
 def read_bundle(path: Path | str, *, proven: bool = True) -> Bundle:

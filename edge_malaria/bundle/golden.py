@@ -10,7 +10,8 @@ Files, all below ``golden/`` in the bundle:
   uint8 [M, S, S, 3] that decoding and preprocessing must give, bit for bit.
 * ``keras.npz``: what Keras said before anything was converted: ``logits`` float32 [N],
   ``crop_logits`` float32 [M], and ``mistake_<k>`` float32 [K]: what it says of K cells
-  (``mistake_rows``) when a common mistake is made on purpose, so that it can be named later.
+  (``mistake_rows``) when a common mistake is made on purpose, so that it can be named later; where
+  the bundle asks flagged cells again, ``averaged`` float32 [N]: the mean logits of eight views.
 * ``<engine>.<variant>.npz``: ``raw`` [N] and ``crop_raw`` [M], the file's output in its own dtype
   on the machine that exported it, and ``model_sha256``.
 
@@ -103,6 +104,7 @@ class GoldenOutputs:
         cells_sha256: of the pixels they belong to.
         model_sha256: of the model file; empty for Keras.
         mistakes: name -> logits float32 [K], of Keras only.
+        averaged: float32 [N], mean logits of eight views, of Keras only; None where not stored.
     """
 
     raw: NDArray[Any]
@@ -110,6 +112,7 @@ class GoldenOutputs:
     cells_sha256: str
     model_sha256: str = ""
     mistakes: Mapping[str, NDArray[np.float32]] | None = None
+    averaged: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +170,8 @@ def _keras(contents: Mapping[str, bytes]) -> GoldenOutputs:
     names = [str(name) for name in stored["mistakes"]]
     mistakes = {name: stored[f"mistake_{i}"] for i, name in enumerate(names)}
     sha256 = str(stored["cells_sha256"])
-    return GoldenOutputs(stored["logits"], stored["crop_logits"], sha256, "", mistakes)
+    averaged = stored.get("averaged")
+    return GoldenOutputs(stored["logits"], stored["crop_logits"], sha256, "", mistakes, averaged)
 
 
 def _crops(contents: Mapping[str, bytes], names: Sequence[str]) -> tuple[GoldenCrop, ...]:

@@ -20,6 +20,7 @@ from edge_malaria.files import encode_image, write_bytes
 from edge_malaria.prepare.contract import Target
 from edge_malaria.prepare.preprocess import network_input, network_inputs
 from edge_malaria.records import Image, Mask, expect
+from edge_malaria.runtime.classify.flagged_views import mean_logits
 from edge_malaria.runtime.engines.base import Engine
 
 if TYPE_CHECKING:
@@ -234,7 +235,9 @@ def pack_arrays(arrays: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def write_goldens(directory: Path, cells: GoldenCells, logits: Logits) -> None:
+def write_goldens(
+    directory: Path, cells: GoldenCells, logits: Logits, *, flagged_views: bool = False
+) -> None:
     """Writes the cells, the crops and Keras's outputs below ``directory/golden``.
 
     Call before anything is converted; then ``write_engine_goldens`` for every file.
@@ -243,6 +246,7 @@ def write_goldens(directory: Path, cells: GoldenCells, logits: Logits) -> None:
         directory: the bundle's directory.
         cells: from ``draw_golden_cells``.
         logits: the reference, as for ``draw_golden_cells``; must take float32 pixel values too.
+        flagged_views: store the mean logits of eight views too.
 
     Raises:
         StorageError: disk full or not writable.
@@ -266,10 +270,10 @@ def write_goldens(directory: Path, cells: GoldenCells, logits: Logits) -> None:
     names = np.array([crop.name for crop in cells.crops])
     inputs = pack_arrays({"names": names, "inputs": cells.crop_inputs})
     write_bytes(folder / "crops" / "inputs.npz", inputs)
-    write_bytes(folder / "keras.npz", pack_arrays(_keras_outputs(cells, logits)))
+    write_bytes(folder / "keras.npz", pack_arrays(_keras_outputs(cells, logits, flagged_views)))
 
 
-def _keras_outputs(cells: GoldenCells, logits: Logits) -> dict[str, Any]:
+def _keras_outputs(cells: GoldenCells, logits: Logits, flagged_views: bool) -> dict[str, Any]:
     pixels = cells.inputs[mistake_rows(len(cells.inputs))].astype(np.float32)
     outputs: dict[str, Any] = {
         "logits": _flat(logits(cells.inputs)).astype(np.float32),
@@ -280,6 +284,10 @@ def _keras_outputs(cells: GoldenCells, logits: Logits) -> dict[str, Any]:
     for index, mistake in enumerate(MISTAKES.values()):
         wrong = np.ascontiguousarray(mistake(pixels), np.float32)
         outputs[f"mistake_{index}"] = _flat(logits(wrong)).astype(np.float32)
+    if flagged_views:
+        outputs["averaged"] = mean_logits(
+            cells.inputs, lambda batch: _flat(logits(batch)), outputs["logits"]
+        )
     return outputs
 
 

@@ -227,6 +227,10 @@ def _check_decision(where: str, value: object) -> None:
         threshold = as_object(point, place).get("threshold")
         fits = is_number(threshold) and 0.0 < threshold < 1.0
         need(fits, f"{place}.threshold", "a threshold in (0, 1)", threshold)
+    views = decision.get("flagged_views", 1)
+    need(is_whole(views, 1, 8) and views in (1, 8), f"{where}.flagged_views", "1 or 8", views)
+    asked = views == 1 or "balanced" in points
+    need(asked, f"{where}.operating_points", "balanced, from which cells are asked again", points)
     _check_abstention(f"{where}.abstention", decision.get("abstention") or {})
     for key in ("false_positives", "false_positive"):
         _check_rates(f"{where}.{key}", decision.get(key) or {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ from edge_malaria.cli.output import print_json
 
 if TYPE_CHECKING:
     from edge_malaria.records import Image
+    from edge_malaria.runtime.classify.classifier import Classifier
     from edge_malaria.runtime.explain.explain_page import Figure
     from edge_malaria.runtime.explain.occlusion import Logits
 
@@ -127,23 +129,31 @@ def _bundle(path: Path, crop: Image, variant: Variant, engine: EngineName | None
     read = open_named(path)
     classifier = Classifier(read, variant.value, engine_for(read, variant, engine))
     cell = network_input(crop, classifier.target, table=_table(crop, classifier.target))
+    return _asked(cell, classifier)
+
+
+def _asked(cell: Image, classifier: Classifier, model: Any = None) -> _Looked:
+    """The cell's answer and the logits that make it: of a flagged cell those of eight views.
+
+    A covered cell is asked as the whole one was, also where covering takes it below the threshold.
+    """
+    from edge_malaria.runtime.classify.flagged_views import mean_logits
+
     [prediction] = classifier.predict_inputs(cell[None])
-    runner = classifier.engine
-    return _Looked(
-        cell, runner.name, lambda b: runner.run(b).reshape(len(b)), prediction.p_parasitized
-    )
+    logits = classifier.logits
+    if classifier.asks_again(logits(cell[None]))[0]:
+        logits = partial(mean_logits, run=classifier.logits)
+    return _Looked(cell, classifier.engine.name, logits, prediction.p_parasitized, model)
 
 
 def _keras(path: Path, crop: Image) -> _Looked:
+    from edge_malaria.export.gate import source_classifier
     from edge_malaria.export.source import load_source
     from edge_malaria.prepare.preprocess import network_input
-    from edge_malaria.runtime.classify.classifier import probability
 
     source = load_source(str(path))
     cell = network_input(crop, source.target, table=_table(crop, source.target))
-    calibration = (float(source.decision["temperature"]), float(source.decision["bias"]))
-    chance = float(probability(source.logits(cell[None]), *calibration)[0])
-    return _Looked(cell, "keras", source.logits, chance, source.plain)
+    return _asked(cell, source_classifier(source, path, "balanced"), source.plain)
 
 
 def _channel(

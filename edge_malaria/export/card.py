@@ -53,6 +53,7 @@ def bundle_readme(
             for name, point in decision["operating_points"].items()
         ],
         "",
+        *_asked_again(decision),
         f"Int8 ranges: {classifier['int8']['ranges'] or 'no int8 variant'}. "
         f"Evidence of the parity gate: {record['evidence']}.",
         "",
@@ -67,6 +68,18 @@ def bundle_readme(
         "",
     ]
     return "\n".join(lines)
+
+
+def _asked_again(decision: Mapping[str, Any]) -> list[str]:
+    """Where flagged cells are asked again."""
+    views = decision.get("flagged_views", 1)
+    if views == 1:
+        return []
+    return [
+        f"A cell at or above the balanced point is asked again in {views} views (quarter turns and "
+        "mirror images); their mean logit decides. The thresholds hold for that only.",
+        "",
+    ]
 
 
 def _few_cells(gate: Mapping[str, Any]) -> list[str]:

@@ -125,7 +125,9 @@ def _write_goldens(work: Work, calls: Calls | None) -> golden.GoldenCells:
     )
     if source.contract is not None and not (calls is not None and calls.better_than_chance):
         sanity.check_on_drawn(source, cells, calls, work.log)
-    golden_draw.write_goldens(work.directory, cells, source.logits)
+    golden_draw.write_goldens(
+        work.directory, cells, source.logits, flagged_views=source.flagged_views > 1
+    )
     near = f"{int(cells.near.sum())} close to the threshold"
     work.log(f"goldens   {len(cells.inputs)} drawn cells, {near}, {took(started)}")
     return cells
@@ -235,10 +237,15 @@ def keras_classifier(
     loading: Loading | None = None,
 ) -> Classifier:
     """A classifier that runs a model's file itself: ``evaluate model.keras DATASET``."""
+    source = load_source(str(path), declared, loading)
+    return source_classifier(source, path, operating_point)
+
+
+def source_classifier(source: Source, path: Path, operating_point: str) -> Classifier:
+    """The same of a model that is loaded already; ``path`` is what messages name."""
     from edge_malaria.bundle.decision import DecisionRecord
     from edge_malaria.bundle.format import Bundle, ModelSpec
 
-    source = load_source(str(path), declared, loading)
     spec = ModelSpec(
         "classify-cell",
         ("uninfected", "parasitized"),

@@ -92,6 +92,11 @@ class Source:
         return "int8 ranges in the model" if self.has_ranges else "no int8 ranges in the model"
 
     @property
+    def flagged_views(self) -> int:
+        """How many views of a flagged cell decide together; 1 where its first answer does."""
+        return int(self.decision.get("flagged_views", 1))
+
+    @property
     def threshold_logit(self) -> float:
         """The logit at which the balanced decision turns."""
         p = float(self.decision["operating_points"]["balanced"]["threshold"])

@@ -47,7 +47,7 @@ def check_decisions(
         cells={split: len(cells.inputs)}, not_run=(unknown,) if cells.patients is None else ()
     )
     outputs = {
-        name: run_outputs(engine, cells.inputs, name)
+        name: run_outputs(engine, cells.inputs, name, subject.decision)
         for name, engine in subject.candidates.items()
         if name in drawn.outputs
     }
@@ -75,5 +75,5 @@ def _labelled(subject: Subject, dataset: Dataset, split: str) -> Cells:
 def _reference(subject: Subject, inputs: Image, found: Mapping[str, Outputs]) -> Outputs | None:
     """Keras where the caller has it, else the float32 file, proven on the stored cells."""
     if subject.live is not None:
-        return run_outputs(subject.live, inputs, REFERENCE)
+        return run_outputs(subject.live, inputs, REFERENCE, subject.decision)
     return next((found[name] for name in found if name.endswith(".float32")), None)

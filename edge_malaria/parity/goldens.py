@@ -162,6 +162,19 @@ def check_keras(
     return found
 
 
+def check_views(goldens: Goldens, decision: Decision) -> list[Failure]:
+    """Where flagged cells are asked again, Keras's answers in eight views are stored too."""
+    averaged = goldens.keras.averaged
+    if decision.asked_again_from is None:
+        return []
+    if averaged is not None and averaged.shape == goldens.keras.raw.shape:
+        return []
+    got = "missing" if averaged is None else str(averaged.shape)
+    cause = "nothing shows what Keras says of flagged cells; export the bundle again"
+    want = f"{goldens.keras.raw.shape}"
+    return [Failure("goldens", KERAS_FILE, "mean logits of eight views", got, want, "", cause)]
+
+
 def check_live(stored: Outputs, live: Outputs, settings: Settings) -> list[Failure]:
     """The Keras model given as reference is the one whose outputs the bundle stores."""
     limit = settings.limits_of("float32").golden_logit

@@ -42,6 +42,7 @@ def decides(value: Mapping[str, Any]) -> dict[str, Any]:
         **{f"preprocessing.{key}": got for key, got in (value.get("preprocessing") or {}).items()},
         "decision.temperature": decision.get("temperature"),
         "decision.bias": decision.get("bias"),
+        "decision.flagged_views": decision.get("flagged_views", 1),
         **{f"threshold of {name}": point.get("threshold") for name, point in points.items()},
     }
 

@@ -25,25 +25,37 @@ class Outputs:
         raw: [N] in the file's own dtype.
         logits: float32 [N], dequantized.
         step: the output's quantization step in logits; 0.0 for float.
+        settled: float32 [N], the logits that decide, where the bundle asks flagged cells again;
+            None where ``logits`` do.
     """
 
     name: str
     raw: NDArray[Any]
     logits: NDArray[np.float32]
     step: float = 0.0
+    settled: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         expect(self.raw.ndim == 1, "raw outputs of shape [N]", self.raw.shape)
         expect(self.raw.shape == self.logits.shape, f"logits {self.raw.shape}", self.logits.shape)
+        expect(
+            self.decides.shape == self.raw.shape, f"settled {self.raw.shape}", self.decides.shape
+        )
 
     @property
     def variant(self) -> str:
         """``int8`` of ``litert.int8``; ``float32`` for Keras."""
         return self.name.partition(".")[2] or "float32"
 
+    @property
+    def decides(self) -> NDArray[np.float32]:
+        """float32 [N]: the logits that calls are made from."""
+        return self.logits if self.settled is None else self.settled
+
     def rows(self, chosen: Any) -> Outputs:
         """The outputs of some of the cells."""
-        return replace(self, raw=self.raw[chosen], logits=self.logits[chosen])
+        settled = None if self.settled is None else self.settled[chosen]
+        return replace(self, raw=self.raw[chosen], logits=self.logits[chosen], settled=settled)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,14 +130,20 @@ def _flips(
 def compare_outputs(
     reference: Outputs, candidate: Outputs, cells: Cells, decision: Decision, settings: Settings
 ) -> Pair:
-    """Compares two models on the same cells and lists everything that exceeds the limits."""
+    """Compares two models on the same cells and lists everything that exceeds the limits.
+
+    Differences are those of the first answers; calls are what the bundle decides, from eight views
+    of flagged cells where it asks these again.
+    """
     n = len(cells.inputs)
     expect(len(reference.raw) == len(candidate.raw) == n, f"{n} outputs", len(candidate.raw))
-    p, q = decision.probabilities(reference.logits), decision.probabilities(candidate.logits)
+    difference = np.abs(
+        decision.probabilities(candidate.logits) - decision.probabilities(reference.logits)
+    )
+    p, q = decision.probabilities(reference.decides), decision.probabilities(candidate.decides)
     # A NaN probability is >= nothing, so it would count as an ordinary "uninfected".
     calls = [values >= decision.threshold for values in (p, q)]
     flipped = np.flatnonzero((calls[0] != calls[1]) | ~np.isfinite(q) | ~np.isfinite(p))
-    difference = np.abs(q - p)
     noise = sqnr_db(reference.logits, candidate.logits) if n else math.nan
     pair = Pair(
         reference=reference.name,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_malaria.parity import exact
 from edge_malaria.parity.findings import Pair
@@ -12,16 +15,29 @@ from edge_malaria.parity.numeric import Cells, Outputs, compare_outputs
 from edge_malaria.parity.opened import Subject
 from edge_malaria.parity.points import other_points, with_points
 from edge_malaria.records import Image
+from edge_malaria.runtime.classify.classifier import Decision
 from edge_malaria.runtime.engines.base import Engine, dequantize
 
 
-def run_outputs(engine: Engine, inputs: Image, name: str) -> Outputs:
-    """Runs an engine on uint8 [N, S, S, 3].
+def run_outputs(
+    engine: Engine, inputs: Image, name: str, decision: Decision | None = None
+) -> Outputs:
+    """Runs an engine on uint8 [N, S, S, 3], and again on the views that ``decision`` asks for.
 
     Of several values a cell the first is kept; ``shapes`` has refused them.
     """
-    raw = np.asarray(engine.run_raw(inputs)).reshape(len(inputs), -1)[:, 0]
-    return Outputs(name, raw, dequantize(raw, engine.output), engine.output.scale)
+
+    def values(batch: Image) -> NDArray[Any]:
+        return np.asarray(engine.run_raw(batch)).reshape(len(batch), -1)[:, 0]
+
+    def logits(batch: Image) -> NDArray[np.float32]:
+        return dequantize(values(batch), engine.output)
+
+    raw = values(inputs)
+    found = Outputs(name, raw, dequantize(raw, engine.output), engine.output.scale)
+    if decision is None or decision.asked_again_from is None:
+        return found
+    return replace(found, settled=decision.settled(found.logits, inputs, logits))
 
 
 def compare_all(

@@ -53,7 +53,7 @@ def _failures(
     cells: Cells,
     limits: Limits,
 ) -> list[Failure]:
-    p, q = (decision.probabilities(outputs.logits) for outputs in (reference, candidate))
+    p, q = (decision.probabilities(outputs.decides) for outputs in (reference, candidate))
     # NaN is >= nothing, so it would count as an ordinary "uninfected".
     same = ((p >= decision.threshold) == (q >= decision.threshold)) & np.isfinite(p + q)
     near = np.zeros(len(same), np.bool_)

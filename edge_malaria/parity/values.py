@@ -53,7 +53,7 @@ def _against_stored(subject: Subject) -> tuple[Drawn, Findings]:
     failures: list[Failure] = []
     for name, engine in subject.candidates.items():
         try:
-            outputs[name] = run_outputs(engine, inputs, name)
+            outputs[name] = run_outputs(engine, inputs, name, subject.decision)
         except (BundleIntegrityError, ValueError, RuntimeError) as error:
             got = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             failures.append(Failure("goldens", name, "running the golden cells", got, "an output"))
@@ -74,9 +74,11 @@ def _against_each_other(subject: Subject, drawn: Drawn) -> Findings:
     if len(keras.raw) != len(golden.inputs):
         return Findings()  # check_cells has said so
     failures: list[Failure] = []
-    reference = Outputs(REFERENCE, keras.raw, keras.raw.astype(np.float32))
-    if subject.live is not None:
-        live = run_outputs(subject.live, golden.inputs, REFERENCE)
+    reference = _stored_keras(subject)
+    if subject.live is None:
+        failures += goldens.check_views(subject.goldens, subject.decision)
+    else:
+        live = run_outputs(subject.live, golden.inputs, REFERENCE, subject.decision)
         failures += goldens.check_live(reference, live, subject.settings)
         reference = live
     cells = Cells("drawn", golden.inputs, near=golden.near)
@@ -87,6 +89,16 @@ def _against_each_other(subject: Subject, drawn: Drawn) -> Findings:
                 subject.files[name], subject.bundle, outputs, golden.inputs, subject.settings
             )
     return Findings(failures=tuple(failures), pairs=pairs)
+
+
+def _stored_keras(subject: Subject) -> Outputs:
+    """What Keras said of the golden cells; of flagged ones also in eight views, where asked."""
+    keras, decision = subject.goldens.keras, subject.decision
+    logits = keras.raw.astype(np.float32)
+    if decision.asked_again_from is None or keras.averaged is None:
+        return Outputs(REFERENCE, keras.raw, logits)
+    settled = np.where(decision.asked_again(logits), keras.averaged, logits)
+    return Outputs(REFERENCE, keras.raw, logits, settled=settled)
 
 
 def _from_crops(subject: Subject, drawn: Drawn) -> Findings:

@@ -24,6 +24,7 @@ from edge_malaria.runtime.classify.cell_tint import (
     foreign_cell,
     foreign_slide,
 )
+from edge_malaria.runtime.classify.flagged_views import Logits, mean_logits
 from edge_malaria.runtime.classify.second_look import SecondLook, second_look
 from edge_malaria.runtime.engines.base import Engine
 from edge_malaria.runtime.engines.opening import default_engine, open_engine
@@ -109,9 +110,17 @@ class Classifier:
         """Network inputs uint8 [N, S, S, 3] -> predictions; N may be 0."""
         if not len(batch):
             return []
-        logits = self.engine.run(batch).reshape(len(batch))
+        logits = self._decision.settled(self.logits(batch), batch, self.logits)
         foreign = self._second_look.foreign(batch) if self._second_look else None
         return self._decision.predictions(logits, batch, foreign)
+
+    def logits(self, batch: Image) -> NDArray[np.float32]:
+        """The network's answers: uint8 [N, S, S, 3] -> float32 [N]."""
+        return self.engine.run(batch).reshape(len(batch))
+
+    def asks_again(self, logits: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """float32 [N], first answers -> bool [N]: which cells eight views decide about."""
+        return self._decision.asked_again(logits)
 
 
 def unsure_by_tint(
@@ -140,11 +149,21 @@ def _check_ends(bundle: Bundle, file: str, engine: Engine) -> None:
 
 
 class Decision:
-    """From logits to labels: temperature, threshold and abstention of one model."""
+    """From logits to labels: temperature, threshold and abstention of one model.
+
+    Attributes:
+        threshold: probability at or above which a cell is positive.
+        temperature, bias: of the calibration.
+        asked_again_from: probability from which on eight views of a cell decide; None for never.
+            The bundle's own balanced point, also where a site has thresholds of its own.
+    """
 
     def __init__(self, spec: ModelSpec, threshold: float) -> None:
         self.threshold = threshold
         self.temperature, self.bias = spec.decision.temperature, spec.decision.bias
+        self.asked_again_from = (
+            spec.threshold("balanced") if spec.decision.flagged_views > 1 else None
+        )
         self._unsure_between = spec.decision.unsure_between or (1.0, 0.0)
         self._not_a_red_cell = spec.decision.not_a_red_cell
         limits = (self._not_a_red_cell or {}).get("limits", {})
@@ -159,13 +178,39 @@ class Decision:
         """float32 [N] -> calibrated probabilities float64 [N]."""
         return probability(logits, self.temperature, self.bias)
 
+    def asked_again(self, logits: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """float32 [N], first answers -> bool [N]: which cells eight views decide about."""
+        if self.asked_again_from is None:
+            return np.zeros(len(logits), np.bool_)
+        return np.asarray(self.probabilities(logits) >= self.asked_again_from)
+
+    def settled(
+        self, logits: NDArray[np.float32], batch: Image, run: Logits
+    ) -> NDArray[np.float32]:
+        """The logits that decide: of flagged cells the mean of their eight views.
+
+        Args:
+            logits: float32 [N], the network's first answers.
+            batch: uint8 [N, S, S, 3], what it saw.
+            run: the network, for further views.
+
+        Returns:
+            float32 [N]; ``logits`` itself where no cell is asked again.
+        """
+        again = np.flatnonzero(self.asked_again(logits))
+        if not len(again):
+            return logits
+        settled = logits.copy()
+        settled[again] = mean_logits(batch[again], run, logits[again])
+        return settled
+
     def predictions(
         self, logits: NDArray[np.float32], batch: Image, foreign: NDArray[np.bool_] | None = None
     ) -> list[Prediction]:
         """One prediction per cell.
 
         Args:
-            logits: float32 [N].
+            logits: float32 [N], those that decide: see ``settled``.
             batch: uint8 [N, S, S, 3], what the network saw.
             foreign: bool [N], what a second look called no red cell.
         """

@@ -8,7 +8,7 @@ networks that had not seen the patient.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 
 from edge_malaria.errors import DatasetError
 from edge_malaria.metrics import confusion
+from edge_malaria.records import expect
 from edge_malaria.runtime.classify.classifier import probability
+from edge_malaria.runtime.classify.flagged_views import VIEWS
 from edge_malaria.runtime.slide.statistics import choose_screening_threshold, fit_false_positives
+from edge_malaria.training.classifier.asked_again import Answers
 
 Logits = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -105,11 +108,14 @@ class CrossFitted:
         chances: float64 [N], calibrated probabilities.
         labels: int64 [N].
         patients: str [N].
+        averaged: float64 [N], the same from the mean logit of eight views; needed where the bundle
+            asks flagged cells again.
     """
 
     chances: NDArray[np.float64]
     labels: Labels
     patients: NDArray[np.str_]
+    averaged: NDArray[np.float64] | None = None
 
     @property
     def healthy(self) -> NDArray[np.bool_]:
@@ -193,6 +199,7 @@ def decision(
     crossed: CrossFitted,
     abstention: dict[str, Any],
     how: str,
+    averaged: Logits | None = None,
 ) -> dict[str, Any]:
     """The decision block of a bundle: calibration, operating points, false positives.
 
@@ -202,27 +209,36 @@ def decision(
         crossed: cells of train and val patients with networks that had not seen them.
         abstention: see ``runtime.classify.Decision``.
         how: where ``crossed`` comes from, for the record.
+        averaged: the mean logits of eight views of the validation cells, where flagged cells are to
+            be asked again; ``crossed`` then has its own.
 
     Raises:
         DatasetError: no uninfected cell among ``crossed``.
+        ValueError: ``averaged`` without those of ``crossed``.
     """
     logits, labels, patients = val
     if not crossed.healthy.any():
         raise DatasetError("the screening threshold needs uninfected cells.")
     if not crossed.has_healthy_patients:
         how += "; without healthy patients, uninfected cells of infected ones stand in"
-    chances = probability(logits, *calibration)
-    balanced, mcc = best_threshold(chances, labels)
+    own = Answers.of_logits(logits, averaged, calibration)
+    other = Answers(crossed.chances, None if averaged is None else crossed.averaged)
+    both = averaged is None or other.averaged is not None
+    expect(both, "eight views of the cross-fitted networks too", "none")
+    balanced, mcc = best_threshold(own.lowest, labels)
     infected = (crossed.labels == 1) & np.isin(crossed.patients, patients)
+    crossed_balanced = same_sensitivity(balanced, own.lowest[labels == 1], other.lowest[infected])
+    chances = own.settled(balanced)
+    crossed = replace(crossed, chances=other.settled(crossed_balanced))
     crossed_infected, own_infected = crossed.chances[infected], chances[labels == 1]
     crossed_screening = _screening(crossed, crossed.healthy)
     screening = same_sensitivity(crossed_screening, crossed_infected, own_infected)
     screening = float(round(max(screening, balanced), 5))
-    crossed_balanced = same_sensitivity(balanced, own_infected, crossed_infected)
     counts = cross_fitted_counts(crossed)
     return {
         "temperature": round(calibration[0], 6),
         "bias": round(calibration[1], 6),
+        **({} if averaged is None else {"flagged_views": VIEWS}),
         "operating_points": {
             "balanced": {
                 "threshold": balanced,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edge_malaria.keras_layers import keras, load_model
 from edge_malaria.runtime.classify.classifier import probability
 from edge_malaria.training.architectures import build
+from edge_malaria.training.classifier.asked_again import averaged_logits
 from edge_malaria.training.classifier.calibrate import CrossFitted, fit_platt
 from edge_malaria.training.classifier.cells import CellSet
 from edge_malaria.training.classifier.checkpoint import read_checkpoint
@@ -196,12 +197,18 @@ def cross_part(
 def cross_fitted(
     material: Material, name: str, pool: Path, run: Path, report: Report
 ) -> CrossFitted:
-    """Calibrated probabilities of train and val cells by networks that had not seen the patient."""
+    """Calibrated probabilities of train and val cells by networks that had not seen the patient.
+
+    Of each cell's first answer, and of its eight views.
+    """
     full = material.home["full"]
-    chances = np.full(len(full), np.nan)
+    chances, averaged = np.full(len(full), np.nan), np.full(len(full), np.nan)
     for number in range(PLANS[name].cross_parts):
         made = cross_part(material, name, pool, run, number, report)
         calibration = fit_platt(predict(made.network, made.inner.inputs), made.inner.labels)
-        logits = predict(made.network, full.inputs[made.apart])
+        inputs = full.inputs[made.apart]
+        logits = predict(made.network, inputs)
+        views = averaged_logits(made.network, inputs, logits)
         chances[made.apart] = probability(logits, *calibration)
-    return CrossFitted(chances, full.labels, full.patients)
+        averaged[made.apart] = probability(views, *calibration)
+    return CrossFitted(chances, full.labels, full.patients, averaged)

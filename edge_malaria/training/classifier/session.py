@@ -23,8 +23,8 @@ from edge_malaria.files import sha256_of, storage_errors
 from edge_malaria.keras_layers import keras, load_model
 from edge_malaria.run_settings import refuse_other_settings
 from edge_malaria.runtime.classify.abstain import fit_limits
-from edge_malaria.runtime.classify.classifier import probability
 from edge_malaria.training.architectures.registry import architecture
+from edge_malaria.training.classifier.asked_again import Answers, averaged_logits
 from edge_malaria.training.classifier.calibrate import CrossFitted, decision, fit_platt
 from edge_malaria.training.classifier.cells import RENDERINGS, CellSet, load_renderings
 from edge_malaria.training.classifier.feed import OwnBatches, batches
@@ -217,7 +217,12 @@ def train(
 
 
 def decide(
-    model: Any, val: CellSet, train_cells: CellSet, crossed: CrossFitted | None = None
+    model: Any,
+    val: CellSet,
+    train_cells: CellSet,
+    crossed: CrossFitted | None = None,
+    *,
+    flagged_views: bool = False,
 ) -> dict[str, Any]:
     """Calibration and operating points of a trained network.
 
@@ -227,15 +232,20 @@ def decide(
         train_cells: where the limits of "looks like a red cell" are read.
         crossed: cells of train and val patients by cross-fitted networks; None for ``val`` alone,
             whose few healthy patients then decide the screening point.
+        flagged_views: whether flagged cells are to be asked again in eight views; the points are
+            then fitted to what those say, and ``crossed`` must hold its ``averaged``.
     """
     logits = predict(model, val.inputs)
+    averaged = averaged_logits(model, val.inputs, logits) if flagged_views else None
     calibration = fit_platt(logits, val.labels)
     how = "cross-fitted networks over the train and val patients"
     if crossed is None:
         how = "the val patients, whom the network had not been fitted to"
-        crossed = CrossFitted(probability(logits, *calibration), val.labels, val.patients)
+        own = Answers.of_logits(logits, averaged, calibration)
+        crossed = CrossFitted(own.first, val.labels, val.patients, own.averaged)
     abstention = {"not_a_red_cell": fit_limits(train_cells.inputs)}
-    return decision((logits, val.labels, val.patients), calibration, crossed, abstention, how)
+    scored = logits, val.labels, val.patients
+    return decision(scored, calibration, crossed, abstention, how, averaged)
 
 
 def open_teacher(path: Path, size_px: int) -> Any:

@@ -19,6 +19,7 @@ from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.explain.explain_page import Figure, page
 from edge_malaria.runtime.explain.occlusion import inside_cell, occlude, panel
 from edge_malaria.synthetic import draw_cell
+from tests.asked_again import with_views
 from tests.cli import run_cli, run_process, validate
 
 
@@ -234,3 +235,22 @@ def test_mistakes_are_one_line(
     assert ran.code == code
     assert ran.error
     assert not (tmp_path / output).exists()
+
+
+def test_a_flagged_cell_is_covered_in_all_its_views(shipped_bundle: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    write_image(tmp_path / "ring.png", draw_cell(rng, "schizont").image)
+    said = {}
+    for views in (1, 8):
+        bundle = with_views(shipped_bundle, tmp_path / f"views{views}", views)
+        out = tmp_path / f"{views}.png"
+        ran = run_cli("explain", bundle, tmp_path / "ring.png", "-o", out, "--json")
+        assert ran.code == 0, ran.err
+        said[views] = ran.json
+    assert said[1]["p_parasitized"] >= read_bundle(shipped_bundle).classifier.threshold("balanced")
+    # The map belongs to the answer that decides: its logit is the one of the probability shown.
+    assert said[1]["logit"] != said[8]["logit"]
+    for views, told in said.items():
+        decision = read_bundle(tmp_path / f"views{views}").classifier.decision
+        z = (told["logit"] + decision.bias) / decision.temperature
+        assert told["p_parasitized"] == pytest.approx(1 / (1 + np.exp(-z)), abs=1e-6)
