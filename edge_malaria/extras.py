@@ -95,7 +95,7 @@ def version(text: str) -> tuple[int, ...]:
 
 def too_old() -> list[tuple[str, str, str]]:
     """(package, installed, lowest) of every installed package below its lower bound."""
-    wanted = [*requirements(), *(r for e in ("litert", "onnx", "export", "train", "serve")
+    wanted = [*requirements(), *(r for e in ("litert", "onnx", "export", "train", "push")
                                  for r in requirements(e))]  # fmt: skip
     found = []
     for line in dict.fromkeys(wanted):

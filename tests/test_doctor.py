@@ -108,7 +108,7 @@ def test_picamera2_is_imported(tmp_path: Path, body: str, state: str, words: str
 
 def test_hints_name_packages_that_an_index_has() -> None:
     """The package itself is on no index: no hint may begin with it."""
-    for extra in ("litert", "onnx", "export", "train", "serve"):
+    for extra in ("litert", "onnx", "export", "train", "serve", "push"):
         command = extras.pip_command(extra)
         assert command.startswith("pip install ")
         assert "edge-malaria" not in command

@@ -19,6 +19,7 @@ from edge_malaria.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from edge_malaria.runtime.push.targets import PushSettings
     from edge_malaria.runtime.serve.users import Users
 
 DataOption = Annotated[
@@ -58,6 +59,13 @@ def serve(
     own_tls: Annotated[
         bool, typer.Option("--tls-own", help="Encrypt with a certificate that the device makes.")
     ] = False,
+    push: Annotated[
+        Path | None,
+        typer.Option("--push", help="TOML: where signed results are sent by themselves."),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Check --config and --push, and start nothing.")
+    ] = False,
     config: ConfigOption = None,
     bundle: BundleOption = None,
     variant: VariantOption = Variant.int8,
@@ -75,6 +83,10 @@ def serve(
     from edge_malaria.runtime.screen.config import load_config
 
     _needs_serve()
+    screening, sending = load_config(config), _push_settings(push)
+    if check:
+        log("the settings are sound; nothing was started")
+        return
     import logging
 
     from edge_malaria.bundle.selftest import run_selftest
@@ -99,12 +111,13 @@ def serve(
         host,
         port,
         tuple(source or ()),
-        load_config(config),
+        screening,
         variant.value,
         engine_for(read, variant, engine),
         threads,
         certificate,
         key,
+        push=sending,
     )
     clinic = Clinic(settings, read)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -143,6 +156,28 @@ def _needs_serve() -> None:
     missing = [name for name in needed if find_spec(name) is None]
     if missing:
         raise MissingExtra(f"serve needs {', '.join(missing)}", "serve")
+
+
+def _push_settings(path: Path | None) -> PushSettings | None:
+    """What ``--push`` names, where the packages that send are there.
+
+    Raises:
+        MissingExtra, ConfigError: see above.
+    """
+    from importlib.util import find_spec
+
+    from edge_malaria.errors import MissingExtra
+    from edge_malaria.runtime.push.config import load_push
+
+    if path is None:
+        return None
+    settings = load_push(path)
+    packages = {"fhir": "httpx2", "dhis2": "httpx2", "mqtt": "paho"}
+    missing = sorted({packages[target.kind] for target in settings.targets
+                      if find_spec(packages[target.kind]) is None})  # fmt: skip
+    if missing:
+        raise MissingExtra(f"--push needs {', '.join(missing)}", "push")
+    return settings
 
 
 def _users(data: Path) -> Users:

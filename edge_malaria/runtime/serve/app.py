@@ -48,6 +48,7 @@ def application(clinic: Clinic) -> ASGIApp:
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         alive = asyncio.create_task(_alive(clinic))
+        clinic.pushing.start()
         try:
             yield
         finally:

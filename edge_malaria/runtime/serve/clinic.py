@@ -11,6 +11,7 @@ from edge_malaria.bundle.format import Bundle
 from edge_malaria.runtime.serve.audit import Audit
 from edge_malaria.runtime.serve.desk import Desk
 from edge_malaria.runtime.serve.metrics import Metrics
+from edge_malaria.runtime.serve.pushing import Pushing
 from edge_malaria.runtime.serve.sessions import Sessions
 from edge_malaria.runtime.serve.settings import ServeSettings
 from edge_malaria.runtime.serve.store import Store
@@ -39,14 +40,16 @@ class Clinic:
             self.users = Users(self.store)
             settings.check(users=self.users.any())
             self.desk = Desk(self.store, bundle, settings)
+            self.audit = Audit(self.store)
+            self.pushing = Pushing(settings.push, self.store, self.desk, self.audit)
         except BaseException:
             self.store.close()
             raise
-        self.sessions, self.audit = Sessions(self.store), Audit(self.store)
+        self.sessions = Sessions(self.store)
         self.throttle = Throttle()
         self.session_cookie = "__Host-em" if settings.secure else "em"
         self._any_user = self.users.any()
-        self.metrics = Metrics(self.desk)
+        self.metrics = Metrics(self.desk, self.pushing)
         self.templates = Environment(
             loader=PackageLoader("edge_malaria.runtime.serve", "templates"),
             autoescape=True,
@@ -87,5 +90,6 @@ class Clinic:
 
     def close(self) -> None:
         """Pauses what runs and closes everything."""
+        self.pushing.close()
         self.desk.close()
         self.store.close()

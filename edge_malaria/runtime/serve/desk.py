@@ -6,38 +6,34 @@ one camera and one small processor.
 
 from __future__ import annotations
 
-import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from edge_malaria.bundle.format import Bundle
-from edge_malaria.errors import EdgeMalariaError, UsageError
+from edge_malaria.errors import EdgeMalariaError
 from edge_malaria.records import SlideReport
-from edge_malaria.runtime.report.fhir import Sample, fhir_bundle
 from edge_malaria.runtime.screen.screening import ScreenCall, Screened
+from edge_malaria.runtime.serve.entries import Entries, judged_entry, named, new_entry
 from edge_malaria.runtime.serve.reading import OpenSlide, OpenSlides
-from edge_malaria.runtime.serve.refused import NotHere, Refused
+from edge_malaria.runtime.serve.refused import Refused
 from edge_malaria.runtime.serve.running import RunningSlide, trouble_of
 from edge_malaria.runtime.serve.settings import SITES, UPLOADS, ServeSettings
-from edge_malaria.runtime.serve.signed import keep_signed, signed_document
-from edge_malaria.runtime.serve.steered import SteeredSource, UploadFolder
+from edge_malaria.runtime.serve.signed import sign_entry, signed_document
+from edge_malaria.runtime.serve.steered import SteeredSource, UploadFolder, UploadFolders
 from edge_malaria.runtime.serve.store import Store
 from edge_malaria.runtime.slide.counts import DEFAULT_RBC_PER_UL
 from edge_malaria.runtime.slide.journal import NAME as JOURNAL_NAME
 from edge_malaria.runtime.slide.lines import ReviewDecision
-from edge_malaria.runtime.slide.review import reader_name
 from edge_malaria.runtime.slide.site_profile import read_site
 from edge_malaria.runtime.sources.base import Source
 from edge_malaria.runtime.sources.opening import open_source
 from edge_malaria.runtime.store.disk import room
-from edge_malaria.runtime.store.slides import FACT, SLIDES, SlideEntry, State, Worklist
+from edge_malaria.runtime.store.slides import FACT, SLIDES, SlideEntry, State
 
-MOST_SAMPLE_CHARACTERS = 60
 # A field and its pictures take at most some 3 MB: with less room no slide is begun.
 LEAST_ROOM_BYTES = 100_000_000
 
@@ -55,33 +51,19 @@ class Desk:
     """
 
     def __init__(self, store: Store, bundle: Bundle, settings: ServeSettings) -> None:
-        self._store, self.bundle, self.settings = store, bundle, settings
+        self.bundle, self.settings = bundle, settings
+        self._entries = Entries(store)
+        self._targets = settings.targets
         self._lock = threading.RLock()
         self._running: RunningSlide | None = None
-        self._uploads: dict[str, UploadFolder] = {}
+        self._uploads = UploadFolders(settings.data / UPLOADS)
         self._trouble: dict[str, str] = {}
         self._open = OpenSlides(settings.data / SLIDES)
-        self.notes = self._wake()
-
-    @contextmanager
-    def _worklist(self) -> Iterator[Worklist]:
-        with self._store.use() as connection:
-            yield Worklist(connection, self.settings.data)
-
-    def _wake(self) -> list[str]:
-        """After a start: what ran when the power went is paused; a lost worklist is read anew."""
-        with self._worklist() as worklist:
-            entries = list(worklist.all())
-            lost = [] if entries else worklist.rebuild()
-            for entry in worklist.all():
-                if entry.state == "running":
-                    worklist.put(replace(entry, state="paused"))
-        return lost
+        self.notes = self._entries.wake()
 
     def entries(self) -> list[SlideEntry]:
         """The worklist, the latest slide first."""
-        with self._worklist() as worklist:
-            return list(worklist.all())
+        return self._entries.all()
 
     def get(self, slide: str) -> SlideEntry:
         """One entry.
@@ -89,15 +71,10 @@ class Desk:
         Raises:
             NotHere: no such slide.
         """
-        with self._worklist() as worklist:
-            try:
-                return worklist.get(slide)
-            except UsageError as error:
-                raise NotHere("This slide is not on this device.") from error
+        return self._entries.get(slide)
 
     def _put(self, entry: SlideEntry) -> None:
-        with self._worklist() as worklist:
-            worklist.put(entry)
+        self._entries.put(entry)
 
     def directory(self, slide: str) -> Path:
         """Where its journal and report lie."""
@@ -123,23 +100,12 @@ class Desk:
         Raises:
             UsageError: an impossible sample code, reader, site or source.
         """
-        code = " ".join(sample.split())
-        if not (0 < len(code) <= MOST_SAMPLE_CHARACTERS and code.isprintable()):
-            raise Refused(
-                "The sample's code needs 1 to %(most)s characters.", most=MOST_SAMPLE_CHARACTERS
-            )
         if site and site not in self.sites:
             raise Refused("This site profile is not on this device.")
         wanted = source or self.settings.choices[0]
         if wanted not in self.settings.choices:
             raise Refused("This source is not on this device.")
-        who = _name(reader)
-        now = datetime.now(UTC)
-        ident = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-        entry = SlideEntry(
-            ident, code, who, site, rbc_per_ul,
-            created=now.isoformat(timespec="seconds"), source=wanted,
-        )  # fmt: skip
+        entry = new_entry(sample, reader, site=site, rbc_per_ul=rbc_per_ul, source=wanted)
         self._put(entry)
         return entry
 
@@ -210,10 +176,7 @@ class Desk:
 
     def uploads(self, slide: str) -> UploadFolder:
         """The pictures from a phone of one slide."""
-        with self._lock:
-            if slide not in self._uploads:
-                self._uploads[slide] = UploadFolder(self.settings.data / UPLOADS / slide)
-            return self._uploads[slide]
+        return self._uploads.of(slide)
 
     def upload(self, slide: str, pictures: list[bytes]) -> int:
         """Takes pictures from a phone; each is on the disk when this returns.
@@ -273,7 +236,7 @@ class Desk:
         with self._open.use(slide) as opened:
             if report is not None:
                 opened.know(report)
-            entry = _judged(replace(self.get(slide), state=state), opened.report())
+            entry = judged_entry(replace(self.get(slide), state=state), opened.report())
             opened.session.journal.append(entry.fact())
         self._put(entry)
 
@@ -324,7 +287,7 @@ class Desk:
         with self.reading(slide) as opened:
             report = opened.report()
         entry = self.get(slide)
-        fresh = _judged(entry, report)
+        fresh = judged_entry(entry, report)
         if fresh != entry:
             self._put(fresh)
         return report
@@ -352,15 +315,8 @@ class Desk:
             waiting = report.review["flagged"] - report.review["reviewed"]
             if waiting:
                 raise Refused("Flagged cells that wait for a person: %(waiting)s.", waiting=waiting)
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            signed = replace(
-                _judged(entry, report), state="signed", signed_by=_name(who), signed_at=now
-            )
-            fhir = fhir_bundle(report, Sample(entry.sample, entry.created, now, signed.signed_by))
-            sha256 = keep_signed(self.directory(slide), report, fhir)
-            signed = replace(signed, signed_sha256=sha256)
-            opened.session.journal.append(signed.fact())
-            self._put(signed)
+            signed = sign_entry(opened, judged_entry(entry, report), report, named(who))
+            self._entries.put_signed(signed, self._targets)
         return signed
 
     def close(self, timeout_s: float = 60.0) -> None:
@@ -370,26 +326,3 @@ class Desk:
             running.stop("paused")
             running.join(timeout_s)
         self._open.shut_all()
-
-
-def _name(name: str) -> str:
-    """A person's name as it is kept.
-
-    Raises:
-        Refused: empty, too long, or with characters that cannot be shown.
-    """
-    try:
-        return reader_name(name)
-    except ValueError as error:
-        raise Refused("Say who reads: a name of up to 80 characters.") from error
-
-
-def _judged(entry: SlideEntry, report: SlideReport) -> SlideEntry:
-    return replace(
-        entry,
-        verdict=report.verdict,
-        basis=report.basis,
-        cells_counted=report.cells_counted,
-        flagged=report.cells_flagged,
-        reviewed=report.review["reviewed"],
-    )

@@ -6,12 +6,15 @@ import csv
 import io
 import json
 import re
+import zipfile
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
 from starlette.responses import Response
 
+from edge_malaria.errors import EdgeMalariaError
 from edge_malaria.files import csv_text
 from edge_malaria.records import SlideReport
 from edge_malaria.runtime.report.fhir import Sample, fhir_bundle
@@ -44,6 +47,7 @@ def sign(visit: Visit) -> Response:
     if not who:
         raise Refused("Say who reads: a name of up to 80 characters.")
     clinic.desk.sign(visit.slide, who)
+    clinic.pushing.wake()
     visit.note("signed", visit.slide, who)
     return visit.to(f"/slides/{visit.slide}")
 
@@ -84,13 +88,19 @@ def _download(visit: Visit, entry: SlideEntry, suffix: str, kind: str, data: byt
 def fhir(visit: Visit) -> Response:
     """The FHIR R4 Bundle: preliminary until the slide is signed, then final."""
     entry, report = _report(visit)
+    text = _fhir_text(visit, entry.id, report)
+    return _download(visit, entry, "fhir.json", "application/fhir+json", text.encode())
+
+
+def _fhir_text(visit: Visit, slide: str, report: SlideReport) -> str:
+    """The FHIR document as it was signed, or a preliminary one as of now."""
+    entry = visit.clinic.desk.get(slide)
     if entry.state == "signed":
-        document = visit.clinic.desk.signed(entry.id)[1]
+        document = visit.clinic.desk.signed(slide)[1]
     else:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         document = fhir_bundle(report, Sample(entry.sample, entry.created, now))
-    text = json.dumps(document, indent=1, ensure_ascii=False)
-    return _download(visit, entry, "fhir.json", "application/fhir+json", text.encode())
+    return json.dumps(document, indent=1, ensure_ascii=False)
 
 
 def pdf(visit: Visit) -> Response:
@@ -141,18 +151,59 @@ def _file(visit: Visit, name: str, kind: str) -> Response:
 
 def day(visit: Visit) -> Response:
     """The slides of one day (UTC), or of all, as CSV."""
+    wanted = _wanted_day(visit)
+    entries = [one for one in visit.clinic.desk.entries() if one.created.startswith(wanted)]
+    return _attached(visit, wanted, "csv", "text/csv; charset=utf-8", _table(entries).encode())
+
+
+def day_archive(visit: Visit) -> Response:
+    """The results of one day as a zip: the table, and of each read slide FHIR and decisions.
+
+    A slide that is being read, or of which nothing was read, stands in the table alone; so does
+    one whose files cannot be read, and ``left-out.txt`` says why.
+    """
+    wanted = _wanted_day(visit)
+    if not wanted:
+        raise Refused("A day looks like 2026-11-27.")
+    desk = visit.clinic.desk
+    entries = [one for one in desk.entries() if one.created.startswith(wanted)]
+    out, left_out = io.BytesIO(), []
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for entry in entries:
+            if entry.state == "new" or desk.running_of(entry.id) is not None:
+                left_out.append(f"{entry.id}: not read, or being read\n")
+                continue
+            try:
+                report = desk.judged(entry.id)
+                archive.writestr(f"{entry.id}.fhir.json", _fhir_text(visit, entry.id, report))
+                with desk.reading(entry.id) as opened:
+                    archive.writestr(f"{entry.id}.review.csv", table_of(opened.session))
+            except EdgeMalariaError as error:
+                left_out.append(f"{entry.id}: {error}\n")
+        entries = [desk.get(entry.id) for entry in entries]
+        archive.writestr("slides.csv", _table(entries))
+        if left_out:
+            archive.writestr("left-out.txt", "".join(left_out))
+    return _attached(visit, wanted, "zip", "application/zip", out.getvalue())
+
+
+def _wanted_day(visit: Visit) -> str:
     wanted = visit.asked("day")
     if wanted and not _DAY.fullmatch(wanted):
         raise Refused("A day looks like 2026-11-27.")
+    return wanted
+
+
+def _table(entries: Iterable[SlideEntry]) -> str:
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     table.writerow(_COLUMNS)
-    for entry in visit.clinic.desk.entries():
-        if entry.created.startswith(wanted):
-            table.writerow(
-                [entry.id, *(csv_text(str(getattr(entry, name))) for name in _COLUMNS[1:])]
-            )
-    visit.note("downloaded", detail=f"slides {wanted or 'all'}")
-    names = f'attachment; filename="slides-{wanted or "all"}.csv"'
-    kept = {"Content-Disposition": names}
-    return Response(out.getvalue().encode(), media_type="text/csv; charset=utf-8", headers=kept)
+    for entry in entries:
+        table.writerow([entry.id, *(csv_text(str(getattr(entry, name))) for name in _COLUMNS[1:])])
+    return out.getvalue()
+
+
+def _attached(visit: Visit, wanted: str, suffix: str, kind: str, data: bytes) -> Response:
+    visit.note("downloaded", detail=f"slides {wanted or 'all'} {suffix}")
+    names = f'attachment; filename="slides-{wanted or "all"}.{suffix}"'
+    return Response(data, media_type=kind, headers={"Content-Disposition": names})

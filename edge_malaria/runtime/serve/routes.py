@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_malaria.runtime.serve import documents, operations, people, review, slides
+from edge_malaria.runtime.serve import documents, operations, outbox, people, review, slides
 from edge_malaria.runtime.serve.visit import Door
 
 DOORS: tuple[Door, ...] = (
@@ -38,7 +38,10 @@ DOORS: tuple[Door, ...] = (
     Door("GET", "/slides/{slide}/cells.csv", "reader", documents.cells),
     Door("GET", "/slides/{slide}/review.csv", "reader", documents.decisions),
     Door("GET", "/slides.csv", "reader", documents.day),
+    Door("GET", "/slides.zip", "reader", documents.day_archive),
     Door("POST", "/slides/{slide}/sign", "supervisor", documents.sign),
+    Door("GET", "/outbox", "supervisor", outbox.outbox),
+    Door("POST", "/outbox/again", "supervisor", outbox.again),
     Door("GET", "/users", "admin", people.users),
     Door("POST", "/users/add", "admin", people.add_user),
     Door("POST", "/users/change", "admin", people.change_user),

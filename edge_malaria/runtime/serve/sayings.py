@@ -38,6 +38,8 @@ ACTIONS = {
     "uploaded": mark("sent pictures"),
     "signed": mark("signed"),
     "downloaded": mark("downloaded"),
+    "sent": mark("sent by the device"),
+    "sent-again": mark("asked the device to send again"),
 }
 SHORT_VERDICTS = {
     "parasites-detected": mark("Parasites detected"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edge_malaria.errors import UsageError
 from edge_malaria.records import expect
+from edge_malaria.runtime.push.targets import PushSettings
 from edge_malaria.runtime.screen.config import ScreenConfig
 
 UPLOADS = "upload"
@@ -28,6 +29,7 @@ class ServeSettings:
         variant, engine, threads: of the bundle's networks; engine None takes the usual one.
         certificate, key: PEM files for TLS; None serves without.
         upload_bytes: the largest request, bytes.
+        push: where signed results are sent by themselves; None sends nothing.
         stall_s: a running slide from which nothing was heard for so long is stuck.
     """
 
@@ -43,11 +45,17 @@ class ServeSettings:
     key: Path | None = None
     upload_bytes: int = MOST_UPLOAD_BYTES
     stall_s: float = 60.0
+    push: PushSettings | None = None
 
     def __post_init__(self) -> None:
         expect(0 <= self.port <= 65535, "a port from 0 to 65535", self.port)
         expect(self.upload_bytes > 0, "upload_bytes > 0", self.upload_bytes)
         expect(self.stall_s > 0, "stall_s > 0", self.stall_s)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of where signed results are sent."""
+        return tuple(target.name for target in self.push.targets) if self.push else ()
 
     @property
     def local(self) -> bool:

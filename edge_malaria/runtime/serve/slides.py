@@ -150,6 +150,7 @@ def show(visit: Visit) -> Response:
         reason=sayings.reason,
         facts=facts.table(words, entry, report),
         status=facts.status(words, entry),
+        letters=visit.clinic.pushing.of_slide(entry.id),
     )
 
 

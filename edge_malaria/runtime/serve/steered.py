@@ -81,6 +81,25 @@ class UploadFolder:
                     self._more.wait(0.5)
 
 
+class UploadFolders:
+    """The pictures from a phone, by slide.
+
+    Args:
+        folder: that holds a folder for each slide.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._lock = folder, threading.Lock()
+        self._known: dict[str, UploadFolder] = {}
+
+    def of(self, slide: str) -> UploadFolder:
+        """Those of one slide."""
+        with self._lock:
+            if slide not in self._known:
+                self._known[slide] = UploadFolder(self._folder / slide)
+            return self._known[slide]
+
+
 class SteeredSource:
     """A source that ends when a person says so, and keeps the newest frame for the live page.
 

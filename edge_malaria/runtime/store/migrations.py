@@ -58,4 +58,20 @@ MIGRATIONS: tuple[str, ...] = (
     """
     ALTER TABLE slides ADD COLUMN signed_sha256 TEXT NOT NULL DEFAULT '';
     """,
+    # 4: what leaves the device by itself; a line stays when it was sent.
+    """
+    CREATE TABLE outbox (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        target TEXT NOT NULL,
+        slide TEXT NOT NULL,
+        signed_sha256 TEXT NOT NULL,
+        queued TEXT NOT NULL,
+        tries INTEGER NOT NULL DEFAULT 0 CHECK (tries >= 0),
+        due_s REAL NOT NULL DEFAULT 0,
+        trouble TEXT NOT NULL DEFAULT '',
+        sent TEXT NOT NULL DEFAULT '',
+        UNIQUE (target, slide, signed_sha256)
+    ) STRICT;
+    CREATE INDEX outbox_that_waits ON outbox (target, due_s) WHERE sent = '';
+    """,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -137,6 +138,33 @@ def test_the_tables(serving: Serving) -> None:
     browser.get("/slides.csv?day=..", code=409)
     assert json.loads(browser.get(f"{where}/report.json").content)["schema_version"] == 2
     assert browser.get(f"{where}/report.html").text.startswith("<!doctype html>")
+
+
+def test_a_day_as_one_archive(serving: Serving) -> None:
+    served = serving(read=True)
+    browser, desk = served.browser(), served.clinic.desk
+    slide, new = served.slide("Z-1"), desk.make("Z-2", "Amina").id
+    day = desk.get(slide).created[:10]
+    desk._put(replace(desk.get(new), created=desk.get(slide).created))
+    archive = zipfile.ZipFile(io.BytesIO(browser.get(f"/slides.zip?day={day}").content))
+    assert archive.testzip() is None
+    names = {f"{slide}.fhir.json", f"{slide}.review.csv", "slides.csv", "left-out.txt"}
+    assert set(archive.namelist()) == names
+    assert new in archive.read("left-out.txt").decode()
+    assert len(archive.read("slides.csv").decode().splitlines()) == 3
+    report = json.loads(archive.read(f"{slide}.fhir.json"))
+    assert "preliminary" in json.dumps(report)
+    judge(served, slide, "Amina")
+    desk.sign(slide, "Sam")
+    # What was signed is handed out as it was signed; a damaged one is named, not left out silently.
+    again = zipfile.ZipFile(io.BytesIO(browser.get(f"/slides.zip?day={day}").content))
+    assert json.loads(again.read(f"{slide}.fhir.json")) == desk.signed(slide)[1]
+    (desk.directory(slide) / "signed.json").write_bytes(b"{}")
+    again = zipfile.ZipFile(io.BytesIO(browser.get(f"/slides.zip?day={day}").content))
+    assert set(again.namelist()) == {"slides.csv", "left-out.txt"}
+    assert "SHA-256" in again.read("left-out.txt").decode()
+    browser.get("/slides.zip", code=409)
+    browser.get("/slides.zip?day=today", code=409)
 
 
 def test_a_download_s_name_cannot_break_out(serving: Serving) -> None:

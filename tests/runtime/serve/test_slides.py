@@ -7,14 +7,19 @@ import re
 import shutil
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from edge_malaria.bundle.format import Bundle
 from edge_malaria.errors import UsageError
+from edge_malaria.runtime.push.targets import MqttTarget, PushSettings
+from edge_malaria.runtime.serve.audit import Audit
 from edge_malaria.runtime.serve.desk import Desk
+from edge_malaria.runtime.serve.pushing import Pushing
 from edge_malaria.runtime.serve.reading import OpenSlides
 from edge_malaria.runtime.serve.refused import Refused
 from edge_malaria.runtime.serve.settings import ServeSettings
@@ -167,6 +172,29 @@ def test_what_ran_when_the_power_went_is_paused(serving: Serving, tmp_path: Path
 
 
 @pytest.mark.slow
+def test_a_signature_that_only_the_journal_knew_stands_after_a_power_cut(
+    serving: Serving, tmp_path: Path, bundle: Bundle
+) -> None:
+    served = serving(read=True)
+    desk, slide = served.clinic.desk, served.slide()
+    judge(served, slide, "Amina")
+    before = desk.get(slide)
+    signed = desk.sign(slide, "Sam")
+    # The power went behind the journal's line and before the database's.
+    with served.clinic.store.use() as connection:
+        Worklist(connection, tmp_path / "data").put(before)
+    desk.close()
+    store = Store(tmp_path / "data")
+    push = PushSettings(targets=(MqttTarget(name="ward", host="127.0.0.1", tls=False),))
+    settings = ServeSettings(tmp_path / "data", sources=(SIM,), push=push)
+    again = Desk(store, bundle, settings)
+    assert again.get(slide) == replace(signed, sample=before.sample, reader=before.reader)
+    pushing = Pushing(push, store, again, Audit(store))
+    assert [(c.target, c.waiting) for c in pushing.counts()] == [("ward", 1)]
+    again.close()
+    store.close()
+
+
 def test_pictures_from_a_phone(serving: Serving, tmp_path: Path) -> None:
     served = serving()
     browser, desk = served.browser(), served.clinic.desk
