@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -230,13 +230,13 @@ def _both(
         return _Row(False, False, 0, False, False, 0.0, False, drawn.parasitized)
     called = seen.label == 1
     part = cut(pixels, seen.box), _window(seen.mask, seen.box)
-    raw = _raw(classifier, *part)
+    told = _told(classifier, *part)
     crop, mask = isolate_central_cell(pixels)
     return _Row(
         found=True,
-        same_label=called == (raw >= threshold),
-        raw_step=abs(raw - seen.raw),
-        same_label_own_masks=called == (_raw(classifier, crop, mask) >= threshold),
+        same_label=called == told.positive,
+        raw_step=abs(told.raw - seen.raw),
+        same_label_own_masks=called == _told(classifier, crop, mask).positive,
         same_mask=np.array_equal(crop, part[0])
         and mask is not None
         and np.array_equal(mask, part[1]),
@@ -251,9 +251,17 @@ def _window(mask: Mask, box: Box) -> Mask:
     return mask[y0:y1, x0:x1]
 
 
-def _raw(classifier: Classifier, crop: Image, mask: Mask | None) -> int:
+class _Told(NamedTuple):
+    """What Python says of a cell: the network's output, and whether it is called."""
+
+    raw: int
+    positive: bool
+
+
+def _told(classifier: Classifier, crop: Image, mask: Mask | None) -> _Told:
     inputs = network_input(crop, classifier.input_size_px, mask)[None]
-    return int(classifier.engine.run_raw(inputs).reshape(-1)[0])
+    [prediction] = classifier.predict_inputs(inputs)
+    return _Told(int(classifier.engine.run_raw(inputs).reshape(-1)[0]), prediction.positive)
 
 
 def main() -> None:

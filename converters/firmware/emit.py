@@ -34,6 +34,9 @@ class Identity:
         thresholds: operating point -> the raw output at or above which a cell is positive.
         unsure: lowest and highest raw output that is labelled unsure; low > high: none.
         permille: uint16 [256] probability x 1000 by raw output + 128.
+        asked_again_from: the raw output from which on eight views decide; None for never. Then
+            ``thresholds`` and ``unsure`` count eighths of a raw step, and ``permille`` is uint16
+            [2041], by eighths + 1024.
         preparation: how crops become the network's input; None where ``size_px`` is 0.
     """
 
@@ -45,6 +48,7 @@ class Identity:
     unsure: tuple[int, int] = (127, -128)
     permille: NDArray[np.uint16] | None = None
     preparation: Preparation | None = None
+    asked_again_from: int | None = None
 
 
 @cache
@@ -148,7 +152,9 @@ def source_text(network: Network, identity: Identity) -> str:
     if identity.size_px:
         assert identity.permille is not None
         table = array_text("em_permille", identity.permille)
-        values["classify"] = "\n" + table + "\n" + _text("classify_template.c")
+        views = identity.asked_again_from is not None
+        code = _text("classify_views_template.c" if views else "classify_template.c")
+        values["classify"] = "\n" + table + "\n" + code
     return Template(_text("model_template.c")).substitute(values)
 
 
@@ -167,11 +173,33 @@ def header_text(network: Network, identity: Identity) -> str:
             mask_black=str(int(how.mask == "black")),
             scales_stain=str(int(how.stain is not None)),
             home_rgb=", ".join(map(str, (how.stain or StainScaling()).home_rgb)),
+            decides=_DECIDES if identity.asked_again_from is None else _views_decide(identity),
+            asking="" if identity.asked_again_from is None else _ASKING,
             thresholds="\n".join(lines),
             unsure_low=str(identity.unsure[0]),
             unsure_high=str(identity.unsure[1]),
         )
     return Template(_text("model_template.h")).substitute(values)
+
+
+_DECIDES = """\
+/* A cell is positive where raw >= the threshold of the operating point. */
+#define EDGE_MALARIA_VIEWS 1"""
+
+_ASKING = """
+/* The raw outputs of the cell's eight views added up: what edge_malaria_classify() decides by where
+   the cell's own raw output is EDGE_MALARIA_ASKED_AGAIN_FROM or more. Eight runs. */
+int edge_malaria_eight_views(const uint8_t *rgb);
+"""
+
+
+def _views_decide(identity: Identity) -> str:
+    return f"""\
+/* A cell whose raw output is ASKED_AGAIN_FROM or more is asked again: quarter turns, each mirrored.
+   Thresholds, and the unsure band, count eighths of an output step: the sum of the eight raw
+   outputs, or 8 x raw where the cell is not asked again. Positive: at or above the threshold. */
+#define EDGE_MALARIA_VIEWS 8
+#define EDGE_MALARIA_ASKED_AGAIN_FROM ({identity.asked_again_from})"""
 
 
 def _identity_values(network: Network, identity: Identity) -> dict[str, str]:
@@ -188,12 +216,18 @@ def _identity_values(network: Network, identity: Identity) -> dict[str, str]:
     }
 
 
-def golden_text(inputs: NDArray[np.uint8], expected: Mapping[int, NDArray[np.int8]]) -> str:
+def golden_text(
+    inputs: NDArray[np.uint8],
+    expected: Mapping[int, NDArray[np.int8]],
+    sums: Mapping[int, NDArray[np.int64]],
+) -> str:
     """The header of golden cells, for tests on the target; kept out of the model's own files.
 
     Args:
         inputs: uint8 [N, bytes] (pixels; int8 inputs are stored as their two's complement).
         expected: rounding mode -> int8 [N, outputs]; a mode that was not computed is left out.
+        sums: the same modes -> the sums of eight views of the first cells; empty where no cell is
+            asked again.
     """
     count, size = inputs.shape
     outputs = next(iter(expected.values())).shape[1]
@@ -216,6 +250,12 @@ def golden_text(inputs: NDArray[np.uint8], expected: Mapping[int, NDArray[np.int
         rows = expected[rounding]
         parts.append(_rows("{" + ", ".join(str(int(v)) for v in row) + "}" for row in rows))
         parts.append("};")
+        if sums:
+            viewed = _rows(str(int(value)) for value in sums[rounding])
+            parts.append(
+                f"static const int16_t edge_malaria_golden_views[{len(sums[rounding])}] = {{"
+            )
+            parts += [viewed, "};"]
     parts += ["#else\n#error no golden outputs were computed for this rounding\n#endif\n", "#endif"]
     return "\n".join(parts) + "\n"
 

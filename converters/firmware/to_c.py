@@ -20,20 +20,23 @@ from converters import tflite_graph
 from converters.firmware import emit as firmware_emit
 from converters.firmware import network as firmware_network
 from converters.firmware.check import check_on_host
+from converters.firmware.decide import decide
 from converters.firmware.emit import Identity
 from converters.firmware.golden import expected_outputs
 from converters.firmware.network import Network
 from converters.firmware.steps import Refused
-from edge_malaria.bundle.format import OPERATING_POINTS, Bundle, ModelSpec
+from edge_malaria.bundle.format import OPERATING_POINTS, Bundle
 from edge_malaria.errors import GateFailed, ModelFileError
 from edge_malaria.files import new_directory, write_text
 from edge_malaria.records import Image
-from edge_malaria.runtime.classify.classifier import Decision
+from edge_malaria.runtime.classify.flagged_views import eight_views
 
 SOURCE, HEADER = "edge_malaria_model.c", "edge_malaria_model.h"
 GOLDEN, SELFTEST, MAKEFILE = "edge_malaria_golden.h", "edge_malaria_selftest.c", "Makefile"
 DEFAULT_CELLS = 8
 _RAW = np.arange(-128, 128)
+# Cells that are run in all views by the self-test; each costs eight runs.
+_VIEWED_CELLS = 2
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class Firmware:
             "golden_cells": self.golden_cells,
             "checks": dict(self.checks),
             "thresholds_raw": dict(self.identity.thresholds or {}),
+            "asked_again_from_raw": self.identity.asked_again_from,
         }
 
 
@@ -114,29 +118,6 @@ def _expect_classifier(network: Network, size_px: int, name: str) -> None:
         )
 
 
-def _decide(spec: ModelSpec, thresholds: Mapping[str, float], network: Network) -> dict[str, Any]:
-    """Thresholds, the unsure band and probabilities by raw output, through the runtime's own code.
-
-    Returns:
-        Keyword arguments of ``Identity``.
-    """
-    result = network.output
-    shifted = (_RAW - result.zero_point).astype(np.int32)
-    logits = (shifted * np.float32(result.scale)).astype(np.float32)
-    chances = Decision(spec, thresholds["balanced"]).probabilities(logits)
-    low, high = spec.decision.unsure_between or (1.0, 0.0)
-    unsure = _RAW[(chances > low) & (chances < high)]
-    return {
-        "thresholds": {
-            # 128 is above every int8: never positive.
-            point: int(next(iter(_RAW[chances >= value]), 128))
-            for point, value in thresholds.items()
-        },
-        "unsure": (int(unsure[0]), int(unsure[-1])) if len(unsure) else (127, -128),
-        "permille": np.rint(chances * 1000).astype(np.uint16),
-    }
-
-
 def generate_from_bundle(
     bundle: Bundle, out_dir: Path, *, cells: int = DEFAULT_CELLS, force: bool = False
 ) -> Firmware:
@@ -154,11 +135,6 @@ def generate_from_bundle(
         OutputExists: ``out_dir`` exists.
     """
     spec = bundle.classifier
-    if spec.decision.flagged_views > 1:
-        raise Refused(
-            f"{bundle.path} asks flagged cells again in {spec.decision.flagged_views} views; the C "
-            "file asks a cell once and would decide otherwise. Export a model that does not."
-        )
     if "litert" not in spec.variants.get("int8", {}):
         mixed = "int8-mixed" in spec.variants
         advice = "8 bits do not serve all of its layers" if mixed else "Export with --int8"
@@ -176,7 +152,7 @@ def generate_from_bundle(
         file.sha256,
         spec.size_px,
         preparation=spec.preparation,
-        **_decide(spec, thresholds, network),
+        **decide(spec, thresholds, network),
     )
     pixels = _pick_cells(bundle.read("golden/cells.npz"), cells)
     return _generate(model, out_dir, identity, pixels, file.file, force)
@@ -223,10 +199,13 @@ def _generate(
 ) -> Firmware:
     with new_directory(out_dir, force=force) as work:
         network = write_sources(model, work, name=name, identity=identity)
-        rows = (pixels ^ np.uint8(128)).view(np.int8).reshape(-1, *network.input.shape)
+        rows = _rows(pixels, network)
         expected = expected_outputs(model, network, rows)
         flat: NDArray[np.uint8] = pixels.reshape(len(pixels), -1)
-        write_text(work / GOLDEN, firmware_emit.golden_text(flat, expected))
+        sums = {}
+        if identity.asked_again_from is not None:
+            sums = _view_sums(model, network, pixels[:_VIEWED_CELLS])
+        write_text(work / GOLDEN, firmware_emit.golden_text(flat, expected, sums))
         write_text(work / SELFTEST, firmware_emit.selftest_text())
         write_text(work / MAKEFILE, firmware_emit.makefile_text(expected))
         checks = check_on_host(work, expected)
@@ -235,6 +214,20 @@ def _generate(
             said = "; ".join(f"{k}: {v}" for k, v in failed.items())
             raise GateFailed(f"the C file does not give the interpreters' bits for {name}: {said}.")
     return _summary(network, out_dir, identity, len(pixels), checks)
+
+
+def _rows(pixels: Image, network: Network) -> NDArray[np.int8]:
+    return (pixels ^ np.uint8(128)).view(np.int8).reshape(-1, *network.input.shape)
+
+
+def _view_sums(model: bytes, network: Network, pixels: Image) -> dict[int, NDArray[np.int64]]:
+    """Rounding -> the raw outputs of each cell's eight views added up, int64 [N]."""
+    views = np.concatenate(list(eight_views(pixels)))
+    told = expected_outputs(model, network, _rows(views, network))
+    return {
+        rounding: raw.astype(np.int64).reshape(-1, len(pixels)).sum(axis=0)
+        for rounding, raw in told.items()
+    }
 
 
 def _summary(

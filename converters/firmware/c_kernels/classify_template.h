@@ -8,9 +8,9 @@
 #define EDGE_MALARIA_SCALES_STAIN $scales_stain
 #define EDGE_MALARIA_HOME_RGB {$home_rgb}
 
-/* A cell is positive where raw >= the threshold of the operating point. */
+$decides
 $thresholds
-/* Raw outputs in [low, high] are "unsure"; none where low > high. */
+/* What lies in [low, high] is "unsure"; none where low > high. */
 #define EDGE_MALARIA_UNSURE_LOW ($unsure_low)
 #define EDGE_MALARIA_UNSURE_HIGH ($unsure_high)
 
@@ -22,8 +22,8 @@ typedef enum {
 
 typedef struct {
   edge_malaria_label_t label;
-  uint8_t positive;   /* raw >= threshold, whatever the label */
-  int8_t raw;         /* the network's output */
+  uint8_t positive;   /* at or above the threshold, whatever the label */
+  int8_t raw;         /* the network's output, of the cell as it is */
   uint16_t permille;  /* calibrated probability of "parasitized" x 1000 */
 } edge_malaria_result_t;
 
@@ -32,3 +32,4 @@ typedef struct {
    size as EDGE_MALARIA_RESIZE says ($resize), background black where EDGE_MALARIA_MASK_BLACK is 1.
    threshold: EDGE_MALARIA_THRESHOLD_BALANCED or EDGE_MALARIA_THRESHOLD_SCREENING. */
 void edge_malaria_classify(const uint8_t *rgb, int threshold, edge_malaria_result_t *result);
+$asking

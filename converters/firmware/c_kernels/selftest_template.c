@@ -19,6 +19,12 @@ int edge_malaria_selftest(void) {
       differing += out[i] != edge_malaria_golden_output[cell][i];
     }
   }
+#if defined(EDGE_MALARIA_VIEWS) && EDGE_MALARIA_VIEWS > 1
+  for (uint32_t cell = 0; cell < sizeof edge_malaria_golden_views / sizeof(int16_t); cell++) {
+    const uint8_t *rgb = edge_malaria_golden_input[cell];
+    differing += edge_malaria_eight_views(rgb) != edge_malaria_golden_views[cell];
+  }
+#endif
   return differing;
 }
 

@@ -28,6 +28,7 @@ from converters.firmware.steps import Refused
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.errors import EdgeMalariaError, ModelFileError
 from edge_malaria.runtime.classify.classifier import Classifier
+from tests.asked_again import with_views
 from tests.cli import run_cli, run_process, validate
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -157,10 +158,9 @@ def test_optimizers_and_sanitizers_change_no_bit(
         assert subprocess.run([program]).returncode == 0, (compiler, flags, rounding)
 
 
-def test_raw_thresholds_decide_as_the_runtime_does(
-    generated: to_c.Firmware, shipped_bundle: Path
-) -> None:
-    bundle = read_bundle(shipped_bundle)
+def test_raw_thresholds_decide_as_the_runtime_does(shipped_bundle: Path, tmp_path: Path) -> None:
+    bundle = read_bundle(with_views(shipped_bundle, tmp_path / "bundle", 1))
+    generated = to_c.generate_from_bundle(bundle, tmp_path / "c")
     cells = np.load(shipped_bundle / "golden" / "cells.npz")["inputs"]
     for point, threshold in (generated.identity.thresholds or {}).items():
         classifier = Classifier(bundle, engine="litert", operating_point=point)
