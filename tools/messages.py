@@ -26,7 +26,7 @@ from edge_malaria.runtime.words.language import DEFAULT, LANGUAGES
 RUNTIME = Path(edge_malaria.__file__).parent / "runtime"
 SERVE, CATALOGUES = RUNTIME / "serve", RUNTIME / "words" / "catalogues"
 # Whose messages are read: the pages', the reports'.
-_FOLDERS = (SERVE, RUNTIME / "report")
+FOLDERS = (SERVE, RUNTIME / "report")
 _KEYWORDS = {"_": None, "say": None, "mark": None, "Refused": None, "NotHere": None,
              "ngettext": (1, 2), "count": (1, 2)}  # fmt: skip
 # Of a catalogue's head: what every run or every version of Babel would change.
@@ -43,7 +43,7 @@ _METHODS = [("**.py", "python"), ("**.html", "jinja2.ext:babel_extract")]
 def messages() -> Catalog:
     """Every message of the code and the templates."""
     found = Catalog(project="edge-malaria", fuzzy=False)
-    for folder in _FOLDERS:
+    for folder in FOLDERS:
         for name, _, message, comments, context in extract_from_dir(
             folder, _METHODS, keywords=_KEYWORDS, options_map={"**.html": {"silent": "false"}}
         ):

@@ -44,6 +44,16 @@ class OperatingPoint(StrEnum):
     screening = "screening"
 
 
+class Language(StrEnum):
+    """Languages of a report."""
+
+    english = "en"
+    french = "fr"
+    bengali = "bn"
+    swahili = "sw"
+    portuguese = "pt"
+
+
 class Split(StrEnum):
     """Splits of a data set."""
 
@@ -55,6 +65,9 @@ class Split(StrEnum):
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="TOML with limits that differ.")
+]
+LanguageOption = Annotated[
+    Language | None, typer.Option("--language", help="Of the report's page. [en]")
 ]
 BundleOption = Annotated[
     Path | None,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edge_malaria.cli.options import JsonOption, new_output
+from edge_malaria.cli.options import JsonOption, LanguageOption, new_output
 from edge_malaria.cli.output import log, print_json
 
 # Of a code or a name on a document; a bar code has some 50.
@@ -31,6 +31,7 @@ def report(
     signed_by: Annotated[
         str, typer.Option(help="Who signs: the FHIR report is then final, else preliminary.")
     ] = "",
+    language: LanguageOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier FHIR file.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -50,7 +51,7 @@ def report(
     new_output(fhir, force)
     journal = Journal(directory, resume=True)
     try:
-        written = report_again(directory, journal)
+        written = report_again(directory, journal, language.value if language else "")
         started = journal.header.started
     finally:
         journal.close()

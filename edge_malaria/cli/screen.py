@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from edge_malaria.cli.options import (
     ConfigOption,
     EngineOption,
     JsonOption,
+    LanguageOption,
     OperatingPoint,
     PointOption,
     ThreadsOption,
@@ -69,6 +71,7 @@ def screen(
         float | None, typer.Option("--haematocrit", help="Measured haematocrit in per cent.")
     ] = None,
     config: ConfigOption = None,
+    language: LanguageOption = None,
     site: Annotated[
         Path | None, typer.Option("--site", help="This site's own errors: see site fit.")
     ] = None,
@@ -95,6 +98,8 @@ def screen(
     rbc = _red_cells(rbc_per_ul, haematocrit)
     _check_how(source, resume=resume, force=force, report_only=report_only)
     settings = load_config(config)
+    if language is not None:
+        settings = replace(settings, report=replace(settings.report, language=language.value))
     opened = None
     if not report_only:
         opened = open_source(
@@ -112,7 +117,10 @@ def screen(
         threads,
         threshold=None if profile is None else profile.screening,
     )
-    call = ScreenCall(out, tuple(source or ()), rbc, resume, threads, force, report_only, profile)
+    live = opened is not None and opened.live
+    call = ScreenCall(
+        out, tuple(source or ()), rbc, resume, threads, force, report_only, profile, live
+    )
     options = ScreenOptions(not no_quality_gate, fields, cells)
     end_like_ctrl_c()
     with progress("fields", opened.total if opened else 0) as bar:
@@ -192,13 +200,19 @@ def print_report(report: SlideReport, page: Path) -> None:
     """The slide's verdict and numbers on the terminal."""
     from edge_malaria.cli.output import print_table
     from edge_malaria.records import RESEARCH_USE
-    from edge_malaria.runtime.report.advice import basis_text, next_step, verdict_title
-    from edge_malaria.runtime.report.html import headline_numbers
+    from edge_malaria.runtime.report.numbers import headline_numbers
+    from edge_malaria.runtime.report.sayings import basis, next_step, verdict_title
+    from edge_malaria.runtime.words.language import words_for
 
-    print_table(verdict_title(report), ("", "", ""), headline_numbers(report))
-    print(basis_text(report))
+    words = words_for("en")
+    rows = [
+        tuple(text.replace("\u00a0", " ") for text in row)
+        for row in headline_numbers(words, report)
+    ]
+    print_table(verdict_title(words, report), ("", "", ""), rows)
+    print(basis(words, report))
     print(report.details["statistics"]["why"])
-    print(next_step(report, str(page.parent)))
+    print(next_step(report, str(page.parent)).replace("\u00a0", " "))
     for reason, n in report.fields_rejected.items():
         print(f"refused: {n} x {reason}")
     print(f"report: {page}")

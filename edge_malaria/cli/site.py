@@ -65,6 +65,7 @@ def fit(
     from edge_malaria.errors import UsageError
     from edge_malaria.files import write_json, write_text
     from edge_malaria.runtime.report.limit_plot import limit_plot
+    from edge_malaria.runtime.words.language import words_for
 
     if out.suffix != ".json":
         raise UsageError(f"-o {out}: expected a name that ends in .json.")
@@ -74,7 +75,8 @@ def fit(
     write_json(out, profile.as_json())
     plot = out.with_suffix(".svg")
     space = 'xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="13" '
-    write_text(plot, limit_plot(profile.limits, wanted=max_lod).replace("<svg ", f"<svg {space}"))
+    drawn = limit_plot(words_for("en"), profile.limits, wanted=max_lod)
+    write_text(plot, drawn.replace("<svg ", f"<svg {space}"))
     if as_json:
         print_json(_document(profile))
     else:
@@ -174,9 +176,12 @@ def _document(profile: SiteProfile) -> dict[str, object]:
 def _print(profile: SiteProfile, out: Path, plot: Path) -> None:
     from edge_malaria.cli.output import print_table, warn
     from edge_malaria.records import RESEARCH_USE
-    from edge_malaria.runtime.report.html import percent
     from edge_malaria.runtime.slide.site_fit import RECOMMENDED_CELLS, RECOMMENDED_NEGATIVES
     from edge_malaria.runtime.slide.site_profile import PASS_CELLS
+    from edge_malaria.runtime.words.language import words_for
+
+    def percent(share: float | None) -> str:
+        return words_for("en").share(share).replace("\u00a0", " ")
 
     columns = ("red cells counted", "the program alone", "a person looks at flagged cells")
     rows = [(f"{n:,}", percent(alone), percent(read)) for n, alone, read in profile.limits]

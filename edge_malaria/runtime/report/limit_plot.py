@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from html import escape
+
+from edge_malaria.runtime.words.language import Words
 
 Axis = Callable[[float], float]
 LimitRow = tuple[int, float | None, float | None]
@@ -13,10 +16,13 @@ _WIDTH, _HEIGHT = 640.0, 340.0
 _LOWEST, _HIGHEST = -4.0, 0.0
 
 
-def limit_plot(rows: Sequence[LimitRow], cells: int = 0, wanted: float | None = None) -> str:
+def limit_plot(
+    words: Words, rows: Sequence[LimitRow], cells: int = 0, wanted: float | None = None
+) -> str:
     """Two lines, without and with a reader, on logarithmic axes.
 
     Args:
+        words: the language.
         rows: (cells, limit without, with a reader), rising; None where nothing is ever called.
         cells: counted on this slide; a mark on the axis. 0 for none.
         wanted: the limit that counts as good enough; a dashed line. None for none.
@@ -31,21 +37,19 @@ def limit_plot(rows: Sequence[LimitRow], cells: int = 0, wanted: float | None = 
         share = (math.log10(max(p, 1e-9)) - _LOWEST) / (_HIGHEST - _LOWEST)
         return _HEIGHT - _BOTTOM - min(max(share, 0.0), 1.0) * (_HEIGHT - _TOP - _BOTTOM)
 
-    parts = [
-        f'<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" role="img" '
-        'aria-label="limit of detection against cells counted">'
-    ]
+    name = escape(words.say("What this slide could have shown"), quote=True)
+    parts = [f'<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" role="img" aria-label="{name}">']
     for power in range(int(_LOWEST), int(_HIGHEST) + 1):
         at = y(10.0**power)
         parts.append(
             f'<line x1="{_LEFT:.0f}" x2="{_WIDTH - _RIGHT:.0f}" y1="{at:.0f}" y2="{at:.0f}" '
             'stroke="currentColor" stroke-opacity=".15"/>'
-            + _text(_LEFT - 8, at + 5, "end", f"{100 * 10.0**power:g} %")
+            + _text(_LEFT - 8, at + 5, "end", words.share(10.0**power))
         )
     for n, _, _ in rows:
-        parts.append(_text(x(n), _HEIGHT - _BOTTOM + 26, "middle", _short(n)))
+        parts.append(_text(x(n), _HEIGHT - _BOTTOM + 26, "middle", _short(words, n)))
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    parts.append(_text(middle, _HEIGHT - 6, "middle", "red cells counted"))
+    parts.append(_text(middle, _HEIGHT - 6, "middle", words.say("Red cells counted")))
     if wanted is not None:
         parts.append(
             f'<line x1="{_LEFT:.0f}" x2="{_WIDTH - _RIGHT:.0f}" y1="{y(wanted):.1f}" '
@@ -57,18 +61,19 @@ def limit_plot(rows: Sequence[LimitRow], cells: int = 0, wanted: float | None = 
         parts.append(
             f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{_TOP:.0f}" y2="{_HEIGHT - _BOTTOM:.0f}" '
             'stroke="currentColor" stroke-opacity=".6" stroke-width="2"/>'
-            + _text(at, _TOP - 8, "middle", "this slide")
+            + _text(at, _TOP - 8, "middle", words.say("this slide"))
         )
     return "".join([*parts, "</svg>"])
 
 
-def _short(cells: int) -> str:
-    return f"{cells // 1000:,}k" if cells >= 10_000 else f"{cells:,}"
+def _short(words: Words, cells: int) -> str:
+    # Four signs keep clear of each other on a telephone.
+    return f"{words.number(cells // 1000)}k" if cells >= 10_000 else words.number(cells)
 
 
 def _text(x: float, y: float, anchor: str, words: str) -> str:
     place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
-    return f'<text {place} fill="currentColor">{words}</text>'
+    return f'<text {place} fill="currentColor">{escape(words)}</text>'
 
 
 def _line(rows: Sequence[LimitRow], column: int, colour: str, x: Axis, y: Axis) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
 from importlib import resources
@@ -9,122 +10,140 @@ from pathlib import Path
 from string import Template
 
 from edge_malaria.records import RESEARCH_USE, SlideReport
-from edge_malaria.runtime.quality.field_quality import REASONS
-from edge_malaria.runtime.report import html
-from edge_malaria.runtime.report.advice import basis_text, next_steps, verdict_title
+from edge_malaria.runtime.report import cells, fields, sayings
+from edge_malaria.runtime.report.foundations import facts_rows, facts_table
+from edge_malaria.runtime.report.interval_plot import TONES, interval_card
 from edge_malaria.runtime.report.limit_plot import limit_plot
-from edge_malaria.runtime.slide.field_line import SEEN_BEFORE
+from edge_malaria.runtime.report.numbers import tiles
 from edge_malaria.runtime.slide.journal import Journal
 from edge_malaria.runtime.slide.review import Review
 from edge_malaria.runtime.slide.totals import SlideTotals
+from edge_malaria.runtime.words.language import Words
+
+# A page of a slide that is still read asks for itself anew after so many seconds.
+REFRESH_S = 10
+_FILES = "report.json, report.md, cells.csv, journal.jsonl, fields/"
 
 
 def template(name: str) -> Template:
-    """A template of the report."""
+    """A template of the report; it holds no word of any language."""
     text = resources.files("edge_malaria.runtime.report").joinpath("templates", name)
     return Template(text.read_text(encoding="utf-8"))
 
 
 def page(
-    directory: Path, journal: Journal, totals: SlideTotals, report: SlideReport, review: Review
+    words: Words,
+    directory: Path,
+    journal: Journal,
+    totals: SlideTotals,
+    report: SlideReport,
+    review: Review,
+    *,
+    commands: bool = True,
+    running: bool = False,
 ) -> str:
-    """The whole page, self-contained but for the links to full-resolution fields."""
-    tone, soft = html.TONES[report.verdict]
-    others = html.others(sorted(totals.gallery, reverse=True), review)
+    """The whole page, self-contained but for the links to full-resolution fields.
+
+    Args:
+        words: the language.
+        directory: of the report.
+        journal: of the slide.
+        totals: over its fields.
+        report: its record.
+        review: what readers decided.
+        commands: whether to name the commands that a step is done with.
+        running: whether the slide is still read: the page then loads itself anew.
+    """
+    say = words.say
+    tone, soft = TONES[report.verdict]
+    refresh = f'<meta http-equiv="refresh" content="{REFRESH_S}">' if running else ""
+    titles = {
+        "t_report": say("Slide report"),
+        "t_smear": say("Thin blood smear"),
+        "t_next": say("What to do now"),
+        "t_cells": say("Cells to look at"),
+        "t_fields": say("Fields"),
+        "t_rests": say("What this rests on"),
+        "support": say("Decision support for a trained person: it never replaces the microscope."),
+        "files": say("Files beside this page: %(files)s.", files=_FILES),
+        "research_use": say(RESEARCH_USE),
+        "verdict_title": sayings.verdict_title(words, report),
+        "source": str(report.details["source"]),
+        "basis": sayings.basis(words, report),
+        "why": sayings.why(words, report),
+        "cells_lead": cells.cells_lead(words, report),
+        "fields_lead": fields.fields_lead(words, totals),
+    }
     return template("report.html").substitute(
-        verdict_title=escape(verdict_title(report)),
+        {name: escape(text) for name, text in titles.items()},
+        language=words.language,
+        refresh=refresh,
+        running=_running(words) if running else "",
         tone=tone,
         tone_soft=soft,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        source=escape(str(report.details["source"])),
-        basis=escape(basis_text(report)),
-        why=escape(report.details["statistics"]["why"]),
-        next="".join(f"<li>{escape(step)}</li>" for step in next_steps(report, directory.name)),
-        warnings=html.warnings(report.warnings),
-        cells_lead=html.cells_lead(report, directory.name),
-        cells=html.flagged(review),
-        others=others,
-        tiles=html.tiles(report),
-        scale=html.scale(report),
-        limits=_limits(report),
-        views=html.views(directory, journal),
-        fields_lead=fields_lead(totals),
-        refused=html.refused(report.fields_rejected, reason_text),
-        facts=html.facts_table(facts_rows(report)),
-        research_use=RESEARCH_USE,
+        next=_steps(words, report, directory.name, commands),
+        warnings=_warnings(words, report.warnings),
+        cells=cells.flagged(words, review),
+        others=cells.others(words, sorted(totals.gallery, reverse=True), review),
+        tiles=tiles(words, report),
+        scale=interval_card(words, report),
+        limits=limits_card(words, report),
+        views=fields.views(words, directory, journal),
+        refused=fields.refused(words, report.fields_rejected),
+        facts=facts_table(facts_rows(words, report)),
     )
 
 
-def reason_text(reason: str) -> str:
-    """What a refusal's reason asks for."""
-    if reason == SEEN_BEFORE:
-        return "This place of the slide was counted already."
-    return REASONS.get(reason, reason)
+def _running(words: Words) -> str:
+    text = words.say("This slide is still being read. The page loads itself anew.")
+    return f'<p class="card running" role="status">{escape(text)}</p>'
 
 
-def fields_lead(totals: SlideTotals) -> str:
-    """How many fields were looked at and counted."""
-    text = f"{totals.seen} fields were looked at, {totals.accepted} were counted."
-    if totals.skipped:
-        text += f" {totals.skipped} frames showed places that were counted already."
-    return text
+def _steps(words: Words, report: SlideReport, directory: str, commands: bool) -> str:
+    return "".join(
+        f"<li>{escape(text)}"
+        + (f" <code>{escape(command)}</code>" if commands and command else "")
+        + "</li>"
+        for text, command in sayings.steps_with_commands(words, report, directory)
+    )
 
 
-_LIMITS = (
-    '<section class="card"><h2>What this slide could have shown</h2><p class="lead">'
-    "Limit of detection: at this many parasites, 95 of 100 slides are found. The more red cells "
-    'are counted, the lower it gets. <span class="key one"></span>the program alone '
-    '<span class="key two"></span>a person looks at the flagged cells. Dashed: without parasites, '
-    'a slide is called "not detected" only below this line.{alone}</p>{plot}</section>'
-)
+def _warnings(words: Words, texts: Sequence[str]) -> str:
+    """A card with the warnings, or nothing."""
+    if not texts:
+        return ""
+    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    title = escape(words.say("Notes of the program, in English"))
+    return (
+        f'<section class="card"><h2>{title}</h2><ul class="warn" lang="en">{items}</ul></section>'
+    )
 
 
-def _limits(report: SlideReport) -> str:
+def limits_card(words: Words, report: SlideReport) -> str:
+    """What the slide could have shown, against the cells counted; "" where nothing is known."""
     rows = [tuple(row) for row in report.details["limits"]]
     if not rows or report.cells_counted == 0:
         return ""
-    alone = ""
-    if all(limit is None for _, limit, _ in rows):
-        alone = " The program alone has no line: it cannot tell here, however many it counts."
-    wanted = report.details["statistics"]["max_lod"]
-    return _LIMITS.format(alone=alone, plot=limit_plot(rows, report.cells_counted, wanted))
-
-
-def facts_rows(report: SlideReport) -> list[tuple[str, str]]:
-    """(name, value) of what the report rests on."""
-    details, numbers = report.details, report.details["statistics"]
-    of = f"{details['slides_without_malaria']:,} slides, {details['cells_without_malaria']:,} cells"
-    where = (
-        f"the site {report.site} ({of})"
-        if report.site
-        else f"{details['laboratories']} laboratories ({of}), for a laboratory not among them"
+    say = words.say
+    lead = say(
+        "Limit of detection: at this many parasites, 95 of 100 slides are found. The more red "
+        "cells are counted, the lower it gets."
     )
-    needed = numbers["count_needed"]
-    return [
-        ("Site", report.site or "none: this laboratory's own mistakes are not known"),
-        (
-            "Its mistakes",
-            f"{numbers['false_positive_mean']:.2%} of healthy cells look parasitized to it, up to "
-            f"{numbers['false_positive_p95']:.2%} on one slide in twenty: {where}. It finds "
-            f"{numbers['sensitivity_mean']:.0%} of the parasitized cells.",
-        ),
-        (
-            "Rule",
-            f"from {needed:,} cells that look parasitized on, the program alone calls parasites; "
-            "a person who confirms two flagged cells, or two persons who confirm one, decide"
-            if needed
-            else "no count among so few cells lets the program alone call parasites; a person who "
-            "confirms two flagged cells, or two persons who confirm one, decide",
-        ),
-        ("Red cells per \u00b5L", f"{report.rbc_per_ul:,.0f}"),
-        ("Left out", "gametocytes are not counted apart by this version"),
-        ("Model", f"{report.model}, {report.variant}, run by {report.engine}"),
-        ("Model file", f"sha256 {details['model_sha256']}"),
-        ("Cell finder", str(details["finder"])),
-        (
-            "Thresholds",
-            f"flagged from a score of {details['flagged_from']:.4f} on, looks parasitized from "
-            f"{details['threshold']:.4f} on",
-        ),
-        ("Time", f"{report.elapsed_s:.1f} s"),
-    ]
+    alone, person = say("the program alone"), say("a person looks at the flagged cells")
+    keys = (
+        f'<span class="key one"></span>{escape(alone)} '
+        f'<span class="key two"></span>{escape(person)}'
+    )
+    rest = [say("Dashed: without parasites, a slide counts as not detected only below this line.")]
+    if all(limit is None for _, limit, _ in rows):
+        rest.append(
+            say("The program alone has no line: it cannot tell here, however many it counts.")
+        )
+    wanted = report.details["statistics"]["max_lod"]
+    title = say("What this slide could have shown")
+    return (
+        f'<section class="card"><h2>{escape(title)}</h2>'
+        f'<p class="lead">{escape(lead)} {keys}. {escape(" ".join(rest))}</p>'
+        f"{limit_plot(words, rows, report.cells_counted, wanted)}</section>"
+    )

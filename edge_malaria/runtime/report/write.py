@@ -10,28 +10,20 @@ from pathlib import Path
 
 from edge_malaria.files import csv_text, new_file, write_json, write_text
 from edge_malaria.records import RESEARCH_USE, SlideReport
-from edge_malaria.runtime.report import html
-from edge_malaria.runtime.report.advice import (
-    basis_text,
-    next_steps,
-    verdict_title,
-    warnings_of,
-)
+from edge_malaria.runtime.report import sayings
 from edge_malaria.runtime.report.basis import ReportBasis, kept_basis
+from edge_malaria.runtime.report.fields import fields_lead
+from edge_malaria.runtime.report.foundations import facts_rows
 from edge_malaria.runtime.report.limit_plot import LimitRow
-from edge_malaria.runtime.report.page import (
-    facts_rows,
-    fields_lead,
-    page,
-    reason_text,
-    template,
-)
+from edge_malaria.runtime.report.numbers import headline_numbers
+from edge_malaria.runtime.report.page import page, template
 from edge_malaria.runtime.report.views import write_views
 from edge_malaria.runtime.slide.journal import Journal
 from edge_malaria.runtime.slide.review import Review
 from edge_malaria.runtime.slide.site_profile import limit_table
 from edge_malaria.runtime.slide.statistics import SlideResult, SlideStatistics
 from edge_malaria.runtime.slide.totals import SlideTotals
+from edge_malaria.runtime.words.language import DEFAULT, Words, words_for
 
 CELL_COLUMNS = (
     "field", "index", "x0", "y0", "x1", "y1", "kind", "p_parasitized", "counted", "reason",
@@ -39,6 +31,10 @@ CELL_COLUMNS = (
 REPORT_SCHEMA_VERSION = 2
 # Of the cells that are not flagged, so many with the highest scores are shown.
 GALLERY_CELLS = 60
+_DISAGREE = (
+    "The strict and the wide count contradict each other: this slide's stain or camera is unlike "
+    "those that the program was tested on. No parasitemia is given."
+)
 
 
 def slide_report(
@@ -72,7 +68,7 @@ def slide_report(
         model=f"{facts.model} {facts.version}",
         variant=facts.variant,
         engine=facts.engine,
-        warnings=tuple(warnings_of(facts.warnings, disagree=result.points_disagree)),
+        warnings=(*facts.warnings, *([_DISAGREE] if result.points_disagree else [])),
         elapsed_s=round(totals.elapsed_s, 3),
         details={
             "statistics": result.as_json(),
@@ -93,25 +89,55 @@ def slide_report(
     )
 
 
-def report_again(directory: Path, journal: Journal) -> SlideReport:
+def report_again(directory: Path, journal: Journal, language: str = "") -> SlideReport:
     """Writes the report anew from the journal alone, the decisions of readers included.
+
+    Args:
+        directory: of the report.
+        journal: of the slide.
+        language: of the report; "" keeps the one that the slide was screened with.
 
     Raises:
         UsageError, DataError: the journal holds no report line; see ``kept_basis``.
         StorageError: disk full or not writable.
     """
     basis = kept_basis(journal)
+    return report_of(directory, journal, totals_of(journal, basis), basis, language)[0]
+
+
+def totals_of(journal: Journal, basis: ReportBasis) -> SlideTotals:
+    """The sums over a journal's fields."""
     totals = SlideTotals()
     shown = basis.settings.get("report", {}).get("gallery_cells", GALLERY_CELLS)
     for line in journal.fields():
         totals.add(line, shown)
-    return report_of(directory, journal, totals, basis)[0]
+    return totals
+
+
+def language_of(basis: ReportBasis) -> str:
+    """The language that a slide was screened with."""
+    return str(basis.settings.get("report", {}).get("language", DEFAULT))
 
 
 def report_of(
-    directory: Path, journal: Journal, totals: SlideTotals, basis: ReportBasis
+    directory: Path,
+    journal: Journal,
+    totals: SlideTotals,
+    basis: ReportBasis,
+    language: str = "",
+    *,
+    running: bool = False,
 ) -> tuple[SlideReport, Path]:
-    """Judges the slide, writes its report, and returns the record and the HTML page's path."""
+    """Judges the slide, writes its report, and returns the record and the HTML page's path.
+
+    Args:
+        directory: of the report.
+        journal: of the slide.
+        totals: over its fields.
+        basis: of its report.
+        language: of the report; "" takes the basis's.
+        running: whether fields are still to come: the page says so and loads itself anew.
+    """
     statistics = SlideStatistics(basis.errors, basis.rules)
     review = Review.of(journal)
     result = statistics.result(
@@ -120,11 +146,20 @@ def report_of(
     share = len(review.cells) / totals.cells if totals.cells else None
     rows = limit_table(statistics, flagged=share)
     report = slide_report(totals, result, basis, rows)
-    return report, write_report(directory, journal, totals, report, review)
+    words = words_for(language or language_of(basis))
+    path = write_report(words, directory, journal, totals, report, review, running=running)
+    return report, path
 
 
 def write_report(
-    directory: Path, journal: Journal, totals: SlideTotals, report: SlideReport, review: Review
+    words: Words,
+    directory: Path,
+    journal: Journal,
+    totals: SlideTotals,
+    report: SlideReport,
+    review: Review,
+    *,
+    running: bool = False,
 ) -> Path:
     """Writes every file of the report and returns the HTML page's path.
 
@@ -140,10 +175,10 @@ def write_report(
         "details": dict(report.details),
     }
     write_json(directory / "report.json", document)
-    write_text(directory / "report.md", _markdown(report, totals, directory.name))
-    write_views(directory, review)
+    write_text(directory / "report.md", _markdown(words, report, totals, directory.name))
+    write_views(words, directory, review)
     path = directory / "report.html"
-    write_text(path, page(directory, journal, totals, report, review))
+    write_text(path, page(words, directory, journal, totals, report, review, running=running))
     return path
 
 
@@ -164,21 +199,31 @@ def write_cells(path: Path, journal: Journal) -> None:
         text.detach()
 
 
-def _markdown(report: SlideReport, totals: SlideTotals, directory: str) -> str:
-    out = io.StringIO()
-    for name, value, note in html.headline_numbers(report):
+def _markdown(words: Words, report: SlideReport, totals: SlideTotals, directory: str) -> str:
+    say, out = words.say, io.StringIO()
+    for name, value, note in headline_numbers(words, report):
         out.write(f"| {name} | {value} {('(' + note + ')') if note else ''} |\n")
-    for name, value in facts_rows(report):
+    for name, value in facts_rows(words, report):
         out.write(f"| {name} | {value} |\n")
-    refused = [f"| {r} | {n} | {reason_text(r)} |" for r, n in report.fields_rejected.items()]
+    refused = [
+        f"| {words.number(n)} | {sayings.reason(words, r)} | {r} |"
+        for r, n in report.fields_rejected.items()
+    ]
+    none = say("No field was refused.")
+    steps = sayings.steps_with_commands(words, report, directory)
     return template("report.md").substitute(
-        verdict_title=verdict_title(report),
-        basis=basis_text(report),
-        why=report.details["statistics"]["why"],
-        next="\n".join(f"{n}. {step}" for n, step in enumerate(next_steps(report, directory), 1)),
+        t_report=say("Slide report"),
+        t_next=say("What to do now"),
+        t_fields=say("Fields"),
+        t_refused=say("Why they were refused, and what to do"),
+        t_notes=say("Notes of the program, in English"),
+        verdict_title=sayings.verdict_title(words, report),
+        basis=sayings.basis(words, report),
+        why=sayings.why(words, report),
+        next="\n".join(f"{n}. {text} {cmd}".rstrip() for n, (text, cmd) in enumerate(steps, 1)),
         rows=out.getvalue().rstrip("\n"),
-        fields_lead=fields_lead(totals),
-        refused="\n".join(refused) or "| none | 0 | |",
-        warnings="\n".join(f"- {w}" for w in report.warnings) or "None.",
-        research_use=RESEARCH_USE,
+        fields_lead=fields_lead(words, totals),
+        refused="\n".join(refused) or f"| 0 | {none} | |",
+        warnings="\n".join(f"- {w}" for w in report.warnings) or "-",
+        research_use=say(RESEARCH_USE),
     )

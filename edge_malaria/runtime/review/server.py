@@ -21,9 +21,10 @@ from urllib.parse import parse_qs, urlsplit
 
 from edge_malaria.errors import DataError, EdgeMalariaError
 from edge_malaria.records import RESEARCH_USE
-from edge_malaria.runtime.report.advice import basis_text, next_steps, verdict_title
+from edge_malaria.runtime.report import sayings
 from edge_malaria.runtime.review.session import ReviewSession
 from edge_malaria.runtime.slide.review import FlaggedCell
+from edge_malaria.runtime.words.language import words_for
 
 HOST = "127.0.0.1"
 _MOST_BODY_BYTES = 10_000
@@ -119,12 +120,13 @@ class ReviewServer:
         report = self.session.write_report()
         if body.get("close"):
             self.done.set()
+        words = words_for("en")
         return {
-            "title": verdict_title(report),
+            "title": sayings.verdict_title(words, report),
             "verdict": report.verdict,
-            "basis": basis_text(report),
+            "basis": sayings.basis(words, report),
             "why": report.details["statistics"]["why"],
-            "next": next_steps(report, self.session.directory.name),
+            "next": sayings.next_steps(words, report),
         }
 
     def file(self, name: str) -> tuple[str, bytes] | None:

@@ -14,6 +14,7 @@ from edge_malaria.records import expect
 from edge_malaria.runtime.quality.field_quality import FieldQuality, QualityLimits
 from edge_malaria.runtime.slide.statistics import VerdictRules
 from edge_malaria.runtime.sources.base import CameraSettings, SourceSettings
+from edge_malaria.runtime.words.language import DEFAULT, LANGUAGES
 
 DEFAULTS = Path(__file__).with_name("quality.toml")
 
@@ -34,10 +35,11 @@ class MotionSettings:
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """``[report]``: how many pictures the report directory keeps."""
+    """``[report]``: how many pictures the report directory keeps, and its language."""
 
     annotated_fields: int = 200
     gallery_cells: int = 60
+    language: str = DEFAULT
 
     def __post_init__(self) -> None:
         expect(self.annotated_fields >= 0, "annotated_fields >= 0", self.annotated_fields)
@@ -45,6 +47,7 @@ class ReportSettings:
         expect(
             0 <= self.gallery_cells <= 10_000, "gallery_cells from 0 to 10,000", self.gallery_cells
         )
+        expect(self.language in LANGUAGES, f"language in {list(LANGUAGES)}", self.language)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from edge_malaria.runtime.report.write import report_of
 from edge_malaria.runtime.screen import remarks
 from edge_malaria.runtime.screen.config import ScreenConfig
 from edge_malaria.runtime.screen.directory import check_directory, clear_directory
+from edge_malaria.runtime.screen.keeping_current import KeptCurrent
 from edge_malaria.runtime.screen.slide_errors import check_site, errors_and_flagging
 from edge_malaria.runtime.screen.slide_pipeline import ScreenOptions, SlidePipeline
 from edge_malaria.runtime.slide.journal import NAME as JOURNAL_NAME
@@ -111,6 +112,7 @@ class ScreenCall:
         site: the site's own errors and thresholds; None for a laboratory of which nothing is known.
         force: replace an earlier report, once the source has given its first field.
         report_only: with ``resume``: write the report from the journal, open no source.
+        keep_current: write the report now and then while fields come.
     """
 
     directory: Path
@@ -121,6 +123,7 @@ class ScreenCall:
     force: bool = False
     report_only: bool = False
     site: SiteProfile | None = None
+    keep_current: bool = False
 
 
 class _Opened:
@@ -201,21 +204,9 @@ def screen(
                 known = journal.facts()
                 source.facts.update({k: known[k] for k in (CAMERA_FACT,) if k in known})
         lines = journal.line_count
-        ended = None if source is None else _run(pipeline, source, step, tell)
-        live = source is not None and source.live
-        cut = isinstance(ended, KeyboardInterrupt) and not live
-        error = ended if isinstance(ended, Exception) else None
-        facts = ReportFacts(
-            source=" ".join(call.spec),
-            model=bundle.name,
-            version=bundle.version,
-            variant=classifier.variant,
-            engine=engine,
-            finder=finder.name,
-            model_sha256=_model_sha(bundle, classifier),
-            threshold=classifier.threshold,
-            flagged_from=options.likely_from,
-            warnings=(
+
+        def basis(cut: bool, error: Exception | None) -> ReportBasis:
+            texts = (
                 *remarks.of_the_end(cut, error),
                 *(source.warnings if source is not None else ()),
                 *pipeline.warnings,
@@ -223,12 +214,29 @@ def screen(
                 *remarks.of_the_files(pipeline.totals),
                 *remarks.of_the_finder(variant, classifier.variant),
                 *remarks.of_the_journal(journal),
-            ),
-        )
-        basis = ReportBasis(facts, errors, config.verdict, call.rbc_per_ul, config.as_json())
+            )
+            facts = _facts(bundle, classifier, call, finder.name, options.likely_from, texts)
+            return ReportBasis(facts, errors, config.verdict, call.rbc_per_ul, config.as_json())
+
+        def write_now() -> None:
+            here = call.directory, journal, pipeline.totals, basis(False, None)
+            report_of(*here, running=True)
+
+        current = KeptCurrent(write_now)
+
+        def stepped() -> None:
+            step()
+            if call.keep_current:
+                current.step()
+
+        ended = None if source is None else _run(pipeline, source, stepped, tell)
+        live = source is not None and source.live
+        cut = isinstance(ended, KeyboardInterrupt) and not live
+        error = ended if isinstance(ended, Exception) else None
+        rests_on = basis(cut, error)
         try:
-            keep_basis(journal, basis, grown=journal.line_count != lines)
-            report, page = report_of(call.directory, journal, pipeline.totals, basis)
+            keep_basis(journal, rests_on, grown=journal.line_count != lines)
+            report, page = report_of(call.directory, journal, pipeline.totals, rests_on)
         except StorageError as second:
             raise (error or second) from second
     except EdgeMalariaError:
@@ -237,6 +245,29 @@ def screen(
     finally:
         journal.close()
     return Screened(report, page, cut, error, (*journal.notes, *storage_notes()))
+
+
+def _facts(
+    bundle: Bundle,
+    classifier: Classifier,
+    call: ScreenCall,
+    finder: str,
+    flagged_from: float,
+    warnings: tuple[str, ...],
+) -> ReportFacts:
+    """What the report says of the run."""
+    return ReportFacts(
+        source=" ".join(call.spec),
+        model=bundle.name,
+        version=bundle.version,
+        variant=classifier.variant,
+        engine=classifier.engine.name,
+        finder=finder,
+        model_sha256=_model_sha(bundle, classifier),
+        threshold=classifier.threshold,
+        flagged_from=flagged_from,
+        warnings=warnings,
+    )
 
 
 def _run(

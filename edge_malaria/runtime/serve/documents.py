@@ -17,7 +17,10 @@ from starlette.responses import Response
 from edge_malaria.errors import EdgeMalariaError
 from edge_malaria.files import csv_text
 from edge_malaria.records import SlideReport
+from edge_malaria.runtime.report.basis import kept_basis
 from edge_malaria.runtime.report.fhir import Sample, fhir_bundle
+from edge_malaria.runtime.report.page import page as report_page
+from edge_malaria.runtime.report.write import totals_of
 from edge_malaria.runtime.review.table import table_of
 from edge_malaria.runtime.serve.refused import NotHere, Refused
 from edge_malaria.runtime.serve.visit import Visit
@@ -135,8 +138,20 @@ def record(visit: Visit) -> Response:
 
 
 def page(visit: Visit) -> Response:
-    """The self-contained page that ``screen`` writes, to keep."""
-    return _file(visit, "report.html", "text/html; charset=utf-8")
+    """The page that ``screen`` writes, in the visitor's language, to keep."""
+    entry, report = _unchanged(visit)
+    with visit.clinic.desk.reading(visit.slide) as opened:
+        journal = opened.session.journal
+        text = report_page(
+            visit.words,
+            visit.clinic.desk.directory(entry.id),
+            journal,
+            totals_of(journal, kept_basis(journal)),
+            report,
+            opened.session.review,
+            commands=False,
+        )
+    return _download(visit, entry, "report.html", "text/html; charset=utf-8", text.encode())
 
 
 def _file(visit: Visit, name: str, kind: str) -> Response:

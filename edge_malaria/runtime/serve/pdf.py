@@ -12,22 +12,16 @@ from fpdf import FPDF
 from edge_malaria import __version__
 from edge_malaria.notice import RESEARCH_USE
 from edge_malaria.records import SlideReport
-from edge_malaria.runtime.serve import facts, sayings
+from edge_malaria.runtime.report import sayings
+from edge_malaria.runtime.serve import facts
 from edge_malaria.runtime.serve.pdf_fonts import add_fonts
 from edge_malaria.runtime.slide.review import CellKey, FlaggedCell, Status
 from edge_malaria.runtime.store.slides import SlideEntry
-from edge_malaria.runtime.words.language import Words, mark
+from edge_malaria.runtime.words.language import Words
 
 # Flagged cells on paper: the best ones; all of them stand in the table and on the page.
 _MOST_CELLS = 24
 _A_ROW, _CELL_MM = 6, 26.0
-STATUS = {
-    "waiting": mark("not looked at"),
-    "confirmed": mark("parasite"),
-    "overturned": mark("no parasite"),
-    "unsure": mark("cannot say"),
-    "conflict": mark("readers disagree"),
-}
 
 
 class _Paper(FPDF):
@@ -67,7 +61,7 @@ def pdf_report(
     body = [sayings.why(words, report), sayings.basis(words, report), facts.status(words, entry)]
     steps = sayings.next_steps(words, report)
     heads = [words.say("What to do now"), words.say("Flagged cells")]
-    named = {key: words.say(text) for key, text in STATUS.items()}
+    named = {key: words.say(text) for key, text in sayings.STATUS.items()}
     notice = words.say(RESEARCH_USE)
     said = [
         title,

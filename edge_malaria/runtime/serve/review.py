@@ -13,7 +13,7 @@ from edge_malaria.files import encode_image, read_image
 from edge_malaria.prepare.preprocess import cut
 from edge_malaria.records import Box, Image
 from edge_malaria.runtime.detect.light import shrink
-from edge_malaria.runtime.serve import sayings
+from edge_malaria.runtime.report import sayings
 from edge_malaria.runtime.serve.reading import FieldEntry, OpenSlide
 from edge_malaria.runtime.serve.refused import NotHere, Refused
 from edge_malaria.runtime.serve.slides import keep_reader

@@ -9,9 +9,13 @@ from starlette.responses import JSONResponse, Response
 from edge_malaria.errors import UsageError
 from edge_malaria.files import encode_image
 from edge_malaria.runtime.detect.light import shrink
-from edge_malaria.runtime.serve import facts, sayings
+from edge_malaria.runtime.report import sayings
+from edge_malaria.runtime.report.interval_plot import interval_plot
+from edge_malaria.runtime.report.page import limits_card
+from edge_malaria.runtime.serve import facts
 from edge_malaria.runtime.serve.live import live_values
 from edge_malaria.runtime.serve.refused import NotHere, Refused
+from edge_malaria.runtime.serve.sayings import STATES
 from edge_malaria.runtime.serve.settings import UPLOADS
 from edge_malaria.runtime.serve.visit import READER_COOKIE, Visit
 from edge_malaria.runtime.slide.counts import rbc_per_ul
@@ -32,7 +36,8 @@ def source_name(visit: Visit, source: str) -> str:
     """What a source is called on a page."""
     if source.startswith(("sim", "camera", "picamera")) or source == UPLOADS:
         return f"{visit.words.say(_SOURCES[source.partition(':')[0]])} ({source})"
-    return f"{visit.words.say('Folder')} ({source})"
+    folder = visit.words.say("Folder")
+    return f"{folder} ({source})"
 
 
 def worklist(visit: Visit) -> Response:
@@ -41,7 +46,7 @@ def worklist(visit: Visit) -> Response:
     return visit.page(
         "worklist.html",
         entries=desk.entries()[:500],
-        states=sayings.STATES,
+        states=STATES,
         verdicts=sayings.SHORT_VERDICTS,
         scarce=room(visit.clinic.settings.data).scarce,
         notes=desk.notes,
@@ -119,7 +124,7 @@ def show(visit: Visit) -> Response:
     entry = desk.get(visit.slide)
     values: dict[str, Any] = {
         "entry": entry,
-        "states": sayings.STATES,
+        "states": STATES,
         "source": source_name(visit, entry.source),
         "uploads": entry.source == UPLOADS,
         "arrived": len(desk.uploads(entry.id).waiting) if entry.source == UPLOADS else 0,
@@ -149,6 +154,9 @@ def show(visit: Visit) -> Response:
         waiting=sayings.waiting(report),
         reason=sayings.reason,
         facts=facts.table(words, entry, report),
+        # Drawn by the report's own code, which escapes what it says.
+        interval=interval_plot(words, report),
+        limits=limits_card(words, report),
         status=facts.status(words, entry),
         letters=visit.clinic.pushing.of_slide(entry.id),
     )

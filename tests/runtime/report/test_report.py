@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from edge_malaria.files import read_image, write_image
 from edge_malaria.records import RESEARCH_USE, Image, Prediction
 from edge_malaria.runtime.detect.classical import ClassicalFinder
 from edge_malaria.runtime.report.basis import ReportBasis, ReportFacts, keep_basis
-from edge_malaria.runtime.report.html import per_ul, percent
+from edge_malaria.runtime.report.numbers import two_figures
 from edge_malaria.runtime.report.write import CELL_COLUMNS, report_again, report_of
 from edge_malaria.runtime.screen.config import ScreenConfig
 from edge_malaria.runtime.screen.slide_pipeline import ScreenOptions, SlidePipeline
@@ -31,6 +32,7 @@ from edge_malaria.runtime.slide.lines import HeaderLine
 from edge_malaria.runtime.slide.statistics import VerdictRules, fit_false_positives
 from edge_malaria.runtime.sources.base import Source
 from edge_malaria.runtime.sources.opening import open_source
+from edge_malaria.runtime.words.language import LANGUAGES, words_for
 from tests.cli import validate
 
 LIKELY_FROM = 0.4
@@ -176,7 +178,7 @@ def test_all_flagged_cells_are_shown_with_their_field_one_tap_away(
         file, _, anchor = link.partition("#")
         view = (directory / file).read_text()
         assert f'id="{anchor}"' in view
-        picture = re.search(r'<img alt="whole field" src="([^"]+)"', view)
+        picture = re.search(r'<img alt="The field" src="([^"]+)"', view)
         assert picture is not None
         field = read_image((directory / file).with_name(picture[1]))
         assert field.shape == (480, 640, 3)
@@ -199,7 +201,7 @@ def test_a_report_written_anew_says_the_same(
     assert without_time(document) == without_time(whole[1])
     text = (again / "report.md").read_text().replace("review again", "review whole")
     assert text == (whole[0] / "report.md").read_text()
-    assert "edge-malaria review whole." in text
+    assert "edge-malaria review whole" in text
 
 
 class _Stops:
@@ -286,11 +288,34 @@ def test_limits_of_fields_and_cells_stop_the_slide(tmp_path: Path) -> None:
     assert made.run(open_source([SIM])).accepted == 1
 
 
-def test_numbers_are_written_with_the_figures_that_mean_something() -> None:
-    assert [percent(v) for v in (None, 0.0, 0.00012, 0.0312, 0.5)] == [
-        "\u2013", "0 %", "0.012 %", "3.1 %", "50 %",
-    ]  # fmt: skip
-    assert [per_ul(v) for v in (None, 0.0, 512.0, 48_765.0)] == ["\u2013", "0", "510", "49,000"]
+def test_counts_are_written_with_the_figures_that_mean_something() -> None:
+    assert [two_figures(v) for v in (0.0, -3.0, 0.4, 512.0, 48_765.0)] == [0, 0, 0, 510, 49_000]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_report_speaks_each_language(
+    whole: tuple[Path, dict[str, Any]], tmp_path: Path, language: str
+) -> None:
+    directory = tmp_path / "slide"
+    shutil.copytree(whole[0], directory)
+    journal = Journal(directory, resume=True)
+    report_again(directory, journal, language)
+    journal.close()
+    words = words_for(language)
+    page = (directory / "report.html").read_text()
+    views = [path.read_text() for path in sorted(directory.glob("*/*.html"))]
+    assert views and all(f'<html lang="{language}">' in text for text in (page, *views))
+    for message in ("Cells to look at", "What to do now", "Fields", "Slide report", "Rule"):
+        assert escape(words.say(message)) in page
+        assert language == "en" or message not in page
+    assert words.say("Back to the report") in views[0]
+    assert escape(words.say(RESEARCH_USE)) in page
+    assert words.say("What this rests on") not in (directory / "report.md").read_text()
+    assert words.say("Slide report") in (directory / "report.md").read_text()
+    # The record is the same in every language.
+    document = json.loads((directory / "report.json").read_text())
+    assert without_time(document) == without_time(whole[1])
+    assert (directory / "cells.csv").read_bytes() == (whole[0] / "cells.csv").read_bytes()
 
 
 def test_without_the_gate_every_field_is_counted(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_until_every_cell_is_judged_the_program_s_verdict_stands(session: Review
     assert (found.verdict, found.basis) == (before["verdict"], "algorithm")
     assert found.review["flagged"] - found.review["reviewed"] == 1
     page = (session.directory / "report.html").read_text()
-    assert "1 flagged cell waits for a person" in page
+    assert "Look at the flagged cells that wait: 1." in page
     last = session.cells[-1]
     session.decide(last.field, last.index, "no-parasite", "Ana")
     found = session.write_report()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from babel.numbers import format_decimal
 from jinja2 import Environment, nodes
 
 from edge_malaria.runtime.words.language import DEFAULT, LANGUAGES, negotiated, words_for
-from tools.messages import SERVE, catalogue, compiled, messages, missing, path_of
+from tools.messages import FOLDERS, SERVE, catalogue, compiled, messages, missing, path_of
 
 OTHERS = [language for language in LANGUAGES if language != DEFAULT]
 TEMPLATES = sorted((SERVE / "templates").glob("*.html"))
@@ -116,3 +117,21 @@ def test_numbers_keep_their_digits() -> None:
     for language in LANGUAGES:
         words = words_for(language)
         assert words.count("%(n)s cell", "%(n)s cells", 3)
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_no_message_hides_from_the_catalogues(folder: Path) -> None:
+    """Babel does not look into f-strings: a message there would never be translated."""
+    known = {text for message in wanted() for text in _ids(message)}
+    hidden = []
+    for path in sorted(folder.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and _called(node) in ("say", "mark", "_"):
+                first = node.args[0] if node.args else None
+                if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                    hidden += [first.value] * (first.value not in known)
+    assert hidden == []
+
+
+def _called(node: ast.Call) -> str:
+    return getattr(node.func, "attr", getattr(node.func, "id", ""))
