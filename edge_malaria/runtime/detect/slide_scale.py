@@ -7,7 +7,7 @@ off is looked at again at the slide's scale, and refused as ``scale`` where that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -25,6 +25,11 @@ ALIKE = 1.32
 VARIED = 1.5
 # Of fewer cells the quartiles say little.
 TELLING_CELLS = 15
+# Where found cells explain less of what is stained, and round cells say another size, a field is
+# looked at again. Most fields: .69 and more; cells in rolls: .48 and more, without round ones.
+EXPLAINED = 0.6
+# The second look holds where it explains so many times as much.
+MUCH_MORE = 1.25
 
 
 def alike(cells: Sequence[Cell], limit: float = ALIKE) -> bool:
@@ -78,21 +83,29 @@ class SlideScale:
         return _holds(cells, self.diameter_px)
 
     def find(
-        self, finder: CellFinder, image: Image, small: Image | None = None
+        self,
+        finder: CellFinder,
+        image: Image,
+        small: Image | None = None,
+        explained: Callable[[Sequence[Cell]], float] = lambda cells: 1.0,
     ) -> tuple[list[Cell], bool]:
         """The field's cells, looked at again where they contradict the slide or each other.
+
+        A slide's first fields are also looked at again where the cells leave out much of what is
+        stained: no earlier field says that their scale is right.
 
         Args:
             finder: looks at the field.
             image: uint8 [H, W, 3] RGB.
             small: a smaller copy; see ``CellFinder``.
+            explained: the share of what is stained that cells explain, 0-1.
 
         Returns:
             The cells, and whether their scale holds.
         """
         cells = finder.find(image, small, self.diameter_px)
         if self.holds(cells):
-            return cells, True
+            return self._or_more(cells, finder, image, small, explained), True
         for diameter in self._others(image):
             again = finder.find_at(image, diameter, small)
             # An answer that leaves the scale it was asked at is no answer; nor is a less sure one
@@ -101,6 +114,25 @@ class SlideScale:
             if typical_size(again) is not None and surer and _holds(again, diameter):
                 return again, True
         return cells, False
+
+    def _or_more(
+        self,
+        cells: list[Cell],
+        finder: CellFinder,
+        image: Image,
+        small: Image | None,
+        explained: Callable[[Sequence[Cell]], float],
+    ) -> list[Cell]:
+        """The cells, or those of the size of single round cells where they explain much more."""
+        if self.diameter_px is not None:
+            return cells
+        share = explained(cells)
+        scale = None if share >= EXPLAINED else measure_scale(image)
+        if scale is None or not scale.sure:
+            return cells
+        again = finder.find_at(image, scale.diameter_px, small)
+        more = explained(again) >= MUCH_MORE * share
+        return again if more and _holds(again, scale.diameter_px) else cells
 
     def _others(self, image: Image) -> list[float]:
         """Scales to look at again: the slide's, or what the outlines of lone cells say."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from edge_malaria.records import Cell, Image
 from edge_malaria.runtime.detect.light import absorbance, shrink, strongest
+from edge_malaria.runtime.quality.explained import explained_share
 from edge_malaria.runtime.quality.field_quality import (
     WORK_SIDE_PX,
     FieldQuality,
@@ -65,6 +66,9 @@ def assess_cells(
         return FieldQuality("out-of-focus", measures)
     if image is not None and not _sharp(image, whole, diameter, measures, limit):
         return FieldQuality("out-of-focus", measures)
+    measures["explained_by_cells"] = explained_share(cells, quality.ground, side_px)
+    if not (measures["explained_by_cells"] >= limit.min_explained):
+        return FieldQuality("cells-missed", measures)
     if not (diameter >= limit.min_diameter_px):
         return FieldQuality("too-small", measures)
     if len(whole) >= 10 and not (counted >= limit.min_counted_share * len(whole)):

@@ -7,7 +7,7 @@ chosen stand in quality.toml.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 
 import cv2
 import numpy as np
@@ -33,6 +33,7 @@ REASONS = {
     "too-dense": "Cells lie on each other. Move towards the thin, feathered end of the smear.",
     NOT_THIN: "Not a thin smear: single red cells do not stand out. Use the thin film.",
     "out-of-focus": "Out of focus. Turn the fine focus until the cell edges are sharp.",
+    "cells-missed": "Most cells were not recognized. Move to where they lie side by side.",
     "scale": "Cells of another size than on this slide. Keep to one objective, and single cells.",
     "too-small": "Cells are too small in the picture. Use the 100x objective, or more pixels.",
     "stain": "The stain's colours are out of range. Check the stain and the white balance.",
@@ -68,6 +69,7 @@ class QualityLimits:
     vouch_score: float = 0.6
     vouch_explained: float = 0.25
     vouch_filled: float = 0.3
+    min_explained: float = 0.45
     min_cells: int = 3
     min_counted_share: float = 0.2
 
@@ -102,11 +104,13 @@ class FieldQuality:
         reason: a key of ``REASONS``; empty where the field is accepted.
         measures: name -> value, as far as the field got.
         finder_decides: the reason stands unless the finder is sure of many single cells.
+        ground: bool [h, w], what is stained in the work picture; None where it got not so far.
     """
 
     reason: str
     measures: dict[str, float]
     finder_decides: bool = False
+    ground: Mask | None = field(default=None, repr=False, compare=False)
 
     @property
     def accepted(self) -> bool:
@@ -204,6 +208,7 @@ def assess(image: Image, limits: QualityLimits | None = None) -> FieldQuality:
     channels = absorbance(small)
     taken = strongest(channels)
     first, mask = separation(taken)
+    ground = mask
     measures = {**light, **asdict(first)}
     if not (first.contrast >= limit.min_contrast):
         return FieldQuality("no-cells", measures)
@@ -216,13 +221,13 @@ def assess(image: Image, limits: QualityLimits | None = None) -> FieldQuality:
         measures |= {f"rest_{name}": value for name, value in asdict(rest).items()}
         # Nuclei alone crossed the cut: the red cells are what is left, if they separate.
         if rest.contrast >= limit.min_contrast and rest.explained >= limit.min_separation_rest:
-            used, mask = rest, rest_mask
+            used, mask, ground = rest, rest_mask, mask | rest_mask
             measures["steepness"] = rest.steepness
     measures |= _colours(channels, mask)
     if not (measures["colour"] >= limit.min_colour):
         return FieldQuality("no-colour", measures)
     reason = _cell_reason(measures, first, used, limit)
-    return FieldQuality(reason, measures, finder_decides=reason == NOT_THIN)
+    return FieldQuality(reason, measures, finder_decides=reason == NOT_THIN, ground=ground)
 
 
 def _light(small: Image) -> dict[str, float]:

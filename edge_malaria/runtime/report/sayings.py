@@ -39,6 +39,7 @@ REASONS = {
     "too-dense": mark("Cells lie on each other. Move towards the thin end of the smear."),
     "not-a-thin-smear": mark("Not a thin smear: single red cells do not stand out."),
     "out-of-focus": mark("Out of focus. Turn the fine focus until the cell edges are sharp."),
+    "cells-missed": mark("Most cells were not recognized. Move to where they lie side by side."),
     "scale": mark("Cells of another size than on this slide. Keep to one objective."),
     "too-small": mark("Cells are too small in the picture. Use the 100x objective."),
     "stain": mark("The stain's colours are out of range. Check the stain and the white balance."),

@@ -10,6 +10,7 @@ from edge_malaria.runtime.detect.cells import CellFinder
 from edge_malaria.runtime.detect.flat_field import FieldCorrection, field_correction
 from edge_malaria.runtime.detect.slide_scale import SlideScale
 from edge_malaria.runtime.quality.cell_quality import assess_cells
+from edge_malaria.runtime.quality.explained import explained_share
 from edge_malaria.runtime.quality.field_quality import (
     FieldQuality,
     QualityLimits,
@@ -84,11 +85,13 @@ class FieldLook:
         contrast = quality.measures.get("contrast", 0.0)
         shown = view.correction.stretched(image, contrast)
         small = view.correction.stretched(view.small, contrast)
-        cells, holds = self.scale.find(self.finder, shown, small)
+        side = max(image.shape[:2])
+        cells, holds = self.scale.find(
+            self.finder, shown, small, lambda found: explained_share(found, quality.ground, side)
+        )
         cells = view.correction.without_cut_cells(cells, image.shape)
         if not self.gate:
             return cells, quality
-        side = max(image.shape[:2])
         judged = assess_cells(cells, quality, side, self.limits, view.small, image)
         if judged.accepted and not holds:
             judged = FieldQuality("scale", judged.measures)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from edge_malaria.records import Cell
+from edge_malaria.records import Cell, Image
 from edge_malaria.runtime.detect.cells import typical_size
 from edge_malaria.runtime.detect.classical import ClassicalFinder
-from edge_malaria.runtime.detect.slide_scale import SlideScale
+from edge_malaria.runtime.detect.slide_scale import SlideScale, alike
+from edge_malaria.runtime.quality.explained import explained_share
+from edge_malaria.runtime.quality.field_quality import assess
 from edge_malaria.synthetic import draw_field
 
 
@@ -48,6 +52,38 @@ def test_long_cells_found_in_parts_hold_where_the_slide_confirms_their_size() ->
     scale.note(60.0)
     assert scale.holds(varied)
     assert not scale.holds(cells([35] * 8 + [58] * 4 + [90] * 8)), "clumps and parts of cells"
+
+
+class Astray(ClassicalFinder):
+    """Takes groups for cells and passes most by at first, as a learned finder now and then."""
+
+    def find(
+        self, image: Image, small: Image | None = None, diameter_px: float | None = None
+    ) -> list[Cell]:
+        return self.find_at(image, 3 * 40.0)[::5]
+
+
+def test_a_first_field_of_which_little_is_found_is_looked_at_at_the_size_of_its_round_cells() -> (
+    None
+):
+    image = draw_field(5, 800, 600, cell_diameter_px=40)[0]
+    ground = assess(image).ground
+    astray = Astray()
+
+    def explained(cells: Sequence[Cell]) -> float:
+        return explained_share(cells, ground, 800)
+
+    first = astray.find(image)
+    assert alike(first), "nothing else says that they are wrong"
+    assert explained(first) < 0.6
+    plain, _ = SlideScale().find(astray, image)
+    assert len(plain) == len(first)
+    found, holds = SlideScale().find(astray, image, None, explained)
+    assert holds
+    assert explained(found) > 0.9
+    size = typical_size(found)
+    assert size is not None
+    assert 36 <= size[0] <= 46
 
 
 def test_a_field_of_another_magnification_does_not_hold() -> None:

@@ -11,16 +11,19 @@ import pytest
 
 from edge_malaria.errors import ConfigError
 from edge_malaria.files import read_image
-from edge_malaria.records import Image
+from edge_malaria.records import Cell, Image
 from edge_malaria.runtime.detect.classical import ClassicalFinder
 from edge_malaria.runtime.detect.flat_field import field_correction
+from edge_malaria.runtime.detect.light import absorbance, strongest
 from edge_malaria.runtime.quality.cell_quality import assess_cells
+from edge_malaria.runtime.quality.explained import explained_share
 from edge_malaria.runtime.quality.field_quality import (
     REASONS,
     FieldQuality,
     QualityLimits,
     assess,
     assess_light_path,
+    separation,
 )
 from edge_malaria.runtime.screen.config import ScreenConfig, load_config
 from edge_malaria.runtime.screen.field_look import FieldLook, view_of
@@ -100,6 +103,31 @@ def test_only_many_sure_single_cells_overrule_a_poor_separation(field: Image) ->
     assert assess_cells(cells, quality, side, small=blank).reason == "not-a-thin-smear"
 
 
+def test_a_field_of_which_the_finder_leaves_most_out_is_refused(field: Image) -> None:
+    quality, side = assess(field), max(field.shape[:2])
+    cells = ClassicalFinder().find(field)
+    whole = assess_cells(cells, quality, side, small=field)
+    assert whole.accepted
+    assert whole.measures["explained_by_cells"] > 0.9
+    few = assess_cells(cells[::3], quality, side, small=field)
+    assert few.reason == "cells-missed"
+    assert 0.2 < few.measures["explained_by_cells"] < 0.45
+    assert few.reason in REASONS
+
+
+def test_the_pale_red_cells_beside_dark_nuclei_are_asked_for_too(field: Image) -> None:
+    image = pale_with_nuclei(field)
+    ground, side = assess(image).ground, max(image.shape[:2])
+    disc = np.ones((70, 70), bool)
+    nuclei = [
+        Cell((x - 35, y - 35, x + 35, y + 35), disc, "white-cell", False, "white-cell", 1.0)
+        for x, y in NUCLEI.tolist()
+    ]
+    assert explained_share(nuclei, ground, side) < 0.45
+    assert explained_share(nuclei, separation(strongest(absorbance(image)))[1], side) > 0.9
+    assert explained_share(nuclei, None, side) == 1.0
+
+
 def test_a_mostly_unlit_field_is_clipped(field: Image) -> None:
     shown = np.full((1200, 1600, 3), 10, np.uint8)
     shown[400:800, 500:1000] = field[:400, :500]
@@ -171,10 +199,13 @@ def test_limits_come_from_toml_and_unknown_names_are_refused(tmp_path: Path) -> 
             load_config(path)
 
 
+NUCLEI = np.random.default_rng(4).integers(60, 660, (9, 2))
+
+
 def pale_with_nuclei(field: Image) -> Image:
     """Red cells of a third of their stain, and nuclei, which alone cross a cut between two."""
     out = np.clip(238 + (field.astype(np.float32) - 238) * 0.35, 0, 255).astype(np.uint8)
-    for x, y in np.random.default_rng(4).integers(60, 660, (9, 2)):
+    for x, y in NUCLEI:
         cv2.circle(out, (int(x), int(y)), 32, (60, 30, 110), cv2.FILLED, cv2.LINE_AA)
     return np.asarray(cv2.GaussianBlur(out, (0, 0), 1.0), np.uint8)
 
@@ -203,6 +234,8 @@ def shaded(field: Image) -> Image:
 # Limit -> lines of a --config beside which it decides, its value there, the picture, the reason.
 UNVOUCHED = "vouch_score = 1.01\n"
 POOR = "min_separation = 0.999\n"
+# The classical finder finds the nuclei alone.
+NUCLEI_FOUND = UNVOUCHED + "min_explained = 0.0\n"
 DECIDED_BY = {
     "min_background": ("", 250.0, None, "too-dark"),
     "max_burnt": ("", -0.1, None, "too-bright"),
@@ -214,7 +247,7 @@ DECIDED_BY = {
     "min_contrast": ("", 3.0, None, "no-cells"),
     "min_separation": (UNVOUCHED, 0.999, None, "not-a-thin-smear"),
     "sparse_cover": ("", 0.01, sparse, ""),
-    "min_separation_rest": (UNVOUCHED, 0.9999, pale_with_nuclei, "not-a-thin-smear"),
+    "min_separation_rest": (NUCLEI_FOUND, 0.9999, pale_with_nuclei, "not-a-thin-smear"),
     "max_depth": (UNVOUCHED, 0.1, None, "not-a-thin-smear"),
     "min_focus": ("", 99.0, None, "out-of-focus"),
     "min_detail": ("", 9.0, None, "out-of-focus"),
@@ -228,6 +261,7 @@ DECIDED_BY = {
     "vouch_score": (POOR, 1.01, None, "not-a-thin-smear"),
     "vouch_explained": (POOR, 1.01, None, "not-a-thin-smear"),
     "vouch_filled": (POOR, 1.01, None, "not-a-thin-smear"),
+    "min_explained": ("", 1.01, None, "cells-missed"),
     "min_cells": ("", 1000, None, "no-cells"),
     "min_counted_share": ("", 1.1, None, "too-dense"),
 }
