@@ -50,6 +50,8 @@ def review(
     new_output(export, force)
     session = ReviewSession(directory)
     try:
+        if take is not None or export is None:
+            session.journal.expect_unsigned()
         if take is not None:
             log(f"{import_table(session, take, reader)} decisions taken up from {take}")
         if export is not None:

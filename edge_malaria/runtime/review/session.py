@@ -59,6 +59,7 @@ class ReviewSession:
             at: ISO date and time; "" is now.
 
         Raises:
+            UsageError: the slide is signed.
             DataError: no such flagged cell, or an impossible decision.
             StorageError: disk full or not writable; nothing was decided.
         """

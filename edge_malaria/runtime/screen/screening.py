@@ -196,6 +196,8 @@ def screen(
             clear_directory(call.directory)
     journal = Journal(call.directory, header, resume=call.resume)
     try:
+        if source is not None:
+            journal.expect_unsigned()
         pipeline = SlidePipeline(call.directory, journal, finder, classifier, config, options)
         if call.resume:
             pipeline.resume()

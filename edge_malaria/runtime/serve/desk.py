@@ -28,11 +28,12 @@ from edge_malaria.runtime.serve.store import Store
 from edge_malaria.runtime.slide.counts import DEFAULT_RBC_PER_UL
 from edge_malaria.runtime.slide.journal import NAME as JOURNAL_NAME
 from edge_malaria.runtime.slide.lines import ReviewDecision
+from edge_malaria.runtime.slide.signature import SAMPLE_FACT
 from edge_malaria.runtime.slide.site_profile import read_site
 from edge_malaria.runtime.sources.base import Source
 from edge_malaria.runtime.sources.opening import open_source
 from edge_malaria.runtime.store.disk import room
-from edge_malaria.runtime.store.slides import FACT, SLIDES, SlideEntry, State
+from edge_malaria.runtime.store.slides import SLIDES, SlideEntry, State
 
 # A field and its pictures take at most some 3 MB: with less room no slide is begun.
 LEAST_ROOM_BYTES = 100_000_000
@@ -147,7 +148,7 @@ class Desk:
             directory = self.directory(slide)
             site = read_site(self.settings.data / SITES / entry.site) if entry.site else None
             begun = replace(entry, state="running")
-            source = SteeredSource(self._source(entry), {FACT: begun.fact().value})
+            source = SteeredSource(self._source(entry), {SAMPLE_FACT: begun.fact().value})
             call = ScreenCall(
                 directory,
                 (entry.source,),

@@ -24,6 +24,7 @@ from edge_malaria.runtime.slide.directory_lock import DirectoryLock
 from edge_malaria.runtime.slide.field_line import FieldLine
 from edge_malaria.runtime.slide.line_coding import check_version, decoded, encoded
 from edge_malaria.runtime.slide.lines import HeaderLine, Line, ReviewLine, SlideLine
+from edge_malaria.runtime.slide.signature import SAMPLE_FACT, Signature, signature_of
 
 NAME = "journal.jsonl"
 TORN_NAME = "journal.torn"
@@ -74,6 +75,9 @@ class Journal:
         self.notes: list[str] = []
         self._faults: dict[int, LineFault] = {}
         self._handle = -1
+        # Read when a field or a decision comes: most that open a journal add none.
+        self._signature: Signature | None = None
+        self._signature_read = not resume
         if resume:
             read_header(self.path)
         with storage_errors(self.path):
@@ -133,8 +137,11 @@ class Journal:
         """Writes one line and waits until the disk has it.
 
         Raises:
+            UsageError: a field or a decision, and the slide is signed.
             StorageError: disk full or not writable; the journal then ends with the line before.
         """
+        if isinstance(line, FieldLine | ReviewLine):
+            self.expect_unsigned()
         data = encoded(line)
         with storage_errors(self.path):
             good = self._whole_end()
@@ -149,6 +156,23 @@ class Journal:
                     os.ftruncate(self._handle, good)
                 raise
         self._lines += 1
+        if isinstance(line, SlideLine) and line.name == SAMPLE_FACT:
+            self._signature, self._signature_read = signature_of({line.name: line.value}), True
+
+    def expect_unsigned(self) -> None:
+        """Refuses further fields and decisions where the slide is signed.
+
+        Raises:
+            UsageError: it is; the message says by whom.
+        """
+        if not self._signature_read:
+            self._signature, self._signature_read = signature_of(self.facts()), True
+        if self._signature is not None:
+            raise UsageError(
+                f"{self.path.parent} was signed by {self._signature.by or 'somebody'} "
+                f"({self._signature.at or 'no date'}): a signed slide is closed. Screen it anew "
+                "into another directory."
+            )
 
     def _whole_end(self) -> int:
         """Where the next line starts; sets a torn tail aside and cuts it off."""

@@ -15,13 +15,12 @@ from edge_malaria.runtime.slide.journal import NAME as JOURNAL_NAME
 from edge_malaria.runtime.slide.journal import Journal
 from edge_malaria.runtime.slide.lines import SlideLine
 from edge_malaria.runtime.slide.review import Review
+from edge_malaria.runtime.slide.signature import SAMPLE_FACT
 from edge_malaria.runtime.store.database import transaction
 
 State = Literal["new", "running", "paused", "finished", "signed"]
 STATES: tuple[State, ...] = get_args(State)
 SLIDES = "slides"
-# The name of the journal's fact that holds what the worklist knows and no field tells.
-FACT = "sample"
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class SlideEntry:
             "sample", "reader", "site", "rbc_per_ul", "state", "created", "signed_by", "signed_at",
             "signed_sha256", "source",
         )  # fmt: skip
-        return SlideLine(FACT, {name: getattr(self, name) for name in names})
+        return SlideLine(SAMPLE_FACT, {name: getattr(self, name) for name in names})
 
 
 _NAMES = tuple(field.name for field in fields(SlideEntry))
@@ -159,7 +158,7 @@ def entry_from_journal(directory: Path) -> SlideEntry:
     """
     journal = Journal(directory, resume=True)
     try:
-        kept: Any = journal.facts().get(FACT)
+        kept: Any = journal.facts().get(SAMPLE_FACT)
         facts: dict[str, Any] = dict(kept) if isinstance(kept, dict) else {}
         review = Review.of(journal).count()
         cells = sum(line.counted for line in journal.fields())
