@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edge_malaria.bundle.format import Bundle
-from edge_malaria.errors import EdgeMalariaError
+from edge_malaria.errors import EdgeMalariaError, StorageError
 from edge_malaria.records import SlideReport
 from edge_malaria.runtime.screen.screening import ScreenCall, Screened
 from edge_malaria.runtime.serve.entries import Entries, judged_entry, named, new_entry
@@ -64,7 +64,7 @@ class Desk:
 
     def entries(self) -> list[SlideEntry]:
         """The worklist, the latest slide first."""
-        return self._entries.all()
+        return [self._as_it_is(entry) for entry in self._entries.all()]
 
     def get(self, slide: str) -> SlideEntry:
         """One entry.
@@ -72,7 +72,12 @@ class Desk:
         Raises:
             NotHere: no such slide.
         """
-        return self._entries.get(slide)
+        return self._as_it_is(self._entries.get(slide))
+
+    def _as_it_is(self, entry: SlideEntry) -> SlideEntry:
+        """A slide that no thread reads is paused, also where a full disk could not note that."""
+        over = entry.state == "running" and self.running_of(entry.id) is None
+        return replace(entry, state="paused") if over else entry
 
     def _put(self, entry: SlideEntry) -> None:
         self._entries.put(entry)
@@ -226,7 +231,8 @@ class Desk:
                 self._settle(slide, "finished" if over else "paused", report)
         except EdgeMalariaError as second:
             self._trouble[slide] = trouble_of(error or second)
-            with self._lock:
+            # The same full disk may not even take this; it is paused all the same (``get``).
+            with self._lock, suppress(StorageError):
                 self._put(replace(self.get(slide), state="paused"))
         finally:
             with self._lock:
