@@ -33,6 +33,7 @@ from edge_malaria.bundle.contents import INDEX
 from edge_malaria.bundle.decision import DecisionRecord
 from edge_malaria.bundle.format import read_bundle, write_index
 from edge_malaria.bundle.shipped import shipped_bundle
+from edge_malaria.data.laboratories import report_units
 from edge_malaria.errors import DataError
 from edge_malaria.files import write_json
 from edge_malaria.runtime.slide.beta_binomial import Floats
@@ -48,10 +49,9 @@ ASEXUAL = ("ring", "trophozoite", "schizont")
 
 
 def part_of(source: str, scores: SourceScores, part: str) -> SourceScores:
-    """The cells of a part: ``report`` is every third picture or slide by name, ``fit`` the rest."""
+    """The cells of a part: ``report``, ``fit`` or ``all``."""
     slides = slide_names(source, scores.names.tolist())
-    order = sorted(set(slides))
-    report = {name for index, name in enumerate(order) if index % 3 == 2}
+    report = report_units(slides)
     chosen = np.array([(slide in report) == (part == "report") for slide in slides], bool)
     return scores if part == "all" else scores.select(chosen)
 

@@ -14,6 +14,7 @@ import numpy as np
 from benchmarks.fields.cell_truth import boxes_of, files_of, inside_field, read_annotations
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
+from edge_malaria.data.laboratories import Part
 from edge_malaria.files import read_image
 from edge_malaria.prepare.isolate import isolate_central_cell
 from edge_malaria.prepare.preprocess import field_inputs, network_input
@@ -28,7 +29,7 @@ WORDS = {"WBC": "white cells", "Platelets": "platelets", "RBC": "red cells"}
 ASEXUAL = ("ring", "trophozoite", "schizont")
 
 
-def boxed_inputs(data: Path, name: str, part: str, size_px: int) -> dict[str, Image]:
+def boxed_inputs(data: Path, name: str, part: Part, size_px: int) -> dict[str, Image]:
     """Annotated boxes, isolated: kind -> uint8 [N, S, S, 3]."""
     folder = data / "fields" / name
     rows = read_annotations(folder)
@@ -46,7 +47,7 @@ def boxed_inputs(data: Path, name: str, part: str, size_px: int) -> dict[str, Im
     return {f"{kind}, {name}, box": np.stack(inputs) for kind, inputs in found.items()}
 
 
-def found_inputs(data: Path, name: str, part: str, size_px: int) -> dict[str, Image]:
+def found_inputs(data: Path, name: str, part: Part, size_px: int) -> dict[str, Image]:
     """Cells of the field path: kind -> uint8 [N, S, S, 3].
 
     A cell is white or a platelet where the annotation says so (its box overlaps at IoU >= 0.4) and
@@ -87,7 +88,7 @@ def _kind(name: str, label: str, counted: bool) -> str:
     return "red cells" if label == "red blood cell" else ""
 
 
-def all_field_inputs(data: Path, part: str, size_px: int) -> dict[str, Image]:
+def all_field_inputs(data: Path, part: Part, size_px: int) -> dict[str, Image]:
     """All groups of one part."""
     groups: dict[str, Image] = {}
     for name in BOXED:

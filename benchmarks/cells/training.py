@@ -27,6 +27,7 @@ from benchmarks.evidence_file import EVIDENCE, commit
 from edge_malaria.bundle.format import Bundle, read_bundle
 from edge_malaria.bundle.shipped import SHIPPED_MODELS
 from edge_malaria.data.dataset import open_dataset
+from edge_malaria.data.laboratories import report_units
 from edge_malaria.files import read_image, write_bytes, write_json
 from edge_malaria.metrics import (
     auc,
@@ -149,7 +150,8 @@ def iml(data: Path, measured: Measured) -> dict[str, Any]:
     labels: list[str] = []
     chances: list[float] = []
     missed, slide = 0, SlideColour()
-    for name in names[2::3]:
+    reported = sorted(report_units(names))
+    for name in reported:
         image = read_image(folder / "images" / name)
         cells = [cell for cell in finder.find(image) if cell.kind == "red-cell"]
         truth = [row for row in rows if row["image"] == name]
@@ -168,7 +170,7 @@ def iml(data: Path, measured: Measured) -> dict[str, Any]:
     chosen = infected | plain
     return {
         "finder": finder.name,
-        "fields": len(names[2::3]),
+        "fields": len(reported),
         "boxes_without_a_cell": missed,
         "asexual": int(infected.sum()),
         "plain": int(plain.sum()),

@@ -33,6 +33,7 @@ from benchmarks.fields.cell_truth import (
     rates,
     read_annotations,
 )
+from edge_malaria.data.laboratories import Part
 from edge_malaria.files import encode_image, read_image, sha256_of, write_image, write_json
 from edge_malaria.records import Cell, Image
 from edge_malaria.runtime.detect.cells import CellFinder
@@ -79,7 +80,9 @@ def count_one(name: str, image: Image, cells: list[Cell], truth: Any) -> Counter
     return count_boxed(image, cells, truth)
 
 
-def measure_set(finder: CellFinder, data: Path, name: str, part: str, pictures: Path | None) -> Any:
+def measure_set(
+    finder: CellFinder, data: Path, name: str, part: Part, pictures: Path | None
+) -> Any:
     """Figures, counts and milliseconds of a finder on one set."""
     folder = data / "fields" / name
     rows = read_annotations(folder)
@@ -239,7 +242,7 @@ def main() -> int:
     for finder in finders:
         sets: dict[str, Any] = {}
         for name in (*THIRDS, *(WHOLE if options.part == "report" else ())):
-            part = "all" if name in WHOLE else options.part
+            part: Part = "all" if name in WHOLE else options.part
             sets[name] = measure_set(finder, options.data, name, part, options.pictures)
         for name, overlapping in (("drawn-monolayer", False), ("drawn-overlapping", True)):
             sets[name] = measure_drawn(finder, options.drawn, overlapping, options.pictures)

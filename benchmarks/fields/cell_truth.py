@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_malaria.data.laboratories import Part, field_files
 from edge_malaria.records import Cell, Image
 from edge_malaria.runtime.detect.cells import box_iou
 
@@ -28,12 +29,9 @@ def read_annotations(folder: Path) -> dict[str, list[dict[str, str]]]:
     return found
 
 
-def files_of(folder: Path, part: str) -> list[Path]:
-    """The images of a part: ``report`` is every third name, ``fit`` the others, ``all``."""
-    files = sorted((folder / "images").iterdir(), key=lambda path: path.name)
-    if part == "all":
-        return files
-    return [path for index, path in enumerate(files) if (index % 3 == 2) == (part == "report")]
+def files_of(folder: Path, part: Part) -> list[Path]:
+    """The pictures of a part of the set in ``folder``, sorted by name."""
+    return field_files(folder.parent, folder.name, part)
 
 
 def boxes_of(rows: Iterable[dict[str, str]]) -> Boxes:

@@ -118,7 +118,7 @@ def own_cells(screen: SlideScreen, image: Image) -> list[Cell]:
     return looked(FieldLook(screen.finder, screen.config.quality), image, refused_too=True)[1]
 
 
-def middle_cells(screen: SlideScreen, fields: Path, part: str, every: int) -> dict[str, Any]:
+def middle_cells(screen: SlideScreen, fields: Path, part: Part, every: int) -> dict[str, Any]:
     """pbc: how often a counted red cell holds the picture's middle, by kind."""
     pictures, red = Counter[str](), Counter[str]()
     for file in files_of(fields / "pbc", part)[::every]:
@@ -138,7 +138,7 @@ def middle_cells(screen: SlideScreen, fields: Path, part: str, every: int) -> di
     }
 
 
-def boxed_sets(screen: SlideScreen, fields: Path, part: str) -> dict[str, Any]:
+def boxed_sets(screen: SlideScreen, fields: Path, part: Part) -> dict[str, Any]:
     """raabin's boxes and chula_more's points."""
     counts = {"raabin": Counter[str](), "chula_more": Counter[str]()}
     for name, count in counts.items():

@@ -27,6 +27,7 @@ from benchmarks.fields.cell_truth import boxes_of, files_of, inside_field, match
 from benchmarks.fields.whole_slides import looked
 from edge_malaria.bundle.format import Bundle, read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
+from edge_malaria.data.laboratories import Part
 from edge_malaria.files import read_image
 from edge_malaria.metrics import auc
 from edge_malaria.prepare.preprocess import field_inputs
@@ -98,7 +99,7 @@ def slide_record(path: WholePath, count: SlideCount) -> dict[str, Any]:
     }
 
 
-def malaria_set(path: WholePath, folder: Path, part: str) -> dict[str, Any]:
+def malaria_set(path: WholePath, folder: Path, part: Part) -> dict[str, Any]:
     """One set with malaria."""
     path.next_slide()
     rows = read_annotations(folder)
@@ -163,7 +164,7 @@ def malaria_set(path: WholePath, folder: Path, part: str) -> dict[str, Any]:
     }
 
 
-def healthy_set(path: WholePath, folder: Path, part: str) -> dict[str, Any]:
+def healthy_set(path: WholePath, folder: Path, part: Part) -> dict[str, Any]:
     """One set without malaria, taken as one slide."""
     path.next_slide()
     gated: list[Prediction] = []
@@ -234,7 +235,7 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     path = WholePath(read_bundle(options.bundle))
-    part = "all" if options.all else "report"
+    part: Part = "all" if options.all else "report"
     fields = options.data / "fields"
     figures: dict[str, Any] = {"classifier_sha256": shipped_sha256(options.bundle), "part": part}
     figures["finder"] = path.finder.name

@@ -32,6 +32,7 @@ from benchmarks.fields.cell_finding import (
 )
 from benchmarks.fields.cell_truth import files_of
 from converters import metadata, to_onnx, to_tflite
+from edge_malaria.data.laboratories import Part
 from edge_malaria.errors import EdgeMalariaError
 from edge_malaria.files import read_image, sha256_of, write_bytes
 from edge_malaria.keras_layers import load_model
@@ -208,7 +209,7 @@ def main() -> int:
     finder = SemanticFinder(open_engine(int8))
     sets: dict[str, Any] = {}
     for name in (*THIRDS, *WHOLE):
-        part = "all" if name in WHOLE else "report"
+        part: Part = "all" if name in WHOLE else "report"
         sets[name] = measure_set(finder, given.data, name, part, None)
         print(name, {k: v for k, v in sets[name].items() if k != "counts"}, flush=True)
     for name, overlapping in (("drawn-monolayer", False), ("drawn-overlapping", True)):

@@ -27,6 +27,7 @@ from benchmarks.fields.cell_truth import boxes_of, match, read_annotations
 from edge_malaria.bundle.format import Bundle, read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.data.dataset import open_dataset
+from edge_malaria.data.laboratories import unit_of
 from edge_malaria.data.stains import SlideTables
 from edge_malaria.files import read_image, write_bytes
 from edge_malaria.prepare.preprocess import field_inputs
@@ -137,7 +138,7 @@ class SlidePath:
 
 def slide_names(source: str, names: Sequence[str]) -> list[str]:
     """The slide of each picture where names tell it (cheap_rig), else the picture itself."""
-    return [n.split("_")[0] if source == "cheap_rig" else n for n in names]
+    return [unit_of(source, name) for name in names]
 
 
 def score_fields(bundle: Bundle, folder: Path, *, labelled: bool) -> SourceScores:

@@ -7,6 +7,7 @@ never train what ships.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -49,6 +50,7 @@ SETS = {
         FieldSet("phone_eyepiece", "phone_eyepiece", False, "terms not stated", "picture"),
         FieldSet("iml", "iml", False, "no licence stated", "all"),
         FieldSet("bbbc041", "bbbc041", False, "CC BY-NC-SA 3.0", "all"),
+        FieldSet("mpidb_preview", "mpidb", False, "MIT (thumbnails of malaria fields)", "picture"),
     )
 }
 TRAINING_SETS = tuple(name for name, entry in SETS.items() if entry.may_train)
@@ -61,6 +63,17 @@ def slide_of(name: str, picture: str) -> str:
     if kind == "prefix":
         return picture.rsplit("_", 1)[0]
     return picture if kind == "picture" else name
+
+
+def unit_of(name: str, picture: str) -> str:
+    """What never lies in two parts: the slide where a set's names tell it, else the picture."""
+    by_slide = name in SETS and SETS[name].slide == "prefix"
+    return slide_of(name, picture) if by_slide else picture
+
+
+def report_units(units: Iterable[str]) -> frozenset[str]:
+    """The report third: of the distinct names, sorted, the third, the sixth and so on."""
+    return frozenset(sorted(set(units))[2::3])
 
 
 def field_files(fields: Path, name: str, part: Part) -> list[Path]:
@@ -76,16 +89,12 @@ def field_files(fields: Path, name: str, part: Part) -> list[Path]:
     if not folder.is_dir():
         raise DatasetError(f"no field set at {folder}.")
     files = sorted(folder.iterdir(), key=lambda path: path.name)
-    if SETS[name].slide == "prefix":
-        units = sorted({slide_of(name, path.name) for path in files})
-        reports = {unit for index, unit in enumerate(units) if index % 3 == 2}
-        apart = [slide_of(name, path.name) in reports for path in files]
-    else:
-        apart = [index % 3 == 2 for index in range(len(files))]
     if part == "all":
         return files
-    pairs = zip(files, apart, strict=True)
-    return [path for path, reported in pairs if reported == (part == "report")]
+    units = [unit_of(name, path.name) for path in files]
+    reports = report_units(units)
+    pairs = zip(files, units, strict=True)
+    return [path for path, unit in pairs if (unit in reports) == (part == "report")]
 
 
 def training_files(fields: Path, name: str) -> list[Path]:

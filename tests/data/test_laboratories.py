@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.fields.cell_truth import files_of
 from edge_malaria.data.laboratories import (
     LABORATORIES,
     SETS,
     TRAINING_SETS,
     field_files,
+    report_units,
     slide_of,
     training_files,
 )
@@ -59,3 +61,17 @@ def test_sets_of_one_laboratory_are_left_out_together() -> None:
     assert {SETS[name].laboratory for name in TRAINING_SETS} == set(LABORATORIES)
     assert SETS["chula"].laboratory == SETS["chula_more"].laboratory
     assert not {"iml", "bbbc041", "phone_eyepiece"} & set(TRAINING_SETS)
+
+
+def test_a_name_decides_once_however_often_it_stands() -> None:
+    assert report_units(["d", "a", "c", "b", "f", "e", "c", "a"]) == {"c", "f"}
+
+
+def test_the_benchmarks_part_a_set_as_the_training_does(tmp_path: Path) -> None:
+    rig = [f"{slide}_{i}.png" for slide in ("A-1", "A-2", "B-1", "C-3") for i in range(3)]
+    make_set(tmp_path, "cheap_rig", rig)
+    make_set(tmp_path, "raabin", [f"{i:02d}.png" for i in range(10)])
+    for name in ("cheap_rig", "raabin"):
+        for part in _PARTS:
+            expected = field_files(tmp_path, name, part)
+            assert files_of(tmp_path / name, part) == expected and expected
