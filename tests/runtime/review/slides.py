@@ -15,7 +15,7 @@ from edge_malaria.runtime.slide.journal import Journal
 from edge_malaria.runtime.slide.lines import HeaderLine
 from edge_malaria.runtime.slide.statistics import VerdictRules, fit_false_positives
 from edge_malaria.runtime.sources.opening import open_source
-from tests.runtime.report.test_report import DarkSpots
+from tests.runtime.report.drawn_report import DarkSpots
 
 SIM = "sim:parasitemia=0.2,fields=4,seed=5,width=640,height=480,cell_diameter_px=55"
 FLAGGED_FROM = 0.4
