@@ -12,7 +12,8 @@ def main(name: str, seconds: int) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["edge_malaria"]):
-        from benchmarks.fuzz.targets import outcome, targets
+        from benchmarks.fuzz.outcomes import outcome
+        from benchmarks.fuzz.targets import targets
     target = targets()[name]
 
     def one(data: bytes) -> None:

@@ -41,7 +41,8 @@ def _hang(number: int, frame: Any) -> None:
 
 def work(name: str, seed: int, start: int, count: int, progress: Path) -> dict[str, Any]:
     """Runs cases in this process; ``progress`` always holds the number of the one that runs."""
-    from benchmarks.fuzz.targets import outcome, targets
+    from benchmarks.fuzz.outcomes import outcome
+    from benchmarks.fuzz.targets import targets
 
     target = targets()[name]
     signal.signal(signal.SIGALRM, _hang)

@@ -6,89 +6,56 @@ docstring promises (``allowed``); anything else is a finding.
 
 from __future__ import annotations
 
-import atexit
-import io
 import json
-import os
 import shutil
-import tempfile
-import zipfile
 import zlib
-from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 
+from benchmarks.fuzz.outcomes import Target
+from benchmarks.fuzz.seeds import (
+    MICRO,
+    backup_zip,
+    bundle_zip,
+    clip,
+    dataset_folder,
+    dataset_zip,
+    lines,
+    micro,
+    pictures,
+    scratch,
+)
 from edge_malaria.batch.manifest import read_manifest
 from edge_malaria.bundle.contents import read_contents
-from edge_malaria.bundle.format import verified, write_index
+from edge_malaria.bundle.format import verified
 from edge_malaria.bundle.golden import load_arrays, read_goldens
-from edge_malaria.bundle.shipped import SHIPPED_MODELS
 from edge_malaria.bundle.signing import check_signature
 from edge_malaria.data.dataset import open_dataset
 from edge_malaria.data.splits import read_mapping
 from edge_malaria.errors import EdgeMalariaError
-from edge_malaria.files import decode_image, encode_image
+from edge_malaria.files import decode_image
 from edge_malaria.parity import onnx_file, tflite_file
 from edge_malaria.parity.metadata import read_metadata
 from edge_malaria.parity.names import metadata_failures
 from edge_malaria.runtime.classify.classifier import Decision
 from edge_malaria.runtime.screen.config import load_config
 from edge_malaria.runtime.slide import journal, line_coding
-from edge_malaria.runtime.slide.lines import HeaderLine
 from edge_malaria.runtime.slide.site_profile import read_site
 from edge_malaria.runtime.sources.base import SourceSettings
 from edge_malaria.runtime.sources.files import read_fields
 from edge_malaria.runtime.sources.video import VideoSource
-from edge_malaria.runtime.store.backup import restore_backup, write_backup
-from edge_malaria.runtime.store.database import open_database
-from edge_malaria.runtime.store.slides import SLIDES
-from edge_malaria.synthetic import DrawnKind, draw_cell
+from edge_malaria.runtime.store.backup import restore_backup
 
-MICRO = SHIPPED_MODELS / "micro"
 CONFIG = Path(load_config.__code__.co_filename).with_name("quality.toml")
-
-
-@dataclass(frozen=True)
-class Target:
-    """One reader.
-
-    Attributes:
-        seeds: sound files.
-        run: takes the bytes.
-        share: of the cases, relative to the others: slow readers get fewer.
-        allowed: exceptions beside this package's own that its docstring promises.
-    """
-
-    seeds: Sequence[bytes]
-    run: Callable[[bytes], Any]
-    share: float = 1.0
-    allowed: tuple[type[Exception], ...] = ()
-
-
-@cache
-def scratch() -> Path:
-    """A folder of this process, in memory where the system has such a place."""
-    fast = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=fast if fast.is_dir() else None))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 def _file(data: bytes, name: str) -> Path:
     path = scratch() / name
     path.write_bytes(data)
     return path
-
-
-@cache
-def _micro() -> dict[str, bytes]:
-    return read_contents(MICRO)
 
 
 def _index(data: bytes) -> None:
@@ -114,7 +81,7 @@ def _goldens(data: bytes) -> None:
     for name in ("keras.npz", "crops/inputs.npz"):
         load_arrays({f"golden/{name}": data}, name)
         try:
-            read_goldens({**_micro(), f"golden/{name}": data})
+            read_goldens({**micro(), f"golden/{name}": data})
         except EdgeMalariaError:
             continue  # the seed of the other name
 
@@ -132,7 +99,7 @@ def _onnx(data: bytes) -> None:
 
 
 def _metadata(data: bytes, engine: str) -> None:
-    spec = verified(MICRO, _micro()).classifier
+    spec = verified(MICRO, micro()).classifier
     metadata_failures("x", "int8", read_metadata(data, engine, "model"), spec)
 
 
@@ -176,7 +143,7 @@ def _dataset(data: bytes) -> None:
 
 
 def _patients(data: bytes) -> None:
-    open_dataset(_dataset_folder(), _file(data, "patients.csv"))
+    open_dataset(dataset_folder(), _file(data, "patients.csv"))
 
 
 def _backup(data: bytes) -> None:
@@ -185,79 +152,10 @@ def _backup(data: bytes) -> None:
     restore_backup(_file(data, "backup.zip"), place)
 
 
-def _backup_zip() -> bytes:
-    """Of a device with one slide, whose journal is not looked into."""
-    # A folder in memory is refused where a device would lose its slides.
-    os.environ.setdefault("EDGE_MALARIA_FORGETFUL_DISK", "1")
-    data, target = scratch() / "device", scratch() / "sound.zip"
-    open_database(data).close()
-    slide = data / SLIDES / "s1"
-    slide.mkdir(parents=True)
-    (slide / journal.NAME).write_bytes(b"".join(_lines()))
-    write_backup(data, target)
-    return target.read_bytes()
-
-
-@cache
-def _dataset_folder() -> Path:
-    root = scratch() / "cells"
-    rng = np.random.default_rng(0)
-    kinds: tuple[tuple[str, DrawnKind], ...] = (("Parasitized", "ring"), ("Uninfected", "healthy"))
-    for name, kind in kinds:
-        (root / name).mkdir(parents=True)
-        for index in range(2):
-            image = draw_cell(rng, kind, 24).image
-            (root / name / f"C{index}_cell_{index}.png").write_bytes(encode_image(image))
-    return root
-
-
-def _dataset_zip() -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(_dataset_folder().rglob("*.png")):
-            archive.write(path, f"cell_images/{path.parent.name}/{path.name}")
-    return buffer.getvalue()
-
-
-def _bundle_zip() -> bytes:
-    """A small zip with a sound index: what is in it need not be a whole bundle."""
-    folder = scratch() / "small"
-    folder.mkdir()
-    record = json.loads((MICRO / "bundle.json").read_text())
-    (folder / "README.md").write_text("x")
-    write_index(folder, record)
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(folder.iterdir()):
-            archive.write(path, f"b/{path.name}")
-    return buffer.getvalue()
-
-
-def _pictures() -> list[bytes]:
-    image = draw_cell(np.random.default_rng(1), "ring", 40).image
-    kinds = (".png", ".jpg", ".bmp", ".tif", ".webp")
-    ok, pages = cv2.imencodemulti(".tif", [image, image])
-    return [*(encode_image(image, suffix) for suffix in kinds), *([pages.tobytes()] * bool(ok))]
-
-
-def _clip() -> bytes:
-    path = scratch() / "seed.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 5, (64, 48))
-    for level in (60, 120, 180):
-        writer.write(np.full((48, 64, 3), level, np.uint8))
-    writer.release()
-    return path.read_bytes()
-
-
-def _lines() -> list[bytes]:
-    header = HeaderLine(("fields",), "0" * 64, {"variant": "int8", "cells": None})
-    return [line_coding.encoded(header)]
-
-
 @cache
 def targets() -> dict[str, Target]:
     """Name -> reader."""
-    micro = _micro()
+    bundle = micro()
     table = b"file,class,patient_id,split\n" + b"".join(
         b"C%d_cell_%d.png,%s,P%d,test\n" % (i, i, name, i + len(name))
         for name in (b"Parasitized", b"Uninfected") for i in range(2)
@@ -265,17 +163,17 @@ def targets() -> dict[str, Target]:
     signature = json.dumps({"public_key": "ab", "bundle_sha256": "0" * 64, "signature": "AAAA"})
     return {
         "index": Target([(MICRO / "bundle.json").read_bytes()], _index, 1.0, (ValueError,)),
-        "bundle-zip": Target([_bundle_zip()], _zip, 2.0),
-        "goldens": Target([micro["golden/keras.npz"], micro["golden/crops/inputs.npz"]],
+        "bundle-zip": Target([bundle_zip()], _zip, 2.0),
+        "goldens": Target([bundle["golden/keras.npz"], bundle["golden/crops/inputs.npz"]],
                           _goldens, 0.1),
-        "tflite": Target([micro["model.int8.tflite"], micro["finder.int8.tflite"]], _tflite, 0.3),
-        "onnx": Target([micro["model.int8.onnx"]], _onnx, 0.1),
-        "picture": Target(_pictures(), _picture, 3.0),
-        "video": Target([_clip()], _video, 0.3),
-        "journal-line": Target(_lines(), _journal_line, 3.0, (ValueError,)),
-        "journal": Target([b"".join(_lines() * 2)], _journal, 2.0),
-        "dataset-zip": Target([_dataset_zip()], _dataset, 2.0),
-        "backup": Target([_backup_zip()], _backup, 1.0),
+        "tflite": Target([bundle["model.int8.tflite"], bundle["finder.int8.tflite"]], _tflite, 0.3),
+        "onnx": Target([bundle["model.int8.onnx"]], _onnx, 0.1),
+        "picture": Target(pictures(), _picture, 3.0),
+        "video": Target([clip()], _video, 0.3),
+        "journal-line": Target(lines(), _journal_line, 3.0, (ValueError,)),
+        "journal": Target([b"".join(lines() * 2)], _journal, 2.0),
+        "dataset-zip": Target([dataset_zip()], _dataset, 2.0),
+        "backup": Target([backup_zip()], _backup, 1.0),
         "patients": Target([table], _patients, 1.0),
         "mapping": Target([b"file,patient_id\nC0_cell_0.png,P1\nC1_cell_1.png,P2\n"],
                           lambda data: read_mapping([_file(data, "mapping.csv")]), 3.0),
@@ -289,29 +187,3 @@ def targets() -> dict[str, Target]:
                             lambda data: check_signature(_file(data, "s.sig"), b"{}", []),
                             3.0),
     }  # fmt: skip
-
-
-def outcome(target: Target, data: bytes) -> str:
-    """``read``, ``refused``, or what went wrong: the exception and where it came from."""
-    try:
-        target.run(data)
-    except EdgeMalariaError as error:
-        return "refused" if len(str(error)) < 6100 else "a message of 6,100 characters and more"
-    except target.allowed:
-        return "refused"
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        return _finding(error)
-    return "read"
-
-
-def _finding(error: BaseException) -> str:
-    trace = error.__traceback__
-    place = ""
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        if "edge_malaria" in code.co_filename or "benchmarks" in code.co_filename:
-            place = f"{Path(code.co_filename).name}:{trace.tb_lineno} {code.co_name}"
-        trace = trace.tb_next
-    return f"{type(error).__name__}: {str(error)[:120]} ({place})"

@@ -26,7 +26,7 @@ from edge_malaria.data.dataset import Dataset, open_dataset
 from edge_malaria.parity import ParityReport, gate
 from edge_malaria.runtime.classify.classifier import Decision
 from edge_malaria.runtime.engines.base import Engine, dequantize
-from tests.device import arm
+from tests.device import arm, arm_root, processors
 
 GUEST = Path(arm.__file__).with_name("guest_dataset.py")
 # ONNX Runtime leaves these two operators of a QDQ graph in float; the rest runs in integers.
@@ -64,9 +64,11 @@ def suite_seconds(bundle: Path) -> float:
         return round(time.perf_counter() - started, 2)
 
 
-def on_arm(bundle: Path, dataset: Path, split: str, processor: arm.Processor) -> dict[str, Any]:
+def on_arm(
+    bundle: Path, dataset: Path, split: str, processor: processors.Processor
+) -> dict[str, Any]:
     """Bits of the int8 files on ARM against this machine, from the encoded pictures."""
-    reason = arm.why_not(arm.AARCH64)
+    reason = arm_root.why_not(arm_root.AARCH64)
     if reason:
         return {"not_run": reason}
     opened = read_bundle(bundle)
@@ -77,7 +79,7 @@ def on_arm(bundle: Path, dataset: Path, split: str, processor: arm.Processor) ->
         subprocess.run([str(word) for word in command], check=True)
         binds = {"mnt/bundle": bundle, "mnt/data": dataset.parent, "mnt/out": folder}
         arguments = ["/mnt/bundle", f"/mnt/data/{dataset.name}", split, "/mnt/out/there.npz"]
-        arm.run_python(arm.AARCH64, processor, GUEST, arguments, binds)
+        arm.run_python(arm_root.AARCH64, processor, GUEST, arguments, binds)
         with np.load(here) as one, np.load(folder / "there.npz") as other:
             return _compared(opened, dict(one), dict(other))
 
@@ -139,7 +141,9 @@ def main() -> None:
         "why_onnx_int8_differs": WHY_ONNX_DIFFERS,
     }
     if options.arm:
-        figures["arm_cortex_a72"] = on_arm(options.bundle, options.data, "test", arm.CORTEX_A72)
+        figures["arm_cortex_a72"] = on_arm(
+            options.bundle, options.data, "test", processors.CORTEX_A72
+        )
     words = "--reference edge_malaria/models/default.keras " if options.reference else ""
     command = f"python -m benchmarks.parity.real_cells --data DATASET {words}" + (
         "--arm" if options.arm else ""

@@ -8,7 +8,8 @@ import pytest
 
 from benchmarks.fuzz import run
 from benchmarks.fuzz.mutate import mutated
-from benchmarks.fuzz.targets import Target, outcome, targets
+from benchmarks.fuzz.outcomes import Target, outcome
+from benchmarks.fuzz.targets import targets
 from edge_malaria.errors import ImageError
 
 CASES = 40

@@ -21,7 +21,7 @@ from edge_malaria.parity import LIMITS
 from edge_malaria.runtime.classify.classifier import Decision
 from edge_malaria.runtime.engines.base import dequantize
 from edge_malaria.runtime.engines.litert import load_interpreter_module
-from tests.device import arm
+from tests.device import arm, arm_root, processors
 
 GUEST = Path(__file__).with_name("guest.py")
 # Sums of float products in another order: the largest seen was 6e-6 of a logit.
@@ -30,7 +30,6 @@ MAX_FLOAT_LOGIT = 1e-4
 MAX_DYNAMIC_LOGIT = 0.25
 # 3 of 4,067 real cells, by one step.
 MAX_ONNX_SHARE = 5e-3
-
 pytestmark = [pytest.mark.device, pytest.mark.timeout(1800)]
 
 
@@ -50,13 +49,13 @@ def host(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
 
 
 def _guest(
-    system: arm.System, processor: arm.Processor, bundle: Path, folder: Path
+    system: arm_root.System, processor: processors.Processor, bundle: Path, folder: Path
 ) -> dict[str, Any]:
-    reason = arm.why_not(system)
+    reason = arm_root.why_not(system)
     if reason:
         pytest.skip(reason)
     try:
-        arm.build(system)
+        arm_root.build(system)
     except RuntimeError as error:
         pytest.skip(f"the ARM root cannot be built here: {str(error).splitlines()[0]}")
     binds = {"mnt/bundle": bundle, "mnt/out": folder}
@@ -88,12 +87,14 @@ def _compare(host: dict[str, Any], guest: dict[str, Any], steps: int) -> set[str
 
 
 @pytest.mark.parametrize(
-    "processor", [arm.CORTEX_A53, arm.CORTEX_A72, arm.CORTEX_A76], ids=lambda p: p.qemu
+    "processor",
+    [processors.CORTEX_A53, processors.CORTEX_A72, processors.CORTEX_A76],
+    ids=lambda p: p.qemu,
 )
 def test_aarch64_gives_the_same_bits(
-    processor: arm.Processor, host: dict[str, Any], bundle: Path, tmp_path: Path
+    processor: processors.Processor, host: dict[str, Any], bundle: Path, tmp_path: Path
 ) -> None:
-    guest = _guest(arm.AARCH64, processor, bundle, tmp_path)
+    guest = _guest(arm_root.AARCH64, processor, bundle, tmp_path)
     assert str(guest["machine"]) == "aarch64"
     names = _compare(host, guest, steps=0)
     assert {"litert.int8", "onnx.int8", "litert.float32", "onnx.float32"} <= names
@@ -126,7 +127,7 @@ def _builtin_kernels(bundle: Path) -> Any:
 
 def test_32_bit_arm_decides_alike(host: dict[str, Any], bundle: Path, tmp_path: Path) -> None:
     """tflite-runtime runs TFLite's built-in kernels there, which round unlike XNNPACK's."""
-    guest = _guest(arm.ARMV7, arm.CORTEX_A7, bundle, tmp_path)
+    guest = _guest(arm_root.ARMV7, processors.CORTEX_A7, bundle, tmp_path)
     assert str(guest["machine"]).startswith("arm")
     limits = LIMITS["int8"]
     assert "litert.int8" in _compare(host, guest, steps=limits.golden_lsb)

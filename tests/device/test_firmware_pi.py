@@ -15,11 +15,10 @@ import pytest
 
 from edge_malaria.files import write_image
 from edge_malaria.synthetic import DRAWN_KINDS, draw_cell
-from tests.device import arm
+from tests.device import arm, arm_root, processors
 
 GUEST = Path(__file__).with_name("firmware_guest.py")
 PI = Path(__file__).resolve().parents[2] / "firmware_examples" / "raspberry_pi"
-
 pytestmark = [pytest.mark.device, pytest.mark.timeout(1800)]
 
 
@@ -59,11 +58,11 @@ def _assert_same_answers(theirs: list[list[str]], ours: list[list[str]]) -> None
 @pytest.fixture(scope="module")
 def root() -> Path:
     """The aarch64 system, or the reason why there is none."""
-    reason = arm.why_not(arm.AARCH64)
+    reason = arm_root.why_not(arm_root.AARCH64)
     if reason:
         pytest.skip(reason)
     try:
-        return arm.build(arm.AARCH64)
+        return arm_root.build(arm_root.AARCH64)
     except RuntimeError as error:
         pytest.skip(f"the ARM root cannot be built here: {str(error).splitlines()[0]}")
 
@@ -74,7 +73,7 @@ def test_example_gives_the_same_answers_on_a_pi_4(tmp_path: Path) -> None:
     ours = _here(incoming, tmp_path / "here.csv")
     binds = {"mnt/pi": PI, "mnt/cells": tmp_path}
     arguments = ["/mnt/pi/watch_cells.py", "/mnt/cells/incoming", "/mnt/cells/there.csv"]
-    said = arm.run_python(arm.AARCH64, arm.CORTEX_A72, GUEST, arguments, binds)
+    said = arm.run_python(arm_root.AARCH64, processors.CORTEX_A72, GUEST, arguments, binds)
     assert said.split()[-1] == "aarch64"
     theirs = _rows(tmp_path / "there.csv")
     assert len(theirs) == 17
@@ -131,7 +130,7 @@ def test_installs_runs_and_uninstalls_offline_on_a_pi_4(wheelhouse: Path, tmp_pa
     binds = {"mnt/pi": PI, "mnt/cells": tmp_path, "mnt/wheel house": wheelhouse, "mnt/out": out}
     try:
         said = arm.run_shell(
-            arm.AARCH64, arm.CORTEX_A72, _PREPARE + _INSTALL, binds, tmp_path / "system"
+            arm_root.AARCH64, processors.CORTEX_A72, _PREPARE + _INSTALL, binds, tmp_path / "system"
         )
     except arm.CannotStartPrograms as error:
         pytest.skip(str(error))

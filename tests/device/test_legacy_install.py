@@ -12,15 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.device import arm
+from tests.device import arm, arm_root, processors
 from tests.lowest import lowest
 
 ROOT = Path(__file__).parents[2]
 # The system brings these, at the versions asked for but for OpenCV.
 OF_THE_SYSTEM = ("numpy", "opencv-python-headless", "tflite-runtime")
-
 pytestmark = [pytest.mark.device, pytest.mark.timeout(3600)]
-
 _COMMANDS = """
 uname -m
 export LD_LIBRARY_PATH=/usr/lib/arm-linux-gnueabihf/blas:/usr/lib/arm-linux-gnueabihf/lapack
@@ -40,15 +38,15 @@ em screen sim:parasitemia=0.05,fields=1,seed=3,width=640,height=480 -o slide
 
 
 def test_the_commands_run_on_the_lowest_versions(tmp_path: Path) -> None:
-    reason = arm.why_not(arm.ARMV7)
+    reason = arm_root.why_not(arm_root.ARMV7)
     if reason:
         pytest.skip(reason)
     bounds = lowest("tflite-legacy")
     ours = [line for line in bounds if line.split("==")[0] not in OF_THE_SYSTEM]
     try:
-        arm.build(arm.ARMV7)
-        whole = dataclasses.replace(arm.ARMV7, pip_options=())
-        arm.pip(whole, "install", "--target", str(tmp_path / "typer"), *ours)
+        arm_root.build(arm_root.ARMV7)
+        whole = dataclasses.replace(arm_root.ARMV7, pip_options=())
+        arm_root.pip(whole, "install", "--target", str(tmp_path / "typer"), *ours)
     except RuntimeError as error:
         pytest.skip(f"the system cannot be built here: {str(error).splitlines()[0]}")
     out, work = tmp_path / "out", tmp_path / "work"
@@ -61,7 +59,9 @@ def test_the_commands_run_on_the_lowest_versions(tmp_path: Path) -> None:
         "mnt/out": out,
     }
     try:
-        said = arm.run_shell(arm.ARMV7, arm.CORTEX_A7, _COMMANDS, binds, work, timeout_s=3000)
+        said = arm.run_shell(
+            arm_root.ARMV7, processors.CORTEX_A7, _COMMANDS, binds, work, timeout_s=3000
+        )
     except arm.CannotStartPrograms as error:
         pytest.skip(str(error))
     machine, *versions = said.split()[:4]

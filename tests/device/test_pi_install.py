@@ -17,24 +17,23 @@ import pytest
 
 from edge_malaria.files import write_image
 from edge_malaria.synthetic import draw_field
-from tests.device import arm
+from tests.device import arm, arm_root, processors
 
 ROOT = Path(__file__).parents[2]
 CAMERA = Path(__file__).with_name("pi_camera.py")
 # The release that Raspberry Pi OS 12 had its package of, compiled for numpy 1.
 SIMPLEJPEG = "simplejpeg==1.6.6"
-
 pytestmark = [pytest.mark.device, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module")
 def root() -> Path:
     """Raspberry Pi OS's Debian, or the reason why there is none."""
-    reason = arm.why_not(arm.PI_OS)
+    reason = arm_root.why_not(arm_root.PI_OS)
     if reason:
         pytest.skip(reason)
     try:
-        return arm.build(arm.PI_OS)
+        return arm_root.build(arm_root.PI_OS)
     except RuntimeError as error:
         pytest.skip(f"the ARM root cannot be built here: {str(error).splitlines()[0]}")
 
@@ -50,13 +49,13 @@ def packages(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     keep.write_text("numpy==1.24.2\n")
     try:
         index = ["--dest", str(place / "packages")]
-        arm.pip(arm.PI_OS, "download", *index, "-c", str(keep), f"{ours}[litert]")
+        arm_root.pip(arm_root.PI_OS, "download", *index, "-c", str(keep), f"{ours}[litert]")
         # The system has this one; pip must not need another.
         next((place / "packages").glob("numpy-1.24.2-*.whl")).unlink()
         # And what an index offers that no constraint keeps away.
-        arm.pip(arm.PI_OS, "download", *index, "--no-deps", "numpy>=2")
+        arm_root.pip(arm_root.PI_OS, "download", *index, "--no-deps", "numpy>=2")
         camera = ["--target", str(place / "system"), "--no-deps", SIMPLEJPEG]
-        arm.pip(arm.PI_OS, "install", *camera)
+        arm_root.pip(arm_root.PI_OS, "install", *camera)
     except RuntimeError as error:
         pytest.skip(f"the Pi's packages cannot be fetched here: {str(error).splitlines()[0]}")
     (place / "system" / "picamera2").mkdir()
@@ -116,7 +115,9 @@ def test_readme_s_commands_leave_the_camera_s_modules_working(
     }
     script = _SYSTEM + "\n".join(_readme()) + _AFTER
     try:
-        said = arm.run_shell(arm.PI_OS, arm.CORTEX_A72, script, binds, work, timeout_s=3000)
+        said = arm.run_shell(
+            arm_root.PI_OS, processors.CORTEX_A72, script, binds, work, timeout_s=3000
+        )
     except arm.CannotStartPrograms as error:
         pytest.skip(str(error))
     assert said.split()[0] == "aarch64"
