@@ -17,10 +17,9 @@ from edge_malaria.runtime.serve.pdf_fonts import BENGALI, FOLDERS, MAIN, add_fon
 from edge_malaria.runtime.serve.refused import Refused
 from edge_malaria.runtime.words.language import LANGUAGES, words_for
 from tests.runtime.serve.conftest import Served, Serving
-from tests.runtime.serve.test_slides import judge
+from tests.runtime.serve.read_slides import judge
 
 pytestmark = pytest.mark.slow
-
 HAS_BENGALI = any(
     path.name in ("NotoSansBengali-Regular.ttf", "Lohit-Bengali.ttf", "FreeSans.ttf")
     for folder in FOLDERS
