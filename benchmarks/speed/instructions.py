@@ -51,7 +51,7 @@ cv2.setNumThreads(1)
 for path in sys.argv[1:]:
     cv2.imdecode(numpy.fromfile(path, numpy.uint8), cv2.IMREAD_COLOR)
 """
-_CLASSIFY = """
+CLASSIFY = """
 import sys, numpy, edge_malaria
 bundle = edge_malaria.open_bundle(sys.argv[1])
 crops = [numpy.full((80, 80, 3), 120 + i, numpy.uint8) for i in range({cells})]
@@ -132,7 +132,7 @@ def measure(tree: Path, work: Path) -> Counts:
         return counted(["-c", _DECODE, *map(str, jpegs[:count])], tree)
 
     def classify(batches: int) -> int:
-        source = _CLASSIFY.format(cells=CELLS_A_BATCH)
+        source = CLASSIFY.format(cells=CELLS_A_BATCH)
         return counted(["-c", source, bundle, str(batches)], tree)
 
     version_of = ["-m", "edge_malaria.cli.app", "--version"]
