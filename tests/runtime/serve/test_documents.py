@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 from fhir.resources.R4B.bundle import Bundle as FhirBundle
 
+from edge_malaria.errors import UsageError
 from edge_malaria.runtime.serve.pdf import pdf_report
 from edge_malaria.runtime.serve.pdf_fonts import BENGALI, FOLDERS, MAIN, add_fonts
 from edge_malaria.runtime.serve.refused import Refused
+from edge_malaria.runtime.slide.line_coding import encoded
+from edge_malaria.runtime.slide.lines import ReviewLine
 from edge_malaria.runtime.words.language import LANGUAGES, words_for
 from tests.runtime.serve.conftest import Served, Serving
 from tests.runtime.serve.read_slides import judge
@@ -195,9 +198,15 @@ def test_what_was_signed_stays_as_it_was(serving: Serving) -> None:
     fhir, report = browser.get(f"{where}/report.fhir.json").content, desk.judged(slide)
     assert report.verdict == "parasites-detected"
     with desk.reading(slide) as opened:
-        # As `edge-malaria review` would, which knows nothing of signatures.
-        for cell in list(opened.session.cells):
-            opened.session.decide(cell.field, cell.index, "no-parasite", "Amina")
+        cells = list(opened.session.cells)
+        with pytest.raises(UsageError, match="signed by Sam"):
+            opened.session.decide(cells[0].field, cells[0].index, "no-parasite", "Amina")
+        # As `edge-malaria review` did before it knew of signatures.
+        with (desk.directory(slide) / "journal.jsonl").open("ab") as journal:
+            for cell in cells:
+                at = "2026-03-01T10:00:00+00:00"
+                line = ReviewLine(cell.field, cell.index, "no-parasite", "Amina", at)
+                journal.write(encoded(line))
     assert browser.get(f"{where}/report.fhir.json").content == fhir
     assert desk.judged(slide) == report
     for name in ("report.pdf", "report.json", "report.html", "cells.csv"):
