@@ -207,6 +207,7 @@ def test_what_was_signed_stays_as_it_was(serving: Serving) -> None:
                 at = "2026-03-01T10:00:00+00:00"
                 line = ReviewLine(cell.field, cell.index, "no-parasite", "Amina", at)
                 journal.write(encoded(line))
+                opened.session.review.add(line)
     assert browser.get(f"{where}/report.fhir.json").content == fhir
     assert desk.judged(slide) == report
     for name in ("report.pdf", "report.json", "report.html", "cells.csv"):
