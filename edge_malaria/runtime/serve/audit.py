@@ -12,7 +12,8 @@ from edge_malaria.runtime.serve.store import Store
 
 ACTIONS = (
     "signed-in", "sign-in-failed", "signed-out", "user-added", "user-changed", "slide-made",
-    "started", "paused", "finished", "uploaded", "signed", "downloaded", "sent", "sent-again",
+    "started", "paused", "finished", "uploaded", "empty-place", "signed", "downloaded", "sent",
+    "sent-again",
 )  # fmt: skip
 _MOST_DETAIL = 300
 

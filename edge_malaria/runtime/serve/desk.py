@@ -7,39 +7,35 @@ one camera and one small processor.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 from edge_malaria.bundle.format import Bundle
 from edge_malaria.errors import EdgeMalariaError, StorageError
 from edge_malaria.records import SlideReport
 from edge_malaria.runtime.screen.screening import ScreenCall, Screened
-from edge_malaria.runtime.serve.entries import Entries, judged_entry, named, new_entry
-from edge_malaria.runtime.serve.reading import OpenSlide, OpenSlides
+from edge_malaria.runtime.serve.cameras import Cameras
+from edge_malaria.runtime.serve.entries import judged_entry, named, new_entry
+from edge_malaria.runtime.serve.judging import Judging
 from edge_malaria.runtime.serve.refused import Refused
 from edge_malaria.runtime.serve.running import RunningSlide, trouble_of
 from edge_malaria.runtime.serve.settings import SITES, UPLOADS, ServeSettings
-from edge_malaria.runtime.serve.signed import sign_entry, signed_document
+from edge_malaria.runtime.serve.signed import sign_entry
 from edge_malaria.runtime.serve.steered import SteeredSource, UploadFolder, UploadFolders
 from edge_malaria.runtime.serve.store import Store
 from edge_malaria.runtime.slide.counts import DEFAULT_RBC_PER_UL
 from edge_malaria.runtime.slide.journal import NAME as JOURNAL_NAME
-from edge_malaria.runtime.slide.lines import ReviewDecision
 from edge_malaria.runtime.slide.signature import SAMPLE_FACT
 from edge_malaria.runtime.slide.site_profile import read_site
 from edge_malaria.runtime.sources.base import Source
-from edge_malaria.runtime.sources.opening import open_source
 from edge_malaria.runtime.store.disk import room
-from edge_malaria.runtime.store.slides import SLIDES, SlideEntry, State
+from edge_malaria.runtime.store.slides import SlideEntry, State
 
 # A field and its pictures take at most some 3 MB: with less room no slide is begun.
 LEAST_ROOM_BYTES = 100_000_000
 
 
-class Desk:
+class Desk(Judging):
     """All that can be done with slides.
 
     Args:
@@ -49,42 +45,17 @@ class Desk:
 
     Attributes:
         notes: what went wrong when the device started, in words.
+        cameras: of this device.
     """
 
     def __init__(self, store: Store, bundle: Bundle, settings: ServeSettings) -> None:
-        self.bundle, self.settings = bundle, settings
-        self._entries = Entries(store)
+        super().__init__(store, settings)
+        self.bundle, self.cameras = bundle, Cameras(settings)
         self._targets = settings.targets
         self._lock = threading.RLock()
-        self._running: RunningSlide | None = None
         self._uploads = UploadFolders(settings.data / UPLOADS)
         self._trouble: dict[str, str] = {}
-        self._open = OpenSlides(settings.data / SLIDES)
         self.notes = self._entries.wake()
-
-    def entries(self) -> list[SlideEntry]:
-        """The worklist, the latest slide first."""
-        return [self._as_it_is(entry) for entry in self._entries.all()]
-
-    def get(self, slide: str) -> SlideEntry:
-        """One entry.
-
-        Raises:
-            NotHere: no such slide.
-        """
-        return self._as_it_is(self._entries.get(slide))
-
-    def _as_it_is(self, entry: SlideEntry) -> SlideEntry:
-        """A slide that no thread reads is paused, also where a full disk could not note that."""
-        over = entry.state == "running" and self.running_of(entry.id) is None
-        return replace(entry, state="paused") if over else entry
-
-    def _put(self, entry: SlideEntry) -> None:
-        self._entries.put(entry)
-
-    def directory(self, slide: str) -> Path:
-        """Where its journal and report lie."""
-        return self.settings.data / SLIDES / slide
 
     @property
     def sites(self) -> list[str]:
@@ -119,11 +90,6 @@ class Desk:
     def running(self) -> RunningSlide | None:
         """The slide that is being read."""
         return self._running
-
-    def running_of(self, slide: str) -> RunningSlide | None:
-        """The same where it is this slide."""
-        running = self._running
-        return running if running is not None and running.slide == slide else None
 
     @property
     def stuck(self) -> bool:
@@ -174,11 +140,19 @@ class Desk:
             folder = self.uploads(entry.id)
             folder.ended.clear()
             return folder
-        config = self.settings.config
-        follow = Path(entry.source).is_dir()
-        return open_source(
-            [entry.source], follow=follow, settings=config.source, camera=config.camera
-        )
+        return self.cameras.open(entry.source)
+
+    def take_empty_place(self, source: str) -> None:
+        """Takes the picture of a camera's empty place.
+
+        Raises:
+            UsageError: a slide is being read, or see ``Cameras.take``.
+            HardwareError, StorageError: see there.
+        """
+        with self._lock:
+            if self._running is not None:
+                raise Refused("Another slide is being read. Pause or finish it first.")
+            self.cameras.take(source)
 
     def uploads(self, slide: str) -> UploadFolder:
         """The pictures from a phone of one slide."""
@@ -246,66 +220,6 @@ class Desk:
             entry = judged_entry(replace(self.get(slide), state=state), opened.report())
             opened.session.journal.append(entry.fact())
         self._put(entry)
-
-    @contextmanager
-    def reading(self, slide: str) -> Iterator[OpenSlide]:
-        """A slide to look at or to judge.
-
-        Raises:
-            UsageError: unknown, running, or without a report.
-        """
-        self.get(slide)
-        if self.running_of(slide) is not None:
-            raise Refused("This slide is being read. Pause or finish it first.")
-        with self._open.use(slide) as opened:
-            yield opened
-
-    def decide(
-        self, slide: str, field: str, index: int, decision: ReviewDecision, reader: str
-    ) -> None:
-        """One decision on one flagged cell: on the disk when this returns.
-
-        Raises:
-            UsageError: the slide is signed or being read.
-            DataError: no such flagged cell, or an impossible decision.
-            StorageError: disk full or not writable; nothing was decided.
-        """
-        with self.reading(slide) as opened:
-            if self.get(slide).state == "signed":
-                raise Refused("A signed slide is closed.")
-            opened.decide(field, index, decision, reader)
-            count = opened.session.review.count()
-        entry = self.get(slide)
-        if count.complete or entry.basis == "reader":
-            # The verdict is another one now: the worklist may not show the one before.
-            self.judged(slide)
-        else:
-            self._put(replace(entry, reviewed=count.reviewed))
-
-    def judged(self, slide: str) -> SlideReport:
-        """The slide's report as of now, or as it was signed; the worklist follows it.
-
-        Raises:
-            UsageError, StorageError: see ``reading`` and ``OpenSlide.report``.
-            DataError: what was signed is missing or was changed.
-        """
-        if self.get(slide).state == "signed":
-            return self.signed(slide)[0]
-        with self.reading(slide) as opened:
-            report = opened.report()
-        entry = self.get(slide)
-        fresh = judged_entry(entry, report)
-        if fresh != entry:
-            self._put(fresh)
-        return report
-
-    def signed(self, slide: str) -> tuple[SlideReport, dict[str, Any]]:
-        """The report and the FHIR document that were signed.
-
-        Raises:
-            DataError: they are missing, or not what was signed.
-        """
-        return signed_document(self.directory(slide), self.get(slide).signed_sha256)
 
     def sign(self, slide: str, who: str) -> SlideEntry:
         """Signs a slide: nothing about it changes from then on.

@@ -29,6 +29,7 @@ class FieldEntry:
         reason: why it was refused, "" where it was counted.
         counted, flagged: cells.
         picture, view: files below the slide's directory, "" for none.
+        focus: edge steepness times cell radius; None where it was not measured.
     """
 
     number: int
@@ -38,6 +39,7 @@ class FieldEntry:
     flagged: int
     picture: str
     view: str
+    focus: float | None = None
 
 
 class OpenSlide:
@@ -82,7 +84,7 @@ class OpenSlide:
             self._fields = [
                 FieldEntry(
                     number, line.field, line.reason, line.counted, line.likely, line.picture,
-                    line.view,
+                    line.view, line.quality.get("focus"),
                 )
                 for number, line in enumerate(self.session.journal.fields())
             ]  # fmt: skip

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from edge_malaria.runtime.serve import documents, operations, outbox, people, review, slides
+from edge_malaria.runtime.serve import (
+    camera_pages,
+    documents,
+    operations,
+    outbox,
+    people,
+    review,
+    slides,
+)
 from edge_malaria.runtime.serve.visit import Door
 
 DOORS: tuple[Door, ...] = (
@@ -17,6 +25,8 @@ DOORS: tuple[Door, ...] = (
     Door("GET", "/", "reader", slides.worklist),
     Door("GET", "/new", "reader", slides.new_form),
     Door("POST", "/new", "reader", slides.new),
+    Door("GET", "/empty-place", "reader", camera_pages.empty_place_form),
+    Door("POST", "/empty-place", "reader", camera_pages.empty_place),
     Door("GET", "/slides/{slide}", "reader", slides.show),
     Door("POST", "/slides/{slide}/start", "reader", slides.start),
     Door("POST", "/slides/{slide}/pause", "reader", slides.pause),

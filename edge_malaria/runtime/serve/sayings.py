@@ -26,6 +26,7 @@ ACTIONS = {
     "paused": mark("paused"),
     "finished": mark("finished"),
     "uploaded": mark("sent pictures"),
+    "empty-place": mark("took the empty place"),
     "signed": mark("signed"),
     "downloaded": mark("downloaded"),
     "sent": mark("sent by the device"),

@@ -6,13 +6,14 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from edge_malaria.errors import UsageError
+from edge_malaria.errors import DataError, UsageError
 from edge_malaria.files import encode_image
 from edge_malaria.runtime.detect.light import shrink
 from edge_malaria.runtime.report import sayings
 from edge_malaria.runtime.report.interval_plot import interval_plot
 from edge_malaria.runtime.report.page import limits_card
 from edge_malaria.runtime.serve import facts
+from edge_malaria.runtime.serve.cameras import is_camera
 from edge_malaria.runtime.serve.live import live_values
 from edge_malaria.runtime.serve.refused import NotHere, Refused
 from edge_malaria.runtime.serve.sayings import STATES
@@ -129,6 +130,8 @@ def show(visit: Visit) -> Response:
         "uploads": entry.source == UPLOADS,
         "arrived": len(desk.uploads(entry.id).waiting) if entry.source == UPLOADS else 0,
         "trouble": desk.trouble(entry.id),
+        "camera": is_camera(entry.source),
+        "empty_place": _taken(visit, entry.source),
     }
     running = desk.running_of(entry.id)
     if running is not None:
@@ -160,6 +163,17 @@ def show(visit: Visit) -> Response:
         status=facts.status(words, entry),
         letters=visit.clinic.pushing.of_slide(entry.id),
     )
+
+
+def _taken(visit: Visit, source: str) -> str:
+    """When the picture of a camera's empty place was taken, "" for none or one that is damaged."""
+    if not is_camera(source):
+        return ""
+    try:
+        place = visit.clinic.desk.cameras.empty_place(source)
+    except DataError:
+        return ""
+    return place.taken if place else ""
 
 
 def start(visit: Visit) -> Response:

@@ -16,12 +16,14 @@ class SourceSettings:
     Attributes:
         frames_per_s: how often a video is looked at, per second of film.
         camera_timeout_s: a camera that delivers nothing for so long is an error.
+        reconnect_s: a camera that goes away is waited for so long; 0 is an error at once.
         follow_idle_s: a watched folder without a new field for so long ends; 0 never does.
         poll_s: how often a watched folder is listed.
     """
 
     frames_per_s: float = 5.0
     camera_timeout_s: float = 10.0
+    reconnect_s: float = 30.0
     follow_idle_s: float = 0.0
     poll_s: float = 0.5
 
@@ -30,6 +32,7 @@ class SourceSettings:
         expect(
             0 < self.camera_timeout_s <= 3600, "0 < camera_timeout_s <= 3600", self.camera_timeout_s
         )
+        expect(0 <= self.reconnect_s <= 86_400, "reconnect_s from 0 to 86,400", self.reconnect_s)
         expect(
             0 <= self.follow_idle_s <= 1e6, "follow_idle_s from 0 to 1,000,000", self.follow_idle_s
         )
@@ -50,6 +53,8 @@ class CameraSettings:
         exposure: in the driver's unit: 100 microseconds for most USB cameras, 1 for picamera.
         white_balance_k: colour temperature in kelvin (USB cameras).
         warm_up_s: how long the camera may adjust itself.
+        empty_place: a picture of an empty place (``edge-malaria camera empty-place``): its settings
+            are repeated and every frame is divided by it.
     """
 
     width_px: int = 0
@@ -59,6 +64,7 @@ class CameraSettings:
     exposure: float = 0.0
     white_balance_k: float = 0.0
     warm_up_s: float = 2.0
+    empty_place: str = ""
 
     def __post_init__(self) -> None:
         sides = (self.width_px, self.height_px)

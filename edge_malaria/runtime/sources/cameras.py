@@ -11,13 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from edge_malaria.errors import EdgeMalariaError, HardwareError, UsageError
+from edge_malaria.errors import EdgeMalariaError, HardwareError
 from edge_malaria.records import Field, Image
-from edge_malaria.runtime.sources.base import CameraSettings, Source, SourceSettings, Unreadable
-from edge_malaria.runtime.sources.camera_drivers import Capture, PiCamera, UsbCamera
+from edge_malaria.runtime.sources.base import Unreadable
+from edge_malaria.runtime.sources.camera_drivers import Capture
+from edge_malaria.runtime.sources.empty_place import (
+    FlatField,
+)
 
 # The name of a camera's settings among a slide's facts.
 CAMERA_FACT = "camera"
+# Between two tries to open a camera that went away.
+_PAUSE_S = 0.5
 
 
 class CameraSource:
@@ -25,38 +30,80 @@ class CameraSource:
 
     A camera that repeats one picture bit by bit is stuck: a sensor's noise never repeats. One whose
     frames change their size would count places twice. Both are errors after ``timeout_s``; so is
-    whatever a driver raises.
+    whatever a driver raises. A camera that had given a frame is then opened anew.
 
     Args:
         name: for the fields' names.
         opener: opens the camera; runs in the thread, as opening may hang too.
         timeout_s: a camera that delivers nothing usable for so long is a ``HardwareError``.
+        reconnect_s: how long one that went away is waited for; 0 does not.
+        flat: divides every frame by an empty place; None leaves them as they are.
     """
 
     live = True
 
-    def __init__(self, name: str, opener: Callable[[], Capture], timeout_s: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        opener: Callable[[], Capture],
+        timeout_s: float,
+        reconnect_s: float = 0.0,
+        flat: FlatField | None = None,
+    ) -> None:
         self.name, self._opener, self._timeout_s = name, opener, timeout_s
+        self._reconnect_s, self._flat = reconnect_s, flat
+        self._away = _Away(name)
+        self._size_px: tuple[int, int] | None = None
         self.total: int | None = None
         self.warnings: list[str] = []
         self.facts: dict[str, Any] = {}
 
     def fields(self, skip: Container[str] = ()) -> Iterator[Field | Unreadable]:
         """See ``Source``; always the newest frame."""
-        # One place: a frame that nobody took yet is replaced by the next one.
-        frames: queue.Queue[Image | BaseException] = queue.Queue(maxsize=1)
-        stop = threading.Event()
-        reader = threading.Thread(target=self._read, args=(frames, stop), daemon=True)
-        reader.start()
         index = 0
-        try:
-            for frame in self._usable(frames):
-                while f"{self.name}#{index}" in skip:
+        while True:
+            # One place: a frame that nobody took yet is replaced by the next one.
+            frames: queue.Queue[Image | BaseException] = queue.Queue(maxsize=1)
+            stop = threading.Event()
+            reader = threading.Thread(target=self._read, args=(frames, stop), daemon=True)
+            reader.start()
+            try:
+                for frame in self._usable(frames):
+                    self._away.back(self.warnings)
+                    while f"{self.name}#{index}" in skip:
+                        index += 1
+                    yield Field(self._even(frame), f"{self.name}#{index}", index, stream=True)
                     index += 1
-                yield Field(frame, f"{self.name}#{index}", index, stream=True)
-                index += 1
-        finally:
-            stop.set()
+            except HardwareError as error:
+                # Before the first frame nobody waits: it is not there.
+                if self._size_px is None or not self._away.patient(error, self._reconnect_s):
+                    raise
+            finally:
+                stop.set()
+            # A driver that hangs keeps the camera: it is given a moment.
+            reader.join(_PAUSE_S)
+            time.sleep(_PAUSE_S)
+
+    def _even(self, frame: Image) -> Image:
+        """The frame under even light, where an empty place of its size is known.
+
+        Raises:
+            HardwareError: the camera came back with another size: places would count twice.
+        """
+        size = (frame.shape[1], frame.shape[0])
+        if self._size_px not in (None, size):
+            raise HardwareError(
+                f"{self.name} changed its frames from {_wide(self._size_px)} to {_wide(size)} px. "
+                "Finish this slide and begin a new one."
+            )
+        if self._size_px is None and self._flat is not None and self._flat.size_px != size:
+            self.warnings.append(
+                f"The picture of an empty place has {_wide(self._flat.size_px)} px, the camera "
+                f"gives {_wide(size)}: it is not applied. Take it anew."
+            )
+            self._flat = None
+        self._size_px = size
+        return frame if self._flat is None else self._flat.apply(frame)
 
     def _usable(self, frames: queue.Queue[Image | BaseException]) -> Iterator[Image]:
         """The frames that show something new, all of one size.
@@ -124,7 +171,13 @@ class CameraSource:
     def _keep(self, camera: Capture) -> None:
         """Notes what the camera was set to, and where that is not what it was before."""
         settings = dict(getattr(camera, "settings", {}))
-        self.warnings.extend(getattr(camera, "notes", ()))
+        notes = list(getattr(camera, "notes", ()))
+        if settings and self._flat is not None:
+            notes += self._flat.place.remarks(settings)
+            place = self._flat.place
+            settings["empty_place"] = {"taken": place.taken, "sha256": place.sha256}
+        # A camera that comes back says the same again.
+        self.warnings.extend(note for note in notes if note not in self.warnings)
         before = self.facts.get(CAMERA_FACT)
         if settings and before and settings != before:
             names = ", ".join(sorted(k for k in settings if settings[k] != before.get(k)))
@@ -157,7 +210,41 @@ def _repeats(frame: Image, last: Image) -> bool:
 
 
 def _size(frame: Image) -> str:
-    return f"{frame.shape[1]} x {frame.shape[0]}"
+    return _wide((frame.shape[1], frame.shape[0]))
+
+
+def _wide(size_px: tuple[int, int] | None) -> str:
+    return " x ".join(str(side) for side in size_px or ())
+
+
+class _Away:
+    """Counts how often and how long a camera was gone, for one sentence of the report."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._since, self._why = name, 0.0, ""
+        self._times, self._seconds, self._told = 0, 0.0, ""
+
+    def patient(self, error: HardwareError, reconnect_s: float) -> bool:
+        """Whether to wait on after ``error``."""
+        now = time.monotonic()
+        if not self._since:
+            self._since, self._why = now, str(error)
+        return now - self._since < reconnect_s
+
+    def back(self, warnings: list[str]) -> None:
+        """A frame came: where the camera had been away, the report says so."""
+        if not self._since:
+            return
+        self._times, self._seconds = self._times + 1, self._seconds + time.monotonic() - self._since
+        self._since = 0.0
+        text = (
+            f"{self._name} went away {self._times} times, for {self._seconds:.0f} s in all, and "
+            f"came back. The last time: {self._why}"
+        )
+        if self._told in warnings:
+            warnings.remove(self._told)
+        warnings.append(text)
+        self._told = text
 
 
 def _put_newest(frames: queue.Queue[Image | BaseException], item: Image | BaseException) -> None:
@@ -165,27 +252,3 @@ def _put_newest(frames: queue.Queue[Image | BaseException], item: Image | BaseEx
     with suppress(queue.Empty):
         frames.get_nowait()
     frames.put(item)
-
-
-def open_camera(
-    spec: str, settings: SourceSettings, camera: CameraSettings | None = None
-) -> Source:
-    """``camera:N`` or ``picamera``.
-
-    Raises:
-        UsageError: N is no number.
-    """
-    wish = camera or CameraSettings()
-    number = spec.partition(":")[2]
-    if spec != "picamera" and not (number.isdecimal() and number.isascii()):
-        raise UsageError(f"expected camera:0, camera:1 ..., got {spec}.")
-
-    def opener() -> Capture:
-        before = source.facts.get(CAMERA_FACT)
-        return (
-            PiCamera(wish, before) if spec == "picamera" else UsbCamera(int(number), wish, before)
-        )
-
-    # The camera may adjust itself before its first frame comes.
-    source = CameraSource(spec, opener, settings.camera_timeout_s + wish.warm_up_s)
-    return source

@@ -13,7 +13,7 @@ from pathlib import Path
 from edge_malaria.errors import ImageError, UsageError
 from edge_malaria.files import printable
 from edge_malaria.runtime.sources.base import CameraSettings, Source, SourceSettings
-from edge_malaria.runtime.sources.cameras import open_camera
+from edge_malaria.runtime.sources.camera_opening import open_camera
 from edge_malaria.runtime.sources.files import FileSource
 from edge_malaria.runtime.sources.following import FollowedFolder
 from edge_malaria.runtime.sources.listing import Listing, expanded, kind_of_file, named

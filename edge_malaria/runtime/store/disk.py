@@ -11,7 +11,7 @@ from edge_malaria.errors import StorageError
 
 MOUNTS = Path("/proc/self/mounts")
 # What is written there is gone when the machine is switched off.
-_FORGETTING = {"overlay": "an overlay", "tmpfs": "memory", "ramfs": "memory"}
+FORGETTING = {"overlay": "an overlay", "tmpfs": "memory", "ramfs": "memory"}
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ def check_keeps(directory: Path, mounts: Path = MOUNTS) -> None:
             "or remount it: sudo mount -o remount,rw MOUNTPOINT."
         )
     allowed = os.environ.get("EDGE_MALARIA_FORGETFUL_DISK") == "1"
-    if kind in _FORGETTING and not allowed:
+    if kind in FORGETTING and not allowed:
         raise StorageError(
-            f"{directory} lies in {_FORGETTING[kind]} ({kind}): results would be gone when the "
+            f"{directory} lies in {FORGETTING[kind]} ({kind}): results would be gone when the "
             "machine is switched off. Choose a folder on a real disk. On a Raspberry Pi, "
             "raspi-config > Performance > Overlay File System switches the overlay off."
         )

@@ -33,6 +33,8 @@ EXPECTED = {
     "GET /new": "reader",
     "POST /new": "reader",
     "GET /slides/{slide}": "reader",
+    "GET /empty-place": "reader",
+    "POST /empty-place": "reader",
     "POST /slides/{slide}/start": "reader",
     "POST /slides/{slide}/pause": "reader",
     "POST /slides/{slide}/finish": "reader",

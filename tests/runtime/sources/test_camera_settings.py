@@ -16,7 +16,7 @@ from edge_malaria.records import Image
 from edge_malaria.runtime.screen.config import load_config
 from edge_malaria.runtime.sources.base import SourceSettings
 from edge_malaria.runtime.sources.camera_drivers import PiCamera, UsbCamera
-from edge_malaria.runtime.sources.cameras import open_camera
+from edge_malaria.runtime.sources.camera_opening import open_camera
 from tests.runtime.sources.test_cameras import QUICK, noise
 
 
