@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
 import tomllib
 import venv
 from pathlib import Path
@@ -14,7 +16,12 @@ from typing import Any
 import pytest
 
 import edge_malaria
-from edge_malaria import doctor, extras
+from edge_malaria import extras
+from edge_malaria.doctor import device, packages
+from edge_malaria.doctor.camera import camera
+from edge_malaria.doctor.device import examine_device
+from edge_malaria.doctor.finding import Finding
+from edge_malaria.runtime.store.database import open_database
 from tests.cli import validate
 
 ROOT = Path(edge_malaria.__file__).parents[1]
@@ -125,7 +132,7 @@ def test_an_old_package_is_named_with_its_bound(
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: typer\nVersion: 0.1.0\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     assert [name for name, have, _ in extras.too_old() if have == "0.1.0"] == ["typer"]
-    found = doctor._versions()
+    found = packages._versions()
     assert found.state == "problem"
     assert "typer 0.1.0 is below" in found.detail
 
@@ -136,3 +143,168 @@ def test_every_requirement_has_a_lower_bound() -> None:
                                          for r in e)]  # fmt: skip
     free = [line for line in lines if ">=" not in line and not line.startswith("edge-malaria[")]
     assert not free
+
+
+@pytest.fixture(autouse=True)
+def any_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' folders may lie in memory."""
+    monkeypatch.setenv("EDGE_MALARIA_FORGETFUL_DISK", "1")
+
+
+def _tree(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+# A Raspberry Pi that is well: what its kernel shows, as files.
+WELL = {
+    "proc/self/mounts": "/dev/root / ext4 rw,noatime 0 0\ntmpfs /run tmpfs rw 0 0\n",
+    "proc/meminfo": "MemTotal: 3884000 kB\nMemFree: 100000 kB\nMemAvailable: 3000000 kB\n",
+    "proc/device-tree/model": "Raspberry Pi 4 Model B Rev 1.4\0",
+    "run/systemd/timesync/synchronized": "",
+    "sys/class/thermal/thermal_zone0/temp": "52100\n",
+    "sys/class/thermal/thermal_zone0/type": "cpu-thermal\n",
+    "sys/devices/platform/soc/soc:firmware/get_throttled": "0\n",
+}
+
+
+def _device(root: Path, data: Path | None = None, **changes: str) -> dict[str, Finding]:
+    files = {**WELL, **{name.replace("__", "/"): text for name, text in changes.items()}}
+    found = {one.what: one for one in examine_device(data, _tree(root, files))}
+    for one in found.values():
+        assert (one.fix != "") == (one.state != "ok"), one
+    return found
+
+
+def test_a_device_that_is_well_has_no_problem(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    open_database(data).close()
+    found = _device(tmp_path / "root", data)
+    assert {one.what for one in found.values() if one.state != "ok"} == set()
+    assert set(found) == {
+        "disk", "file system", "worklist", "memory", "clock", "temperature", "power",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("flags", "words", "fixes"),
+    [
+        ("50005", ["now: the supply's voltage", "throttled"], ["power supply", "cool"]),
+        ("50000", ["since the start: the supply's voltage"], ["power supply"]),
+        ("80008", ["soft temperature limit"], ["cool"]),
+        ("20000", ["since the start: the processor's clock is capped"], ["cool"]),
+    ],
+)
+def test_the_firmware_s_flags_are_read_bit_by_bit(
+    tmp_path: Path, flags: str, words: list[str], fixes: list[str]
+) -> None:
+    """vcgencmd get_throttled: 0-3 now, 16-19 since the start (Raspberry Pi documentation)."""
+    path = "sys/devices/platform/soc/soc:firmware/get_throttled"
+    power = _device(tmp_path, **{path.replace("/", "__"): f"{flags}\n"})["power"]
+    assert power.state == "problem"
+    assert all(word in power.detail for word in words), power
+    assert all(word in power.fix for word in fixes), power
+
+
+def test_another_kernel_tells_low_voltage_by_its_sensor(tmp_path: Path) -> None:
+    root = _tree(tmp_path, {
+        "sys/class/hwmon/hwmon1/name": "rpi_volt\n",
+        "sys/class/hwmon/hwmon1/in0_lcrit_alarm": "1\n",
+    })  # fmt: skip
+    (power,) = [one for one in examine_device(None, root) if one.what == "power"]
+    assert power.state == "problem" and "voltage" in power.detail
+
+
+def test_heat_memory_and_file_systems_are_problems_with_a_fix(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    open_database(data).close()
+    found = _device(
+        tmp_path / "root",
+        data,
+        sys__class__thermal__thermal_zone0__temp="84000\n",
+        proc__meminfo="MemTotal: 900000 kB\nMemAvailable: 90000 kB\n",
+        proc__self__mounts="overlay / overlay rw 0 0\n",
+    )
+    assert "84 degrees" in found["temperature"].detail
+    assert "overlay" in found["file system"].detail
+    assert "raspi-config" in found["file system"].fix
+    states = {what: found[what].state for what in ("temperature", "memory", "file system")}
+    assert set(states.values()) == {"problem"}, states
+    read_only = _device(
+        tmp_path / "other", data, proc__self__mounts="/dev/mmcblk0p2 / ext4 ro 0 0\n"
+    )["file system"]
+    assert read_only.state == "problem" and "remount,rw" in read_only.fix
+
+
+def test_the_clock_is_compared_with_the_version_and_the_latest_slide(tmp_path: Path) -> None:
+    root = _tree(tmp_path / "root", WELL)
+    assert "before this version" in device._clock(root, 1_600_000_000.0, 0.0).detail
+    late = device._clock(root, time.time(), time.time() + 7 * 86400)
+    assert late.state == "problem" and "before the latest slide" in late.detail
+    (root / "run/systemd/timesync/synchronized").unlink()
+    alone = device._clock(root, time.time(), 0.0)
+    assert "no battery clock" in alone.detail and "RTC" in alone.fix
+    _tree(root, {"sys/class/rtc/rtc0/time": "12:00:00\n"})
+    assert "kept by a battery clock" in device._clock(root, time.time(), 0.0).detail
+
+
+def test_the_disk_is_measured_in_slides_and_days(tmp_path: Path) -> None:
+    """Sparse files: a slide of so many bytes that the disk is full in some days."""
+    free = shutil.disk_usage(tmp_path).free
+    for number in range(3):
+        folder = tmp_path / "data" / "slides" / f"s{number}"
+        folder.mkdir(parents=True)
+        (folder / "journal.jsonl").write_text("{}\n")
+        with (folder / "field.jpg").open("wb") as picture:
+            picture.truncate(free * 2)
+    disk = _device(tmp_path / "root", tmp_path / "data")["disk"]
+    assert disk.state == "problem"
+    assert "about 0 slides" in disk.detail and "full in about" in disk.detail
+    assert "backup" in disk.fix
+
+
+def test_a_damaged_or_missing_worklist_is_named(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    open_database(data).close()
+    path = data / "store.sqlite3"
+    path.write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 40)
+    for rest in data.glob("store.sqlite3-*"):
+        rest.unlink()
+    assert _device(tmp_path / "root", data)["worklist"].state == "problem"
+    path.unlink()
+    assert _device(tmp_path / "root", data)["worklist"].state == "missing"
+
+
+@pytest.mark.parametrize(
+    ("spec", "state", "word"),
+    [
+        ("camera:sim:frames_per_s=50", "ok", "640 x 480 px"),
+        ("camera:sim:lock=0,frames_per_s=50", "problem", "exposure cannot be fixed"),
+        ("camera:63", "problem", "does not open"),
+    ],
+)
+def test_the_camera_is_tried(spec: str, state: str, word: str) -> None:
+    found = _findings(_run("doctor", "--json", "--camera", spec))["camera"]
+    assert found["state"] == state and word in found["detail"], found
+
+
+def test_the_first_usb_camera_is_the_one_that_is_tried(tmp_path: Path) -> None:
+    """A kernel's list with a codec, a USB camera and the node of that camera's data."""
+    usb = tmp_path / "sys/devices/usb1/1-1/1-1:1.0"
+    usb.mkdir(parents=True)
+    (usb / "interface").write_text("USB microscope\n")
+    for name, index, target in (
+        ("video10", "0", None),
+        ("video61", "0", usb),
+        ("video62", "1", usb),
+    ):
+        node = tmp_path / "sys/class/video4linux" / name
+        node.mkdir(parents=True)
+        (node / "index").write_text(f"{index}\n")
+        if target is not None:
+            (node / "device").symlink_to(target)
+    found = camera("", tmp_path)
+    assert found.state == "problem" and found.detail.startswith("camera:61: ")
+    assert "video" in found.fix

@@ -16,11 +16,20 @@ def register(app: typer.Typer) -> None:
     app.command("selftest")(selftest)
 
 
-def doctor(as_json: JsonOption = False) -> None:
-    """Say what is installed, what would be used, and how to fix what is not right."""
+def doctor(
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DIR", help="The device's data folder.")
+    ] = None,
+    camera: Annotated[
+        str, typer.Option("--camera", help="The camera to try. [the first one there]")
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Look at packages, camera, disk, memory, clock and power; say how to fix what is not right."""
     from edge_malaria.doctor import main
 
-    main(["--json"] if as_json else [])
+    words = ["--json"] * as_json + (["--data", str(data)] if data else [])
+    main(words + (["--camera", camera] if camera else []))
 
 
 def selftest(

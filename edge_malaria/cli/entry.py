@@ -23,7 +23,7 @@ def main() -> None:
 
 
 def _main(words: list[str]) -> int:
-    if words[:1] == ["doctor"] and set(words[1:]) <= {"--json", "--debug"}:
+    if words[:1] == ["doctor"] and "--help" not in words:
         return _doctor(words[1:])
     try:
         from edge_malaria.cli.app import main as command

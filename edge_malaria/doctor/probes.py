@@ -38,3 +38,24 @@ bundle = read_bundle(sys.argv[1])
 print(bundle.name, bundle.version + ", int8,", len(bundle.contents), "files whole")
 """
 PICAMERA_PROBE = "import numpy; from picamera2 import Picamera2; print('numpy', numpy.__version__)"
+# A camera is opened as a slide would open it, with a short warm-up.
+CAMERA_PROBE = """
+import sys
+from edge_malaria.errors import EdgeMalariaError
+from edge_malaria.runtime.sources.base import CameraSettings, SourceSettings
+from edge_malaria.runtime.sources.camera_opening import open_camera
+try:
+    patience = SourceSettings(camera_timeout_s=10, reconnect_s=0)
+    source = open_camera(sys.argv[1], patience, CameraSettings(warm_up_s=1))
+    frames = source.fields()
+    image = next(frames).image
+    frames.close()
+except EdgeMalariaError as error:
+    sys.exit(str(error))
+print(image.shape[1], "x", image.shape[0], "px, mean level", round(float(image.mean())), "|",
+      " ".join(source.warnings))
+"""
+PICAMERA_LIST_PROBE = """
+from picamera2 import Picamera2
+print(len(Picamera2.global_camera_info()))
+"""

@@ -1,25 +1,17 @@
-"""What is installed here, what would be used, and the fix for each finding.
-
-The one command that must run on a broken machine: this module needs the standard library alone.
-Everything that may be missing, compiled for another numpy or for another processor is imported in
-a child process, so that a crash there is a finding here.
-"""
+"""What is installed here and what would be used."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import platform
-import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
 
 import edge_malaria
-from edge_malaria.doctor_probes import (
+from edge_malaria.doctor.finding import Finding, child
+from edge_malaria.doctor.probes import (
     BUNDLE_PROBE,
     ENGINE_PROBE,
     NUMPY_PROBE,
@@ -29,8 +21,6 @@ from edge_malaria.doctor_probes import (
 )
 from edge_malaria.extras import pip_command, too_old
 
-State = Literal["ok", "missing", "problem"]
-_TIMEOUT_S = 120
 _MODELS = Path(edge_malaria.__file__).resolve().parent / "models"
 _KEEP_NUMPY = (
     "in the environment: pip install --force-reinstall 'numpy==SYSTEM', SYSTEM being what "
@@ -39,29 +29,8 @@ _KEEP_NUMPY = (
 )
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line of the doctor's report.
-
-    Attributes:
-        what: the thing looked at.
-        state: ok, missing (optional and absent), or problem.
-        detail: what was seen.
-        fix: a command or a sentence; empty where nothing is to do.
-    """
-
-    what: str
-    state: State
-    detail: str
-    fix: str = ""
-
-    def as_json(self) -> dict[str, str]:
-        """The JSON object in ``doctor --json``."""
-        return {"what": self.what, "state": self.state, "detail": self.detail, "fix": self.fix}
-
-
-def examine() -> list[Finding]:
-    """Looks at Python, packages, engines, camera, bundle and ``converters``."""
+def examine_packages() -> list[Finding]:
+    """Looks at Python, packages, engines, bundle and ``converters``."""
     return [
         _python(),
         _numpy(),
@@ -71,56 +40,13 @@ def examine() -> list[Finding]:
         _engine("onnx", ("onnxruntime",), "onnx"),
         _used_engine(),
         _bundle(),
-        _camera(),
+        _picamera(),
         _package("TensorFlow", "tensorflow", ("tensorflow-cpu", "tensorflow"), "export"),
         _package("tf2onnx", "tf2onnx", ("tf2onnx",), "export"),
         _package("training extras", "sklearn", ("scikit-learn",), "train"),
         _versions(),
         _converters(),
     ]
-
-
-def text(findings: Sequence[Finding]) -> str:
-    """The report for a terminal, in ASCII."""
-    marks = {"ok": "ok", "missing": "-", "problem": "PROBLEM"}
-    wide = max(len(finding.what) for finding in findings)
-    lines = []
-    for found in findings:
-        lines.append(f"{found.what:<{wide}}  {marks[found.state]:<7}  {found.detail}")
-        if found.fix:
-            lines.append(f"{'':<{wide}}  {'':<7}  fix: {found.fix}")
-    return "\n".join(lines).encode("ascii", "replace").decode("ascii")
-
-
-def main(words: Sequence[str]) -> int:
-    """``edge-malaria doctor [--json]`` without any package but the standard library's."""
-    findings = examine()
-    if "--json" in words:
-        document = {"schema_version": 1, "findings": [found.as_json() for found in findings]}
-        print(json.dumps(document, indent=2))
-    else:
-        print(text(findings))
-    return 0
-
-
-def _child(program: str, *arguments: str) -> tuple[bool, str]:
-    """(whether it ended well, its output or the reason why not, one line)."""
-    command = [sys.executable, "-c", program, *arguments]
-    try:
-        child = subprocess.run(
-            command, capture_output=True, timeout=_TIMEOUT_S, check=False, text=True,
-            errors="replace",
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return False, f"no answer in {_TIMEOUT_S} s"
-    except OSError as error:
-        return False, f"a child process cannot be started: {error}"
-    if child.returncode == 0:
-        return True, child.stdout.strip()
-    if child.returncode < 0:
-        return False, f"killed by signal {-child.returncode} (4 is an illegal instruction)"
-    lines = [line for line in child.stderr.strip().splitlines() if line.strip()]
-    return False, (lines or ["unknown error"])[-1].strip()[:200]
 
 
 def _present(module: str) -> bool:
@@ -147,7 +73,7 @@ def _python() -> Finding:
 
 
 def _numpy() -> Finding:
-    ok, said = _child(NUMPY_PROBE)
+    ok, said = child(NUMPY_PROBE)
     if ok:
         number, _, where = said.partition(" ")
         return Finding("numpy", "ok", f"numpy {number}, from {Path(where).parent.parent}")
@@ -159,7 +85,7 @@ def _opencv() -> Finding:
     several = [name for name in ("opencv-python", "opencv-python-headless",
                                  "opencv-contrib-python", "opencv-contrib-python-headless")
                if _installed((name,))]  # fmt: skip
-    ok, said = _child(OPENCV_PROBE)
+    ok, said = child(OPENCV_PROBE)
     if ok:
         return Finding(
             "opencv", "ok", f"OpenCV {said}" + (f", {', '.join(several)}" * bool(several))
@@ -180,7 +106,7 @@ def _opencv() -> Finding:
 
 
 def _typer() -> Finding:
-    ok, said = _child(TYPER_PROBE)
+    ok, said = child(TYPER_PROBE)
     if ok:
         return Finding("command line", "ok", said)
     return Finding("command line", "problem", said, "pip install --upgrade --force-reinstall typer")
@@ -191,7 +117,7 @@ def _engine(name: str, packages: tuple[str, ...], extra: str) -> Finding:
     found = _installed(packages)
     if found is None:
         return Finding(what, "missing", "not installed", pip_command(extra))
-    ok, said = _child(ENGINE_PROBE, name, str(_MODELS / "default"))
+    ok, said = child(ENGINE_PROBE, name, str(_MODELS / "default"))
     if ok:
         return Finding(what, "ok", f"{found}, runs the shipped model")
     if said.startswith("killed"):
@@ -212,7 +138,7 @@ def _used_engine() -> Finding:
 
 
 def _bundle() -> Finding:
-    ok, said = _child(BUNDLE_PROBE, str(_MODELS / "default"))
+    ok, said = child(BUNDLE_PROBE, str(_MODELS / "default"))
     if not ok:
         broken = "Import" in said or "ModuleNotFound" in said
         fix = "mend numpy and OpenCV first (above)" if broken else "install edge-malaria again"
@@ -221,7 +147,7 @@ def _bundle() -> Finding:
     return Finding("bundle used", "ok", f"{said}; ships {names}")
 
 
-def _camera() -> Finding:
+def _picamera() -> Finding:
     what = "picamera2"
     if not _present("picamera2"):
         fix = (
@@ -229,7 +155,7 @@ def _camera() -> Finding:
             "made with --system-site-packages"
         )
         return Finding(what, "missing", "not installed (camera:0 and video need none)", fix)
-    ok, said = _child(PICAMERA_PROBE)
+    ok, said = child(PICAMERA_PROBE)
     if ok:
         return Finding(what, "ok", f"imports with {said}")
     another = any(word in said for word in ("numpy", "_ARRAY_API", "dtype size"))
