@@ -44,8 +44,10 @@ COMMAND_MODULES = (
     "data",
     "bundle",
     "serve",
+    "camera",
     "backup",
     "doctor",
+    "support",
     "firmware",
 )
 

@@ -15,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 GROUPS: Mapping[str, Sequence[str]] = {
     "On the device": (
         "screen", "review", "report", "classify", "selftest", "doctor", "bundle", "serve", "users",
-        "site", "batch", "backup", "restore",
+        "camera", "site", "batch", "backup", "restore", "support-bundle",
     ),
     "Proof": ("export", "parity", "evaluate", "benchmark", "explain", "firmware"),
     "On the workstation": (
@@ -43,7 +43,9 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "classify": ("classify cell.png", "classify crops/ --json", "classify crops/ --mask auto"),
     "selftest": ("selftest", "selftest default-bundle --json"),
-    "doctor": ("doctor",),
+    "doctor": ("doctor", "doctor --data /var/lib/edge-malaria --camera picamera --json"),
+    "support-bundle": ("support-bundle -o help.zip --data /var/lib/edge-malaria",),
+    "camera empty-place": ("camera empty-place camera:0 -o empty-place.json",),
     "export": (
         "export --int8",
         "export mine.keras --int8 --data cells/ -o mine-bundle",
