@@ -117,6 +117,7 @@ def commands(data: Path, runs: Path) -> dict[str, list[str]]:
         "site_iml": ["-m", "benchmarks.slides.site_iml", *given],
         "review_durability": ["-m", "benchmarks.slides.review_durability"],
         "power_cuts": ["-m", "benchmarks.serve.power_cuts", "--kills", "200"],
+        "http_fuzz": ["-m", "benchmarks.serve.http_fuzz", "--examples", "60"],
         "segmentation_fcn": [
             "-m",
             "benchmarks.fields.segmentation_fcn",

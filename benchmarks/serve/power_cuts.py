@@ -45,8 +45,9 @@ from edge_malaria.runtime.store.database import NAME as DATABASE
 
 SEED = 17
 SOURCE = "sim:parasitemia=0.06,fields=4,seed=3,width=480,height=360"
-# The longest that a server lives before it is killed, and how often it dies while it starts.
-_LIFE_S, _AT_START = 3.0, 0.15
+# How long a server lives on average before it is killed, at most, and how often it dies while it
+# starts. Many short lives and some long ones: a slide has to be signed now and then.
+_LIFE_S, _LONGEST_S, _AT_START = 4.0, 20.0, 0.15
 _SETTLE_S = 300.0
 
 
@@ -89,7 +90,7 @@ class PowerCuts:
     def kill_once(self) -> None:
         """One life of the server, and what was left of it."""
         at_start = self._dice.random() < _AT_START
-        life_s = self._dice.uniform(0.05, _LIFE_S)
+        life_s = min(self._dice.expovariate(1 / _LIFE_S), _LONGEST_S)
         running, log = self._start()
         try:
             if at_start:
@@ -251,18 +252,24 @@ def passed(figures: dict[str, Any]) -> bool:
     )
 
 
-def run(folder: Path, kills: int, seed: int, *, tell: bool = False) -> dict[str, Any]:
+def run(
+    folder: Path, kills: int, seed: int, *, most_s: float = float("inf"), tell: bool = False
+) -> dict[str, Any]:
     """Kills the server so often and says what stands.
 
     Args:
         folder: an empty one.
         kills: how often.
         seed: of the moments.
+        most_s: no kill is begun later; there are fewer then.
         tell: prints how far it is.
     """
     cuts = PowerCuts(folder, seed)
     try:
+        end = time.monotonic() + most_s
         for number in range(kills):
+            if time.monotonic() > end:
+                break
             cuts.kill_once()
             if tell and number % 10 == 9:
                 signed = sum(one.signed for one in cuts.person.slides)
@@ -278,10 +285,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no kill later")
     parser.add_argument("--dry", action="store_true", help="print only")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        cuts = run(Path(folder), options.kills, options.seed, tell=True)
+        cuts = run(
+            Path(folder), options.kills, options.seed, most_s=60 * options.minutes, tell=True
+        )
     with tempfile.TemporaryDirectory() as folder:
         full = disk_full(Path(folder))
     figures = {"power_cuts": cuts, "disk_full": full}

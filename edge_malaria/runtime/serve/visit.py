@@ -127,6 +127,8 @@ class Door:
         handler: answers; runs in a thread of its own.
         upload: whether the request may be large.
         machine: for programs: no page, no cookie, no language.
+        form: the fields of its form, beside ``csrf``; query: what its address may ask for.
+        kind: of its answer, as a media type; several with a comma.
     """
 
     method: str
@@ -135,3 +137,6 @@ class Door:
     handler: Callable[[Visit], Response]
     upload: bool = False
     machine: bool = False
+    form: tuple[str, ...] = ()
+    query: tuple[str, ...] = ()
+    kind: str = "text/html"

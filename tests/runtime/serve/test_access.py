@@ -25,6 +25,7 @@ EXPECTED = {
     "GET /healthz": None,
     "GET /metrics": None,
     "GET /static/{name}": None,
+    "GET /openapi.json": "reader",
     "GET /sign-in": None,
     "POST /sign-in": None,
     "POST /language": None,
