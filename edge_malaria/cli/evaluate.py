@@ -131,11 +131,8 @@ def _told(model: Path, classifier: Any, evaluated: Any) -> Any:
 
 
 def _provenance(model: Path, classifier: Any) -> dict[str, Any]:
-    if classifier.engine.name != "keras":
-        return dict(open_named(model).record.get("provenance") or {})
-    from edge_malaria.export.source import load_source
-
-    return dict(load_source(str(model)).provenance)
+    record = classifier.bundle.record if classifier.engine.name == "keras" else {}
+    return dict((record or open_named(model).record).get("provenance") or {})
 
 
 def _check_call(models: list[Path], compare: bool, plot: Path | None, threads: int) -> None:
@@ -184,9 +181,11 @@ def _classifier(
     from edge_malaria.runtime.classify.classifier import crop_classifier
 
     if model.suffix in MODEL_SUFFIXES or (model / "saved_model.pb").is_file():
+        from edge_malaria.cli.own_model import asking
         from edge_malaria.export import keras_classifier
 
-        return keras_classifier(model, operating_point.value)
+        with asking(options=False):
+            return keras_classifier(model, operating_point.value)
     read = open_named(model)
     return crop_classifier(
         read,

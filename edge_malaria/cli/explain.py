@@ -147,11 +147,13 @@ def _asked(cell: Image, classifier: Classifier, model: Any = None) -> _Looked:
 
 
 def _keras(path: Path, crop: Image) -> _Looked:
+    from edge_malaria.cli.own_model import asking
     from edge_malaria.export.gate import source_classifier
     from edge_malaria.export.source import load_source
     from edge_malaria.prepare.preprocess import network_input
 
-    source = load_source(str(path))
+    with asking(options=False):
+        source = load_source(str(path))
     cell = network_input(crop, source.target, table=_table(crop, source.target))
     return _asked(cell, source_classifier(source, path, "balanced"), source.plain)
 

@@ -26,6 +26,7 @@ from edge_malaria.cli.own_model import (
     ResizeOption,
     SizeOption,
     SuggestOption,
+    asking,
     declaration,
     print_suggestions,
 )
@@ -119,7 +120,8 @@ def export(
     if data is not None:
         dataset = open_cells(data, patients, no_patients, classes, unknown_patients)
     own = OwnModel(declared, loading, expect)
-    exported = export_bundle(model, target, options, dataset, log, own)
+    with asking():
+        exported = export_bundle(model, target, options, dataset, log, own)
     if as_json:
         print_json(_document(exported))
         return

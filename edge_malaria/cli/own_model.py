@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -119,6 +123,22 @@ def declaration(
 
     names = None if classes is None else split_classes(classes)
     return Declared(input_range, colour, resize, mask, output, names, input_size)
+
+
+@contextmanager
+def asking(*, options: bool = True) -> Iterator[None]:
+    """While this is open, a question about a contract repeats the line as it was typed.
+
+    Args:
+        options: whether the command has the options; else the question is about the TOML.
+    """
+    from edge_malaria.export.importers.contract import Incomplete
+
+    try:
+        yield
+    except Incomplete as error:
+        words = [word for word in sys.argv[1:] if word != "--debug"]
+        raise error.on(shlex.join(["edge-malaria", *words]) if options else "") from error
 
 
 def print_suggestions(model: str, declared: Declared, loading: Loading, dataset: Dataset) -> None:

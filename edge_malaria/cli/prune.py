@@ -110,6 +110,7 @@ def _network(model: str) -> Any:
     Raises:
         UsageError: cells for it are prepared in a way that training does not know.
     """
+    from edge_malaria.cli.own_model import asking
     from edge_malaria.errors import UsageError
     from edge_malaria.export.source import is_own, load_source
     from edge_malaria.training.pruning.pruned import load_prunable
@@ -118,7 +119,8 @@ def _network(model: str) -> Any:
     path = _resolved(model)
     if path.suffix == ".keras" and is_own(path):
         return load_prunable(path)
-    source = load_source(str(path))
+    with asking(options=False):
+        source = load_source(str(path))
     how = source.target
     if how.resize not in ("area", "linear") or how.mask != "black":
         raise UsageError(

@@ -255,6 +255,7 @@ def source_classifier(source: Source, path: Path, operating_point: str) -> Class
         {},
         source.target,
     )
-    bundle = Bundle(path, source.name, "", {"classifier": spec}, {}, {})
+    record = {"provenance": source.provenance}
+    bundle = Bundle(path, source.name, "", {"classifier": spec}, record, {})
     engine = KerasEngine(source.plain)
     return Classifier(bundle, "float32", None, operating_point, with_engine=engine)

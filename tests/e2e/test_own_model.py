@@ -57,13 +57,23 @@ def made(folder: Path, habit: Habit) -> Path:
     return authors.saved(authors.network(habit), folder, habit)
 
 
-def test_what_is_not_told_is_asked_for(tmp_path: Path) -> None:
+def test_what_is_not_told_is_asked_for(tmp_path: Path, cells: Path) -> None:
     path = made(tmp_path, TUTORIAL)
-    asked = run_cli("export", path, "--int8", "--colour", "rgb", cwd=tmp_path)
+    typed = ("export", str(path), "--int8", "--colour", "rgb", "-o", "a b")
+    asked = run_cli(*typed, cwd=tmp_path)
     assert asked.code == 2
-    for words in ("--input-range 0-1|", "--resize area|", "--classes Uninfected,", "--colour rgb"):
-        assert words in asked.err
-    assert "--output" not in asked.err  # the file ends in a sigmoid
+    line = shlex.split(asked.err.splitlines()[-1])
+    assert line[1:7] == list(typed[:-1])[:6] and line[:1] == ["edge-malaria"] and "a b" in line
+    assert line[-6::2] == ["--input-range", "--resize", "--classes"]
+    choices = [word.split("|") for word in line[-5::2]]
+    last = [*line[1:-6], "--input-range", choices[0][0], "--resize", choices[1][1]]
+    asked = run_cli(*last, cwd=tmp_path)
+    assert asked.code == 2
+    # One part alone is missing: each line can be typed as it stands.
+    lines = [shlex.split(line)[1:] for line in asked.err.splitlines()[-2:]]
+    assert lines == [[*last, "--classes", names] for names in choices[2]]
+    asked = run_cli("evaluate", path, cells, "--split", "val", cwd=tmp_path)
+    assert "theirs.toml" in asked.err and 'colour = "rgb|bgr"' in asked.err
     read_as_logit = run_cli("export", path, "--output", "logit", cwd=tmp_path)
     assert read_as_logit.code == 2
     assert "can never be read as a logit" in read_as_logit.error

@@ -7,7 +7,7 @@ not tell and labels cannot prove must be said, on the command line or in ``<mode
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "output": OUTPUTS,
 }
 DEFAULT_CLASSES = ("Uninfected", "Parasitized")
+_ORDERS = ("Uninfected,Parasitized", "Parasitized,Uninfected")
 # torchvision.transforms.Normalize of the ImageNet models, in the order in which the network takes
 # its channels: https://pytorch.org/vision/stable/models.html
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -232,7 +233,8 @@ def settle(
         labels: whether labelled cells can prove the order of the classes.
 
     Raises:
-        UsageError: something is missing, or the declaration contradicts the file.
+        Incomplete: something is missing.
+        UsageError: the declaration contradicts the file.
     """
     said = declared.said
     if "output" in said and said["output"] != told["output"]:
@@ -249,7 +251,7 @@ def settle(
     if declared.classes is None and not labels:
         missing.append("classes")
     if missing:
-        raise UsageError(question(name, declared, missing))
+        raise Incomplete(name, missing, _line_so_far(name, declared))
     classes = declared.classes or DEFAULT_CLASSES
     origins["classes"] = "declared" if declared.classes else "to be proven"
     return Contract(size_px, classes=classes, origins=origins, **values)
@@ -273,17 +275,49 @@ _WORDS = {
 }
 
 
-def question(name: str, declared: Declared, missing: list[str]) -> str:
-    """What is missing, and the very line to type."""
-    words = ", ".join(_WORDS[key] for key in missing)
+class Incomplete(UsageError):
+    """A contract with parts that nobody said and the file does not tell.
+
+    Attributes:
+        name: of the model.
+        missing: of ``CHOICES`` and ``classes``.
+        reason: why neither the file nor labels tell them.
+    """
+
+    def __init__(self, name: str, missing: Sequence[str], line: str, reason: str = "") -> None:
+        """``line`` is the command so far; without one, ``<model>.toml`` is to say it."""
+        words = ", ".join(_WORDS[key] for key in missing)
+        guess = f"{name} does not tell {words}, and a guess may be wrong without being noticed"
+        self.name, self.missing, self.reason = name, tuple(missing), reason or guess
+        what = _lines(line, missing) if line else _toml(name, missing)
+        super().__init__(f"{self.reason}. {what}")
+
+    def on(self, line: str) -> Incomplete:
+        """The same question, answered by another line."""
+        return Incomplete(self.name, self.missing, line, self.reason)
+
+
+def _lines(line: str, missing: Sequence[str]) -> str:
+    """The lines to type. Choices of several parts are quoted: a shell would take | for a pipe."""
+    choices = {key: CHOICES.get(key, _ORDERS) for key in missing}
+    if len(missing) == 1:
+        key = missing[0]
+        each = [f"  {line} {option(key)} {choice}" for choice in choices[key]]
+        return "\n".join(["Type the one that is true:", *each])
+    parts = [f"{option(key)} '{'|'.join(choices[key])}'" for key in missing]
+    return f"Choose one of each |, and type:\n  {' '.join([line, *parts])}"
+
+
+def _toml(name: str, missing: Sequence[str]) -> str:
+    """The lines of the TOML, for commands that have no such options."""
+    lines = [f'  {key} = "{"|".join(CHOICES.get(key, _ORDERS))}"' for key in missing]
+    path = Path(name).with_suffix(".toml")
+    return "\n".join([f"Write into {path}, choosing one of each |:", *lines])
+
+
+def _line_so_far(name: str, declared: Declared) -> str:
     parts = [f"edge-malaria export {name}"]
     for key, value in declared.said.items():
         shown = ",".join(value) if isinstance(value, tuple) else value
         parts.append(f"{option(key)} {shown}")
-    for key in missing:
-        choices = "|".join(CHOICES.get(key, ("Uninfected,Parasitized", "Parasitized,Uninfected")))
-        parts.append(f"{option(key)} {choices}")
-    return (
-        f"{name} does not tell {words}, and a guess may be wrong without being noticed. "
-        f"Choose one of each |:\n  {' '.join(parts)}"
-    )
+    return " ".join(parts)

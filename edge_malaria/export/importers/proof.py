@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from edge_malaria import metrics
 from edge_malaria.data.dataset import Dataset, Row
-from edge_malaria.errors import DatasetError, GateFailed, UsageError
+from edge_malaria.errors import DatasetError, GateFailed
 from edge_malaria.export.importers.contract import (
     COLOURS,
     RANGES,
     Contract,
     Declared,
+    Incomplete,
     option,
 )
 from edge_malaria.export.importers.importing import answers, sigmoid
@@ -238,14 +239,13 @@ def prove_classes(chances: NDArray[np.float64], truth: NDArray[np.bool_], name: 
         name: of the model, for the message.
 
     Raises:
-        UsageError: too few cells, or an AUC that proves nothing.
+        Incomplete: too few cells, or an AUC that proves nothing.
     """
     found = metrics.auc(truth, chances)
     value = 0.5 if found is None else float(found)
     enough = int(truth.sum()) >= LEAST_LABELLED and int((~truth).sum()) >= LEAST_LABELLED
+    shown = f"AUC {value:.3f}" if enough else f"expected {LEAST_LABELLED} of each class"
     if not enough or not (value >= PROVEN_AUC or value <= 1.0 - PROVEN_AUC):
-        raise UsageError(
-            f"{name}: labelled cells do not prove which class is which (AUC {value:.3f} on "
-            f"{len(truth)}). Say it: --classes Uninfected,Parasitized or Parasitized,Uninfected"
-        )
+        why = f"{name}: {len(truth)} labelled cells do not prove which class is which"
+        raise Incomplete(name, ["classes"], f"edge-malaria export {name}", f"{why} ({shown})")
     return 1 if value >= 0.5 else 0
