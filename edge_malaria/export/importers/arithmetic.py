@@ -135,6 +135,18 @@ def _arithmetic(net: Net, node: Node) -> Value:
     )
 
 
+@handles("Neg")
+def _negative(net: Net, node: Node) -> Value:
+    value = net.values[node.inputs[0]]
+    return value.like(
+        value.tensor,
+        factor=-value.factor,
+        shift=-value.shift,
+        linear=value.linear,
+        least=value.least,
+    )
+
+
 def _joined(net: Net, node: Node, first: Value, second: Value) -> Value:
     values = [net.settle(value) for value in (first, second)]
     if first.order != second.order:

@@ -12,6 +12,7 @@ from typing import Any
 
 from converters.quiet import quiet
 from edge_malaria.errors import ModelFileError, UsageError
+from edge_malaria.export.importers import keras2
 from edge_malaria.keras_layers import keras
 
 # What to build in place of code that a file may not bring along.
@@ -39,6 +40,10 @@ def load_keras(path: Path, custom: Mapping[str, Any] | None, arch: str | None) -
     _refuse_code(path, config, custom)
     with quiet():
         try:
+            if keras2.is_old(config, _version(path)):
+                model = keras2.build(config, _objects(custom))
+                keras2.load_weights(model, path)
+                return model
             return keras.models.load_model(
                 path, compile=False, safe_mode=custom is None, custom_objects=_objects(custom)
             )
@@ -73,6 +78,20 @@ def _config(path: Path) -> str | None:
     return config.decode("utf-8") if isinstance(config, bytes) else config
 
 
+def _version(path: Path) -> str | None:
+    """The Keras that wrote a file, where it says so."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            named = "metadata.json" in archive.namelist()
+            facts = json.loads(archive.read("metadata.json")) if named else {}
+            return str(facts["keras_version"]) if "keras_version" in facts else None
+    import h5py
+
+    with h5py.File(path, "r") as stored:
+        found = stored.attrs.get("keras_version")
+    return found.decode() if isinstance(found, bytes) else found
+
+
 def _from_parts(path: Path, custom: Mapping[str, Any] | None, arch: str | None) -> Any:
     """An architecture (.json beside, or ``arch``) and the weights (.h5)."""
     stem = path.with_name(path.name.removesuffix(".json").removesuffix(".h5"))
@@ -91,7 +110,10 @@ def _from_parts(path: Path, custom: Mapping[str, Any] | None, arch: str | None) 
         _refuse_code(described, text, custom)
         with quiet():
             try:
-                model = keras.models.model_from_json(text, custom_objects=_objects(custom))
+                if keras2.is_old(text, None):
+                    model = keras2.build(text, _objects(custom))
+                else:
+                    model = keras.models.model_from_json(text, custom_objects=_objects(custom))
             except Exception as error:
                 reason = _first_line(error)
                 raise ModelFileError(f"{described} cannot be built ({reason}).") from error
@@ -137,7 +159,11 @@ def _refuse_code(path: Path, config: str, custom: Mapping[str, Any] | None) -> N
             raise ModelFileError(
                 f"{path} holds a Lambda layer ({name}), which is code: refused. {_INSTEAD}."
             )
-        known = hasattr(keras.layers, kind) or hasattr(keras, kind) or kind in _LEGACY
+        known = (
+            hasattr(keras.layers, kind)
+            or hasattr(keras, kind)
+            or kind in (*_LEGACY, "SlicingOpLambda", "Functional", "Model")
+        )
         ours = keras.saving.get_registered_object(registered) if registered else None
         if not known and ours is None and ">" in registered:
             raise ModelFileError(
@@ -178,36 +204,4 @@ def _objects(custom: Mapping[str, Any] | None) -> dict[str, Any]:
     return {**_LEGACY, **(custom or {})}
 
 
-class _DepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc]
-    """Keras 2 wrote ``groups`` into every depthwise convolution; Keras 3 does not take it."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.pop("groups", None)
-        super().__init__(*args, **kwargs)
-
-
-class _TFOpLambda(keras.layers.Layer):  # type: ignore[misc]
-    """Keras 2's record of arithmetic between layers, for the operations that prepare pixels."""
-
-    def __init__(self, function: str, **kwargs: Any) -> None:
-        super().__init__(**{k: v for k, v in kwargs.items() if k in ("name", "dtype")})
-        self.function = function
-
-    def call(self, inputs: Any, y: Any = None, bias: Any = None, **_: Any) -> Any:
-        """The arithmetic."""
-        if self.function in ("math.truediv", "__operators__.truediv"):
-            return inputs / y
-        if self.function in ("math.subtract", "__operators__.sub"):
-            return inputs - y
-        if self.function in ("math.multiply", "__operators__.mul"):
-            return inputs * y
-        if self.function in ("math.add", "__operators__.add"):
-            return inputs + y
-        if self.function == "nn.bias_add":
-            return inputs + keras.ops.convert_to_tensor(bias, inputs.dtype)
-        if self.function == "cast":
-            return keras.ops.cast(inputs, "float32")
-        raise ValueError(f"the operation {self.function} of a Keras 2 file is not known here")
-
-
-_LEGACY: dict[str, Any] = {"DepthwiseConv2D": _DepthwiseConv2D, "TFOpLambda": _TFOpLambda}
+_LEGACY: dict[str, Any] = {"TFOpLambda": keras2.TFOpLambda}
