@@ -38,7 +38,7 @@ from edge_malaria.errors import DataError
 from edge_malaria.files import write_json
 from edge_malaria.runtime.slide.beta_binomial import Floats
 from edge_malaria.runtime.slide.error_record import (
-    RUNGS,
+    THRESHOLDS,
     ErrorRecord,
     LaboratoryScores,
     SlideScores,
@@ -78,19 +78,23 @@ def slides_of(source: str, scores: SourceScores, least: int = SLIDE_CELLS) -> di
     return whole
 
 
-def _laboratory(name: str, slides: dict[str, Floats], rungs: Sequence[float]) -> LaboratoryScores:
-    counted = (SlideScores.count(slide, p, rungs) for slide, p in slides.items())
+def _laboratory(
+    name: str, slides: dict[str, Floats], thresholds: Sequence[float]
+) -> LaboratoryScores:
+    counted = (SlideScores.count(slide, p, thresholds) for slide, p in slides.items())
     return LaboratoryScores(name, tuple(counted))
 
 
-def malaria_free(run: Path, rungs: Sequence[float], part: str = "fit") -> list[LaboratoryScores]:
+def malaria_free(
+    run: Path, thresholds: Sequence[float], part: str = "fit"
+) -> list[LaboratoryScores]:
     """Each laboratory without malaria of which RUN holds scores."""
     labs: dict[str, list[SlideScores]] = {}
     for source, laboratory in MALARIA_FREE.items():
         if source in REPORT_ONLY or not (run / f"{source}.npz").is_file():
             continue
         slides = slides_of(source, part_of(source, read_scores(run, source), part))
-        labs.setdefault(laboratory, []).extend(_laboratory(source, slides, rungs).slides)
+        labs.setdefault(laboratory, []).extend(_laboratory(source, slides, thresholds).slides)
     return [LaboratoryScores(name, tuple(slides)) for name, slides in labs.items()]
 
 
@@ -119,12 +123,12 @@ def patients_of(
 
 
 def error_record(
-    run: Path, rungs: Sequence[float], patients: tuple[dict[str, Floats], dict[str, Floats]]
+    run: Path, thresholds: Sequence[float], patients: tuple[dict[str, Floats], dict[str, Floats]]
 ) -> ErrorRecord:
     """The record from RUN's scores and the NIH patients'."""
-    healthy = malaria_free(run, rungs)
-    parasitized = [_laboratory("nih", patients[1], rungs)]
-    healthy.append(_laboratory("nih", patients[0], rungs))
+    healthy = malaria_free(run, thresholds)
+    parasitized = [_laboratory("nih", patients[1], thresholds)]
+    healthy.append(_laboratory("nih", patients[0], thresholds))
     if (run / "iml.npz").is_file():
         iml = part_of("iml", read_scores(run, "iml"), "fit")
         plain = np.where(iml.labels == "red blood cell", iml.chances, np.nan)
@@ -132,21 +136,21 @@ def error_record(
             plain[np.isfinite(plain)], iml.picture[np.isfinite(plain)],
             iml.labels[np.isfinite(plain)], iml.names, iml.reasons, iml.sha256,
         )  # fmt: skip
-        healthy.append(_laboratory("iml", slides_of("iml", shown), rungs))
+        healthy.append(_laboratory("iml", slides_of("iml", shown), thresholds))
         sick = iml.chances[np.isin(iml.labels, ASEXUAL)]
-        parasitized.append(_laboratory("iml", {"iml": sick}, rungs))
+        parasitized.append(_laboratory("iml", {"iml": sick}, thresholds))
     names = ", ".join(lab.name for lab in healthy)
     how = (
         f"laboratories {names}: two thirds of each source, scored by networks that had not seen "
         "them; cells cut by the bundle's finder, the quality gate off"
     )
-    return ErrorRecord(tuple(rungs), tuple(healthy), tuple(parasitized), how)
+    return ErrorRecord(tuple(thresholds), tuple(healthy), tuple(parasitized), how)
 
 
-def rungs_of(decision: DecisionRecord) -> tuple[float, ...]:
-    """The ladder: the usual rungs and the bundle's own operating points."""
+def thresholds_of(decision: DecisionRecord) -> tuple[float, ...]:
+    """Where counts are kept: the usual thresholds and the bundle's own operating points."""
     own = set(decision.thresholds.values())
-    return tuple(sorted({*RUNGS, *own}))
+    return tuple(sorted({*THRESHOLDS, *own}))
 
 
 def main() -> None:
@@ -172,7 +176,7 @@ def main() -> None:
             )
         splits = {"train", "val"}
         patients = crossval_scores(options.crossfit, options.data, splits, plain=True)
-    record = error_record(options.run, rungs_of(bundle.classifier.decision), patients)
+    record = error_record(options.run, thresholds_of(bundle.classifier.decision), patients)
     beside = directory.parent / f"{options.name}.json"
     source = json.loads(beside.read_text())
     source["decision"]["error_model"] = record.as_json()

@@ -90,7 +90,7 @@ def slide_record(path: WholePath, count: SlideCount) -> dict[str, Any]:
         "called_parasitized": count.positive,
         "share_called": count.positive / max(count.cells, 1),
         "measured_at": result.measured_at,
-        "share_doubtful": count.doubtful / max(count.cells, 1),
+        "share_doubtful": count.borderline / max(count.cells, 1),
         "verdict": result.verdict,
         "unfamiliar": result.unfamiliar,
         "parasitemia": result.parasitemia,

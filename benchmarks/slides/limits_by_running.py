@@ -29,7 +29,7 @@ def called_alone(statistics: SlideStatistics, drawn: Drawn) -> Floats:
     # As ``SlideStatistics.unfamiliar``.
     rules = statistics.rules
     base = max(rules.doubtful_base, statistics.errors.doubtful_base or 0.0)
-    familiar = drawn.doubtful <= base * drawn.cells + rules.max_doubtful * drawn.positive
+    familiar = drawn.borderline <= base * drawn.cells + rules.max_doubtful * drawn.positive
     return np.asarray((drawn.positive >= needed) & familiar, float)
 
 

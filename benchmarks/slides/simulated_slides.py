@@ -19,11 +19,11 @@ LEAST_PARASITIZED = 20
 
 @dataclass(frozen=True)
 class Points:
-    """Thresholds of a run: screening, flagging (balanced), doubtful."""
+    """Thresholds of a run: screening, flagging (balanced), borderline."""
 
     screening: float
     balanced: float
-    doubtful: float = VerdictRules().doubtful_from
+    borderline: float = VerdictRules().doubtful_from
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ class Drawn:
 
     Attributes:
         cells: of each slide; truth: parasites among them.
-        positive, doubtful, flagged: counts.
+        positive, borderline, flagged: counts.
         flagged_parasites, positive_parasites: parasites among the flagged, the positive ones.
     """
 
     cells: int
     truth: Whole
     positive: Whole
-    doubtful: Whole
+    borderline: Whole
     flagged: Whole
     flagged_parasites: Whole
     positive_parasites: Whole
@@ -65,7 +65,7 @@ class Drawn:
         return SlideCount(
             self.cells,
             int(self.positive[place]),
-            int(self.doubtful[place]),
+            int(self.borderline[place]),
             int(self.flagged[place]),
         )
 
@@ -98,11 +98,11 @@ class Drawn:
 
 
 def shares(chances: Floats, points: Points) -> Floats:
-    """Shares of cells: positive; flagged, not positive; doubtful, not flagged; clear.
+    """Shares of cells: positive; flagged, not positive; borderline, not flagged; clear.
 
-    Doubtful cells are those from ``points.doubtful`` to the screening threshold, flagged or not.
+    Borderline are cells from ``points.borderline`` to the screening threshold, flagged or not.
     """
-    edges = (points.screening, points.balanced, min(points.doubtful, points.balanced))
+    edges = (points.screening, points.balanced, min(points.borderline, points.balanced))
     above = np.array([float((chances >= edge).mean()) for edge in edges])
     return np.maximum(np.diff(np.concatenate([[0.0], above, [1.0]])), 0.0)
 
@@ -123,10 +123,10 @@ def draw(
     truth = rng.binomial(cells, parasitemia, size=slides)
     well, ill = rng.multinomial(cells - truth, calm), rng.multinomial(truth, sick)
     both = well + ill
-    # With a flagging threshold below the doubtful one, no flagged cell is left out of doubtful.
-    doubtful = both[:, 1] + both[:, 2]
+    # With a flagging threshold below that of borderline cells, no flagged cell is left out.
+    borderline = both[:, 1] + both[:, 2]
     flagged, found = both[:, 0] + both[:, 1], ill[:, 0] + ill[:, 1]
-    return Drawn(cells, truth, both[:, 0], doubtful, flagged, found, ill[:, 0])
+    return Drawn(cells, truth, both[:, 0], borderline, flagged, found, ill[:, 0])
 
 
 def usable(patients: Mapping[str, Floats]) -> list[Floats]:

@@ -83,7 +83,7 @@ def joined(slides: Mapping[str, Floats]) -> list[Floats]:
 def without(record: ErrorRecord, healthy: str, parasitized: str) -> ErrorRecord:
     """The record without the laboratories of a slide's cells."""
     return ErrorRecord(
-        record.rungs,
+        record.thresholds,
         tuple(lab for lab in record.healthy if lab.name != healthy),
         tuple(lab for lab in record.parasitized if lab.name != parasitized),
         record.how,
@@ -96,7 +96,7 @@ def site_of(
     """A site's profile from groups of its pictures: 20 slides, up to 2,000 cells each."""
     slides = [
         SlideScores.count(
-            group, rng.choice(p, min(len(p), SITE_CELLS), replace=False), record.rungs
+            group, rng.choice(p, min(len(p), SITE_CELLS), replace=False), record.thresholds
         )
         for group, p in list(groups.items())[:SITE_SLIDES]
     ]
@@ -109,8 +109,8 @@ def whole_sets(judge: Judge, run: Path) -> dict[str, Any]:
     for source in MALARIA_FREE:
         p, points = read_scores(run, source).chances, judge.points
         positive = int((p >= points.screening).sum())
-        doubtful = int(((p >= points.doubtful) & (p < points.screening)).sum())
-        count = SlideCount(len(p), positive, doubtful, int((p >= points.balanced).sum()))
+        borderline = int(((p >= points.borderline) & (p < points.screening)).sum())
+        count = SlideCount(len(p), positive, borderline, int((p >= points.balanced).sum()))
         result = judge.statistics.result(count)
         table[source] = {
             "cells": count.cells,

@@ -73,7 +73,9 @@ def site_profile(path: Path, bundle_directory: Path) -> Path:
     bundle = read_bundle(bundle_directory)
     record = bundle_errors(bundle)
     rng = np.random.default_rng(3)
-    slides = [SlideScores.count(f"n{k}", rng.beta(0.2, 4.0, 1500), record.rungs) for k in range(6)]
+    slides = [
+        SlideScores.count(f"n{k}", rng.beta(0.2, 4.0, 1500), record.thresholds) for k in range(6)
+    ]
     made = SiteFit(record, slides).profile("Kisumu", bundle_sha256(bundle), {})
     path.write_text(json.dumps(made.as_json()))
     return path

@@ -75,7 +75,7 @@ def slide_report(
             "limits": [list(row) for row in limits],
             "fields_accepted": totals.accepted,
             "frames_of_counted_places": totals.skipped,
-            "cells_doubtful": totals.doubtful,
+            "cells_doubtful": totals.borderline,
             "finder": facts.finder,
             "model_sha256": facts.model_sha256,
             "threshold": facts.threshold,

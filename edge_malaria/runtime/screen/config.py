@@ -62,7 +62,7 @@ class ScreenConfig:
     camera: CameraSettings = field(default_factory=CameraSettings)
 
     def doubtful_from(self, quality: FieldQuality) -> float:
-        """The probability from which a cell that is not called is doubtful, 0-1.
+        """The probability from which a cell that is not called is borderline, 0-1.
 
         The classifier does not know cells of faint colour, however clear its answers are.
         """

@@ -48,7 +48,7 @@ def slide_errors(bundle: Bundle, operating_point: str = "screening") -> SlideErr
             f"{bundle.path} records no false-positive rate at {operating_point}: no verdict is "
             "possible. Use --operating-point screening."
         ) from error
-    known = balanced if balanced in record.rungs else None
+    known = balanced if balanced in record.thresholds else None
     return record.errors(threshold, known)
 
 

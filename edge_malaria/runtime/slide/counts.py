@@ -23,10 +23,10 @@ class VerdictRules:
         grey_level: below this chance of the count without parasites the slide is indeterminate.
         min_cells: fewer counted cells are never ``not-detected`` (500: the least for a thin smear).
         min_cells_detected: fewer counted cells are never ``parasites-detected``.
-        max_doubtful: above this share of cells with a probability between ``doubtful_from`` and
-            the threshold, per cell above it, the slide looks unlike those of the fit.
+        max_doubtful: above this share of borderline cells (a probability between ``doubtful_from``
+            and the threshold), per cell above it, the slide looks unlike those of the fit.
         doubtful_from: see ``max_doubtful``.
-        doubtful_base: the share of doubtful cells that is allowed however few are positive.
+        doubtful_base: the share of borderline cells that is allowed however few are positive.
             ``benchmarks.slides.doubtful_limits`` derives both from train and validation patients.
         max_lod: a slide whose limit of detection lies above this parasitemia is never
             ``not-detected``: not to see anything then is no finding.
@@ -59,13 +59,13 @@ class SlideCount:
 
     Attributes:
         cells: counted red cells; positive: those at or above the screening threshold.
-        doubtful: those with a probability from ``VerdictRules.doubtful_from`` to the threshold.
+        borderline: those with a probability from ``VerdictRules.doubtful_from`` to the threshold.
         likely: those at or above the balanced threshold; 0 where it was not counted.
     """
 
     cells: int
     positive: int
-    doubtful: int = 0
+    borderline: int = 0
     likely: int = 0
 
     def __post_init__(self) -> None:

@@ -1,8 +1,8 @@
 """What is known of a classifier's errors: scores of slides with known truth, by laboratory.
 
 A bundle carries one ``ErrorRecord`` (``decision.error_model``); a site profile adds a laboratory
-of its own. For each slide it holds how many of its cells reach each rung of a ladder of thresholds,
-so that the errors at any of them follow, also at thresholds that a site chooses for itself.
+of its own. For each slide it holds how many of its cells reach each of some thresholds, so that
+the errors at any of them follow, also at thresholds that a site chooses for itself.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from edge_malaria.runtime.slide.beta_binomial import Floats, RateSpread
 from edge_malaria.runtime.slide.error_rates import FalsePositiveFit
 from edge_malaria.runtime.slide.hierarchy import HierarchicalFit, LaboratoryCounts
 
-# Rungs that every ladder has beside the bundle's own operating points.
-RUNGS = (
+# At which every record keeps counts, beside the bundle's own operating points.
+THRESHOLDS = (
     0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.86, 0.9, 0.93, 0.95, 0.965, 0.975, 0.983, 0.988, 0.992,
     0.995, 0.997, 0.998, 0.999, 0.9994, 0.9997, 0.9999,
 )  # fmt: skip
@@ -38,7 +38,7 @@ class SlideScores:
     Attributes:
         name: of the slide or patient.
         cells: how many.
-        above: how many of them reach each rung of the record's ladder, falling.
+        above: how many of them reach each of the record's thresholds, falling.
     """
 
     name: str
@@ -50,9 +50,11 @@ class SlideScores:
         expect(falling and all(0 <= k <= self.cells for k in self.above), "falling counts", self)
 
     @classmethod
-    def count(cls, name: str, chances: Floats, rungs: Sequence[float]) -> SlideScores:
+    def count(cls, name: str, chances: Floats, thresholds: Sequence[float]) -> SlideScores:
         """Counts probabilities, float64 [N]."""
-        return cls(name, len(chances), tuple(int((chances >= rung).sum()) for rung in rungs))
+        return cls(
+            name, len(chances), tuple(int((chances >= threshold).sum()) for threshold in thresholds)
+        )
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class LaboratoryScores:
     slides: tuple[SlideScores, ...]
 
     def counts(self, place: int, *, missed: bool = False) -> LaboratoryCounts:
-        """(called or missed, cells) of each slide at one rung."""
+        """(called or missed, cells) of each slide at one threshold."""
         return LaboratoryCounts(
             self.name,
             tuple(
@@ -125,7 +127,7 @@ class SlideErrors:
         upper, upper_from: the errors at a point well above the flagging one, and its threshold: how
             many confirmed cells reach it tells how many parasites were not flagged. None where the
             screening point is that point.
-        doubtful_base: the share of doubtful cells usual at the site; None without a profile.
+        doubtful_base: the share of borderline cells usual at the site; None without a profile.
     """
 
     screening: PointErrors
@@ -169,41 +171,45 @@ class ErrorRecord:
     """Scores of slides with known truth.
 
     Attributes:
-        rungs: the ladder of thresholds, rising.
+        thresholds: at which counts are kept, rising.
         healthy: laboratories' cells without parasites.
         parasitized: laboratories' cells with parasites.
         how: where they come from.
     """
 
-    rungs: tuple[float, ...]
+    thresholds: tuple[float, ...]
     healthy: tuple[LaboratoryScores, ...]
     parasitized: tuple[LaboratoryScores, ...] = ()
     how: str = ""
 
     def __post_init__(self) -> None:
-        expect(list(self.rungs) == sorted(set(self.rungs)), "rising rungs", self.rungs)
+        expect(
+            list(self.thresholds) == sorted(set(self.thresholds)),
+            "rising thresholds",
+            self.thresholds,
+        )
         expect(bool(self.healthy), "at least one laboratory without malaria", 0)
         lengths = {len(s.above) for lab in (*self.healthy, *self.parasitized) for s in lab.slides}
-        expect(lengths <= {len(self.rungs)}, f"{len(self.rungs)} counts a slide", lengths)
+        expect(lengths <= {len(self.thresholds)}, f"{len(self.thresholds)} counts a slide", lengths)
 
     def place(self, threshold: float) -> int:
-        """The rung's index.
+        """The threshold's index.
 
         Raises:
-            ValueError: not a rung.
+            ValueError: the record keeps no counts at it.
         """
-        index = bisect_left(self.rungs, threshold - 1e-9)
-        found = index < len(self.rungs) and abs(self.rungs[index] - threshold) < 1e-9
-        expect(found, f"a threshold of the ladder {self.rungs}", threshold)
+        index = bisect_left(self.thresholds, threshold - 1e-9)
+        found = index < len(self.thresholds) and abs(self.thresholds[index] - threshold) < 1e-9
+        expect(found, f"one of the thresholds {self.thresholds}", threshold)
         return index
 
     def false_calls(self, threshold: float) -> HierarchicalFit:
-        """The fit of false calls at a rung."""
+        """The fit of false calls at one of the thresholds."""
         place = self.place(threshold)
         return HierarchicalFit([lab.counts(place) for lab in self.healthy])
 
     def misses(self, threshold: float) -> HierarchicalFit:
-        """The fit of missed parasitized cells at a rung."""
+        """The fit of missed parasitized cells at one of the thresholds."""
         place = self.place(threshold)
         known = [lab.counts(place, missed=True) for lab in self.parasitized if lab.cells]
         return HierarchicalFit(known or [_ASSUMED_SENSITIVITY])
@@ -212,7 +218,7 @@ class ErrorRecord:
         """The errors on a slide of a laboratory that the record does not know.
 
         Args:
-            threshold: a rung.
+            threshold: one of the record's.
             without: leave out one laboratory (benchmarks judge it by the others).
         """
         return _point_errors(self, threshold, without)
@@ -231,7 +237,7 @@ class ErrorRecord:
     def as_json(self) -> dict[str, Any]:
         """JSON-ready; ``from_json`` is the inverse."""
         return {
-            "rungs": list(self.rungs),
+            "rungs": list(self.thresholds),
             **{key: [_laboratory_json(lab) for lab in getattr(self, key)] for key in _CLASSES},
             "how": self.how,
         }
@@ -276,7 +282,7 @@ def _pseudo(fit: FalsePositiveFit) -> tuple[int, int]:
 
 
 def _aligned(name: str, counts: Sequence[Sequence[tuple[int, int]]]) -> LaboratoryScores:
-    """Slides from their counts at each rung; a slide that a rung lacks leaves the laboratory."""
+    """Slides from their counts at each threshold; a slide without one of them is left out."""
     slides = []
     for index, same in enumerate(zip(*counts, strict=False)):
         if len({n for _, n in same}) == 1:

@@ -172,8 +172,8 @@ class FieldLine:
         cells: everything found.
         positive, likely: counted cells at or above the operating point's and the balanced
             threshold.
-        doubtful: counted cells from ``VerdictRules.doubtful_from`` to the operating point's; all
-            that are not called in a field of faint colour.
+        doubtful: counted cells of borderline score, from ``VerdictRules.doubtful_from`` to the
+            operating point's; all that are not called in a field of faint colour.
         unsure: counted cells for which the classifier abstains.
         gallery: crops of the cells with the highest scores.
         picture: the annotated field's file below the report directory; empty for none.

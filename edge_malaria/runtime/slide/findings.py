@@ -54,7 +54,7 @@ def found_alone(rules: VerdictRules, count: SlideCount, seen: Seen, limit: Limit
         return Finding("indeterminate", "no-cells", "No red cell could be counted.")
     if seen.unfamiliar:
         why = (
-            f"On {count.doubtful:,} of {n:,} cells the program cannot make up its mind. This "
+            f"On {count.borderline:,} of {n:,} cells the program cannot make up its mind. This "
             "stain, camera or light is unlike those that it was tested on, so its count means "
             "nothing here."
         )
@@ -107,7 +107,7 @@ def found_by_reader(
         return Finding("indeterminate", "few-cells", why)
     if seen.unfamiliar:
         why = (
-            f"{nothing} But on {count.doubtful:,} cells the program could not make up its mind: "
+            f"{nothing} But on {count.borderline:,} cells the program could not make up its mind: "
             "it may not have flagged the right ones."
         )
         return Finding("indeterminate", "unfamiliar", why)

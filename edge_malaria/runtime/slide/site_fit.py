@@ -38,12 +38,12 @@ LEAST_NEGATIVES = 5
 RECOMMENDED_NEGATIVES, RECOMMENDED_CELLS = 20, 2000
 # Of a negative slide's cells so many may be flagged: 150 of 5,000 are five minutes' look.
 FLAGGED_SHARE = 0.03
-# Thresholds without one slide are sought so many rungs around those of all slides.
+# Without one slide, thresholds are sought so many places around those of all slides.
 _NEAR = 2
 # A rate is measured from so many false calls on.
 _LEAST_FALSE_CALLS = 3
-# A site's slides may have this much more doubtful cells than its worst negative.
-_DOUBTFUL_ROOM = 1.25
+# A site's slides may have this much more borderline cells than its worst negative.
+_BORDERLINE_ROOM = 1.25
 # The limit of detection holds on 95 of 100 slides: thresholds are compared on a slide that misses
 # more than most do.
 _MISSED_AT_MOST = 0.92
@@ -71,7 +71,7 @@ class SiteFit:
 
     Args:
         record: the bundle's error record.
-        negatives: the site's slides without malaria, counted at the record's rungs.
+        negatives: the site's slides without malaria, counted at the record's thresholds.
         positives: its slides with malaria: their parasitized cells.
 
     Raises:
@@ -97,29 +97,29 @@ class SiteFit:
         ]
 
     def choose(self, slides: Sequence[SlideScores], near: int | None = None) -> tuple[int, int]:
-        """The rungs (flagging, screening) that some slides choose; screening ``near`` one."""
+        """The thresholds (flagging, screening) that some slides choose; screening ``near`` one."""
         cells = sum(s.cells for s in slides)
-        flagged = [sum(s.above[i] for s in slides) / max(cells, 1) for i in self._rungs()]
-        low = next((i for i in self._rungs() if flagged[i] <= FLAGGED_SHARE), self._rungs()[-1])
-        tried = [i for i in self._rungs() if i >= low and self._measured(i, slides)] or [low]
+        flagged = [sum(s.above[i] for s in slides) / max(cells, 1) for i in self._places()]
+        low = next((i for i in self._places() if flagged[i] <= FLAGGED_SHARE), self._places()[-1])
+        tried = [i for i in self._places() if i >= low and self._measured(i, slides)] or [low]
         if near is not None:
             tried = [i for i in tried if abs(i - near) <= _NEAR] or [low]
         limits = {i: self._rough_limit(i, slides) for i in tried}
         return low, min(limits, key=lambda i: limits[i])
 
     def _measured(self, place: int, slides: Sequence[SlideScores]) -> bool:
-        """Whether slides without malaria show some false calls at a rung.
+        """Whether slides without malaria show some false calls at a threshold.
 
-        Where they show none the rate is not known but unseen: the best-looking of such rungs would
-        be chosen for its luck.
+        Where they show none the rate is not known but unseen: the best-looking of such thresholds
+        would be chosen for its luck.
         """
         return sum(s.above[place] for s in slides) >= _LEAST_FALSE_CALLS
 
-    def _rungs(self) -> range:
-        return range(len(self.record.rungs))
+    def _places(self) -> range:
+        return range(len(self.record.thresholds))
 
     def _rough_limit(self, place: int, slides: Sequence[SlideScores]) -> float:
-        """About the limit of detection at a rung: one count, and a low sensitivity."""
+        """About the limit of detection at a threshold: one count, and a low sensitivity."""
         counts = LaboratoryCounts(_SITE, tuple((s.above[place], s.cells) for s in slides))
         eps = self._false_fit(place).extended(counts).of(_SITE).thinned(48)
         needed = fewest_as_rare(eps, PASS_CELLS, VerdictRules().level) or PASS_CELLS
@@ -128,12 +128,12 @@ class SiteFit:
 
     def _false_fit(self, place: int) -> HierarchicalFit:
         if place not in self._false:
-            self._false[place] = self.record.false_calls(self.record.rungs[place])
+            self._false[place] = self.record.false_calls(self.record.thresholds[place])
         return self._false[place]
 
     def _missed(self, place: int) -> RateSpread:
         if place not in self._misses:
-            fit = self.record.misses(self.record.rungs[place])
+            fit = self.record.misses(self.record.thresholds[place])
             own = LaboratoryScores(_SITE, self.positives).counts(place, missed=True)
             known = fit.extended(own).of(_SITE) if own.cells else fit.new_laboratory()
             self._misses[place] = known
@@ -148,7 +148,7 @@ class SiteFit:
         return PointErrors.of(eps, self._missed(place))
 
     def _upper(self) -> int | None:
-        """The rung of ``SlideErrors.upper``; None where the screening point serves."""
+        """The threshold of ``SlideErrors.upper``; None where the screening point serves."""
         found = self._missed(self.balanced).complement()
 
         def step(place: int) -> float:
@@ -156,15 +156,15 @@ class SiteFit:
 
         if step(self.screening) >= _CLOSE_STEP:
             return None
-        above = self._rungs()[self.screening + 1 :]
+        above = self._places()[self.screening + 1 :]
         return next((i for i in above if step(i) >= _UPPER_STEP), None)
 
     def errors(self, name: str) -> SlideErrors:
         """What the site's next slide is judged by."""
         upper = self._upper()
-        doubtful = self.record.place(VerdictRules().doubtful_from)
+        borderline = self.record.place(VerdictRules().doubtful_from)
         shares = [
-            (s.above[doubtful] - s.above[own[1]]) / max(s.cells, 1)
+            (s.above[borderline] - s.above[own[1]]) / max(s.cells, 1)
             for s, own in zip(self.negatives, self._held_out, strict=True)
         ]
         return SlideErrors(
@@ -175,9 +175,9 @@ class SiteFit:
             sum(s.cells for s in self.negatives),
             sum(s.cells for s in self.positives),
             site=name,
-            doubtful_base=min(1.0, _DOUBTFUL_ROOM * max(shares)),
+            doubtful_base=min(1.0, _BORDERLINE_ROOM * max(shares)),
             upper=None if upper is None else self._point(upper, [upper] * len(self.negatives)),
-            upper_from=None if upper is None else self.record.rungs[upper],
+            upper_from=None if upper is None else self.record.thresholds[upper],
         )
 
     def profile(
@@ -205,8 +205,8 @@ class SiteFit:
             name=name,
             bundle_sha256=bundle_sha256,
             conditions=conditions,
-            screening=self.record.rungs[self.screening],
-            balanced=self.record.rungs[self.balanced],
+            screening=self.record.thresholds[self.screening],
+            balanced=self.record.thresholds[self.balanced],
             errors=errors,
             negatives=len(self.negatives),
             cells=errors.cells,

@@ -129,30 +129,30 @@ def check_slides(
             )
 
 
-def negative_scores(slide: SiteSlide, rungs: Sequence[float]) -> SlideScores:
-    """A slide without malaria at a ladder of thresholds."""
-    return SlideScores.count(slide.directory.name, slide.chances, rungs)
+def negative_scores(slide: SiteSlide, thresholds: Sequence[float]) -> SlideScores:
+    """A slide without malaria, counted at each of some thresholds."""
+    return SlideScores.count(slide.directory.name, slide.chances, thresholds)
 
 
 def positive_scores(
     slide: SiteSlide,
-    rungs: Sequence[float],
+    thresholds: Sequence[float],
     parasitemia: float | None,
     false_calls: Sequence[float],
     found_when_flagged: float,
     balanced: int = 0,
 ) -> SlideScores:
-    """The parasitized cells of a slide with malaria at a ladder of thresholds.
+    """The parasitized cells of a slide with malaria, counted at each of some thresholds.
 
     Args:
         slide: with malaria.
-        rungs: the ladder.
+        thresholds: at which to count, rising.
         parasitemia: known by another method, a fraction: the calls above those that healthy cells
             explain are then parasites. None takes the cells that a reader confirmed, and for
             those that were not flagged what the classifier misses elsewhere.
-        false_calls: the site's mean share of false calls at each rung.
+        false_calls: the site's mean share of false calls at each threshold.
         found_when_flagged: mean sensitivity of flagging elsewhere.
-        balanced: the rung at which the site flags cells.
+        balanced: the threshold at which the site flags cells.
 
     Raises:
         UsageError: neither a parasitemia nor a confirmed cell; or a parasitemia so low that the
@@ -167,7 +167,7 @@ def positive_scores(
                 f"expected beside {sick} parasites, so their number does not tell how many are "
                 "found. Review the slide and leave its parasitemia out."
             )
-        called = [float((slide.chances >= rung).sum()) for rung in rungs]
+        called = [float((slide.chances >= threshold).sum()) for threshold in thresholds]
         above = [
             round(k - eps * (cells - sick)) for k, eps in zip(called, false_calls, strict=True)
         ]
@@ -178,7 +178,7 @@ def positive_scores(
                 "known parasitemia: --positive DIR:0.02."
             )
         sick = max(1, round(len(slide.confirmed) / found_when_flagged))
-        above = [int((slide.confirmed >= rung).sum()) for rung in rungs]
+        above = [int((slide.confirmed >= threshold).sum()) for threshold in thresholds]
     above = [min(max(k, 0), sick) for k in above]
     falling = tuple(min(above[: place + 1]) for place in range(len(above)))
     return SlideScores(name, sick, falling)
@@ -201,15 +201,15 @@ def fit_site(
     Raises:
         UsageError: too few negatives, or a positive that tells nothing.
     """
-    counted = [negative_scores(slide, record.rungs) for slide in negatives]
+    counted = [negative_scores(slide, record.thresholds) for slide in negatives]
     made = SiteFit(record, counted)
     if not positives:
         return made
     cells = sum(slide.cells for slide in counted)
-    false_calls = [sum(s.above[i] for s in counted) / cells for i in range(len(record.rungs))]
+    false_calls = [sum(s.above[i] for s in counted) / cells for i in range(len(record.thresholds))]
     flagged = 1 - record.misses(flagged_from).new_laboratory().mean
     found = [
-        positive_scores(slide, record.rungs, known, false_calls, flagged, made.balanced)
+        positive_scores(slide, record.thresholds, known, false_calls, flagged, made.balanced)
         for slide, known in positives
     ]
     return SiteFit(record, counted, found)

@@ -163,7 +163,7 @@ class SlideStatistics:
             return False
         base = max(self.rules.doubtful_base, self.errors.doubtful_base or 0.0)
         allowed = base * count.cells + self.rules.max_doubtful * count.positive
-        return not (count.doubtful <= allowed)
+        return not (count.borderline <= allowed)
 
     def _seen(self, count: SlideCount) -> Seen:
         n = count.cells
@@ -209,13 +209,13 @@ class SlideStatistics:
         if finding.cause in ("no-cells", "unfamiliar", "no-answer"):
             return None
         n = max(count.cells, 1)
-        shares = [count.positive / n, count.doubtful / n, count.likely / n]
+        shares = [count.positive / n, count.borderline / n, count.likely / n]
         sizes = np.geomspace(max(n, 100) * 1.05, MOST_CELLS, 48).astype(int)
         for total in np.unique([self.rules.min_cells, *sizes]).tolist():
             if total <= count.cells:
                 continue
-            k, doubtful, likely = (round(share * total) for share in shares)
-            guess = SlideCount(total, k, doubtful, likely)
+            k, borderline, likely = (round(share * total) for share in shares)
+            guess = SlideCount(total, k, borderline, likely)
             if self.finding(guess, _grown(review, total / n)).verdict != "indeterminate":
                 return int(total - count.cells)
         return None

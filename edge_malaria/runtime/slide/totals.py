@@ -54,7 +54,7 @@ class SlideTotals:
     rejected: Counter[str] = dataclasses.field(default_factory=Counter)
     cells: int = 0
     positive: int = 0
-    doubtful: int = 0
+    borderline: int = 0
     likely: int = 0
     unsure: int = 0
     pictures: int = 0
@@ -67,7 +67,7 @@ class SlideTotals:
     @property
     def count(self) -> SlideCount:
         """What the statistics need."""
-        return SlideCount(self.cells, self.positive, self.doubtful, self.likely)
+        return SlideCount(self.cells, self.positive, self.borderline, self.likely)
 
     def add(self, line: FieldLine, gallery_cells: int) -> None:
         """Adds one field's line of the journal."""
@@ -83,7 +83,7 @@ class SlideTotals:
             self.accepted += 1
         self.cells += line.counted
         self.positive += line.positive
-        self.doubtful += line.doubtful
+        self.borderline += line.doubtful
         self.likely += line.likely
         self.unsure += line.unsure
         self.pictures += bool(line.picture)

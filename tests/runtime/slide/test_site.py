@@ -24,7 +24,7 @@ from edge_malaria.runtime.slide.site_slides import check_slides, positive_scores
 from edge_malaria.runtime.slide.statistics import SlideStatistics
 from tests.runtime.review.slides import screened
 
-RUNGS = (0.2, 0.5, 0.7, 0.9, 0.99, 0.999)
+THRESHOLDS = (0.2, 0.5, 0.7, 0.9, 0.99, 0.999)
 
 
 def healthy(rng: np.random.Generator, cells: int, level: float) -> np.ndarray:
@@ -39,12 +39,14 @@ def record(seed: int = 0) -> ErrorRecord:
     calm = tuple(
         LaboratoryScores(
             f"lab {n}",
-            tuple(SlideScores.count(f"{i}", healthy(rng, 800, level), RUNGS) for i in range(6)),
+            tuple(
+                SlideScores.count(f"{i}", healthy(rng, 800, level), THRESHOLDS) for i in range(6)
+            ),
         )
         for n, level in enumerate((-5.0, -4.5, -4.0, -3.0, -2.0))
     )
-    sick = tuple(SlideScores.count(f"{i}", healthy(rng, 100, 5.0), RUNGS) for i in range(20))
-    return ErrorRecord(RUNGS, calm, (LaboratoryScores("lab 0", sick),))
+    sick = tuple(SlideScores.count(f"{i}", healthy(rng, 100, 5.0), THRESHOLDS) for i in range(20))
+    return ErrorRecord(THRESHOLDS, calm, (LaboratoryScores("lab 0", sick),))
 
 
 def negatives(
@@ -52,7 +54,9 @@ def negatives(
 ) -> list[SlideScores]:
     """A site's slides without malaria."""
     rng = np.random.default_rng(seed)
-    return [SlideScores.count(f"n{i}", healthy(rng, cells, level), RUNGS) for i in range(number)]
+    return [
+        SlideScores.count(f"n{i}", healthy(rng, cells, level), THRESHOLDS) for i in range(number)
+    ]
 
 
 @cache
@@ -104,7 +108,7 @@ def test_a_noisier_site_gets_higher_thresholds() -> None:
 @pytest.mark.slow
 def test_positives_change_what_is_missed() -> None:
     rng = np.random.default_rng(4)
-    weak = [SlideScores.count(f"p{i}", healthy(rng, 200, -1.0), RUNGS) for i in range(6)]
+    weak = [SlideScores.count(f"p{i}", healthy(rng, 200, -1.0), THRESHOLDS) for i in range(6)]
     blind = SiteFit(record(), negatives(-4.5), weak).profile("here", "0" * 64, {})
     assert blind.errors.balanced is not None
     elsewhere = profile().errors.balanced
@@ -119,7 +123,7 @@ def test_points_that_lie_close_together_get_an_upper_one() -> None:
     fit.screening = fit.balanced
     errors = fit.errors("here")
     assert errors.upper is not None and errors.upper_from is not None
-    assert errors.upper_from > RUNGS[fit.balanced]
+    assert errors.upper_from > THRESHOLDS[fit.balanced]
     assert SlideErrors.from_json(json.loads(json.dumps(errors.as_json()))).as_json() == (
         errors.as_json()
     )
@@ -129,7 +133,7 @@ def test_points_that_lie_close_together_get_an_upper_one() -> None:
         for k in (28, 2)
     )
     assert weak > 1.3 * strong
-    fit.screening = len(RUNGS) - 1
+    fit.screening = len(THRESHOLDS) - 1
     assert fit.errors("here").upper is None
 
 
@@ -174,7 +178,7 @@ def test_slides_that_cannot_verify_a_site_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="hold the same field"):
         check_slides([one, two, copied], [], "")
     with pytest.raises(UsageError, match="no reader confirmed"):
-        positive_scores(two, RUNGS, None, [0.0] * 6, 0.9)
+        positive_scores(two, THRESHOLDS, None, [0.0] * 6, 0.9)
     session = ReviewSession(tmp_path / "one")
     for cell in session.cells:
         session.decide(*cell.key, "parasite", "Ana")
@@ -183,9 +187,9 @@ def test_slides_that_cannot_verify_a_site_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="a reader confirmed"):
         check_slides([read, two], [], "")
     check_slides([two], [read], "")
-    scores = positive_scores(read, RUNGS, None, [0.0] * 6, 0.9)
+    scores = positive_scores(read, THRESHOLDS, None, [0.0] * 6, 0.9)
     assert scores.cells == round(len(read.confirmed) / 0.9)
-    known = positive_scores(two, RUNGS, 0.2, [0.01] * 6, 0.9)
+    known = positive_scores(two, THRESHOLDS, 0.2, [0.01] * 6, 0.9)
     assert known.cells == round(0.2 * len(two.chances))
     with pytest.raises(UsageError, match="false calls"):
-        positive_scores(two, RUNGS, 0.02, [0.1] * 6, 0.9)
+        positive_scores(two, THRESHOLDS, 0.02, [0.1] * 6, 0.9)

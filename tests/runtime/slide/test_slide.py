@@ -164,8 +164,8 @@ def test_few_cells_are_indeterminate_and_say_how_many_more(slides: SlideStatisti
 
 
 def test_a_blurred_domain_is_never_called_and_has_no_number(slides: SlideStatistics) -> None:
-    clear = slides.result(SlideCount(2000, 100, doubtful=60, likely=110))
-    smeared = slides.result(SlideCount(2000, 100, doubtful=800, likely=110))
+    clear = slides.result(SlideCount(2000, 100, borderline=60, likely=110))
+    smeared = slides.result(SlideCount(2000, 100, borderline=800, likely=110))
     assert clear.verdict == "parasites-detected"
     assert clear.parasitemia is not None
     assert (smeared.verdict, smeared.cause) == ("indeterminate", "unfamiliar")
@@ -233,7 +233,7 @@ def test_the_balanced_point_measures_how_much_once_parasites_are_detected() -> N
     # The screening point finds between a tenth and nine tenths of the parasites.
     uneven, even = known_place(0.0005, (1.5, 1.5)), known_place(0.008, (190, 10))
     slides = SlideStatistics(errors(uneven, even))
-    result = slides.result(SlideCount(2000, 100, doubtful=90, likely=210))
+    result = slides.result(SlideCount(2000, 100, borderline=90, likely=210))
     assert result.measured_at == "balanced"
     assert result.parasitemia == pytest.approx(0.10, abs=0.015)
     assert result.ci95 is not None
