@@ -66,6 +66,9 @@ def serve(
     check: Annotated[
         bool, typer.Option("--check", help="Check --config and --push, and start nothing.")
     ] = False,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Log one JSON object a line, for programs.")
+    ] = False,
     config: ConfigOption = None,
     bundle: BundleOption = None,
     variant: VariantOption = Variant.int8,
@@ -76,19 +79,21 @@ def serve(
 
     For research use only. Not for use in diagnostic procedures.
     """
+    import logging
     from contextlib import suppress
 
-    from edge_malaria.cli.output import log, warn
     from edge_malaria.cli.screen import end_like_ctrl_c
     from edge_malaria.runtime.screen.config import load_config
 
     _needs_serve()
+    from edge_malaria.runtime.serve.logs import set_up
+
+    set_up(as_json=log_json)
+    told = logging.getLogger("edge_malaria.serve")
     screening, sending = load_config(config), _push_settings(push)
     if check:
-        log("the settings are sound; nothing was started")
+        told.info("the settings are sound; nothing was started")
         return
-    import logging
-
     from edge_malaria.bundle.selftest import run_selftest
     from edge_malaria.errors import GateFailed, UsageError
     from edge_malaria.runtime.serve.app import Server, listening
@@ -105,7 +110,7 @@ def serve(
         if certificate is not None or key is not None:
             raise UsageError("--tls-own makes a certificate: give no other beside it.")
         certificate, key = own_certificate(data, host)
-        log(f"the certificate's SHA-256 fingerprint: {fingerprint(certificate)}")
+        told.info("the certificate's SHA-256 fingerprint: %s", fingerprint(certificate))
     settings = ServeSettings(
         data,
         host,
@@ -120,13 +125,10 @@ def serve(
         push=sending,
     )
     clinic = Clinic(settings, read)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for name in ("uvicorn", "uvicorn.error"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     for note in clinic.desk.notes:
-        warn(f"a slide's journal could not be read: {note}")
+        told.warning("a slide's journal could not be read: %s", note)
     if not settings.local and not settings.secure:
-        warn("passwords travel unencrypted without --tls-own or --tls-certificate.")
+        told.warning("passwords travel unencrypted without --tls-own or --tls-certificate.")
     try:
         place = listening(host, port)
     except BaseException:
@@ -136,7 +138,7 @@ def serve(
     # The server ends in order, with the slide paused, and then passes the signal on.
     with place, suppress(KeyboardInterrupt):
         Server(clinic).run(sockets=[place])
-    log("ended: every decision is saved")
+    told.info("ended: every decision is saved")
 
 
 def _needs_serve() -> None:

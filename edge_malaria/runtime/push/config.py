@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 from edge_malaria.errors import ConfigError
 from edge_malaria.runtime.push.targets import Dhis2Target, FhirTarget, MqttTarget, PushSettings
-from edge_malaria.runtime.push.toml_lines import TomlLines
 from edge_malaria.runtime.store.outbox import Backoff
+from edge_malaria.toml_lines import TomlLines
 
 _KINDS: dict[str, type[FhirTarget] | type[Dhis2Target] | type[MqttTarget]] = {
     kind.kind: kind for kind in (FhirTarget, Dhis2Target, MqttTarget)

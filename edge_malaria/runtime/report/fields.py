@@ -50,7 +50,8 @@ def views(words: Words, directory: Path, journal: Journal) -> str:
             "</figcaption></figure>"
         )
     legend = "".join(
-        f'<i style="background:{colour}"></i>{escape(words.say(text))}' for colour, text in _LEGEND
+        f'<span><i style="background:{colour}"></i>{escape(words.say(text))}</span> '
+        for colour, text in _LEGEND
     )
     title = escape(words.say("Fields with the most positive cells"))
     return (

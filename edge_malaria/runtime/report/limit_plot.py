@@ -14,6 +14,7 @@ LimitRow = tuple[int, float | None, float | None]
 _LEFT, _RIGHT, _TOP, _BOTTOM = 92.0, 40.0, 30.0, 66.0
 _WIDTH, _HEIGHT = 640.0, 340.0
 _LOWEST, _HIGHEST = -4.0, 0.0
+_NEAR = 90.0
 
 
 def limit_plot(
@@ -61,7 +62,7 @@ def limit_plot(
         parts.append(
             f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{_TOP:.0f}" y2="{_HEIGHT - _BOTTOM:.0f}" '
             'stroke="currentColor" stroke-opacity=".6" stroke-width="2"/>'
-            + _text(at, _TOP - 8, "middle", words.say("this slide"))
+            + _mark(at, words.say("this slide"))
         )
     return "".join([*parts, "</svg>"])
 
@@ -69,6 +70,12 @@ def limit_plot(
 def _short(words: Words, cells: int) -> str:
     # Four signs keep clear of each other on a telephone.
     return f"{words.number(cells // 1000)}k" if cells >= 10_000 else words.number(cells)
+
+
+def _mark(at: float, words: str) -> str:
+    """The words above a mark, clear of the axis's numbers and of the right edge."""
+    anchor = "start" if at < _LEFT + _NEAR else "end" if at > _WIDTH - _RIGHT - _NEAR else "middle"
+    return _text(at, _TOP - 8, anchor, words)
 
 
 def _text(x: float, y: float, anchor: str, words: str) -> str:

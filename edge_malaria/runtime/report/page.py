@@ -132,8 +132,8 @@ def limits_card(words: Words, report: SlideReport) -> str:
     )
     alone, person = say("the program alone"), say("a person looks at the flagged cells")
     keys = (
-        f'<span class="key one"></span>{escape(alone)} '
-        f'<span class="key two"></span>{escape(person)}'
+        f'<span class="keyed"><span class="key one"></span>{escape(alone)}</span> '
+        f'<span class="keyed"><span class="key two"></span>{escape(person)}</span>'
     )
     rest = [say("Dashed: without parasites, a slide counts as not detected only below this line.")]
     if all(limit is None for _, limit, _ in rows):

@@ -15,6 +15,7 @@ from edge_malaria.runtime.quality.field_quality import FieldQuality, QualityLimi
 from edge_malaria.runtime.slide.statistics import VerdictRules
 from edge_malaria.runtime.sources.base import CameraSettings, SourceSettings
 from edge_malaria.runtime.words.language import DEFAULT, LANGUAGES
+from edge_malaria.toml_lines import TomlLines
 
 DEFAULTS = Path(__file__).with_name("quality.toml")
 
@@ -77,58 +78,74 @@ def load_config(path: Path | None = None) -> ScreenConfig:
     """The defaults, with what ``path`` sets replaced.
 
     Raises:
-        ConfigError: unreadable, not TOML, or an unknown or impossible value.
+        ConfigError: unreadable, not TOML, or an unknown or impossible value; names line and key.
     """
-    config = _applied(ScreenConfig(), _read(DEFAULTS), DEFAULTS)
-    return config if path is None else _applied(config, _read(path), path)
+    config = _File(DEFAULTS).applied(ScreenConfig())
+    return config if path is None else _File(path).applied(config)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        # Notepad of Windows begins a file with a mark and ends its lines in its own way.
-        text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
-        return tomllib.loads(text)
-    except OSError as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+class _File:
+    """One TOML file, and where in it a fault stands."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            # Notepad of Windows begins a file with a mark and ends its lines in its own way.
+            text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+            self._values = tomllib.loads(text)
+        except OSError as error:
+            raise ConfigError(f"cannot read the configuration {path}: {error.strerror}.") from error
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+        self._lines = TomlLines(text)
+
+    def _fault(self, section: str, key: str, words: str) -> ConfigError:
+        where = f"{self._path}:{self._lines.of(section, key)}"
+        return ConfigError(f"{where}: [{section}]{' ' * bool(key)}{key}: {words}.")
+
+    def applied(self, config: ScreenConfig) -> ScreenConfig:
+        names = [item.name for item in dataclasses.fields(config)]
+        changed: dict[str, Any] = {}
+        for section, entries in self._values.items():
+            if section not in names or not isinstance(entries, dict):
+                told = ", ".join(f"[{name}]" for name in names)
+                raise self._fault(section[:60], "", f"expected one of the sections {told}")
+            changed[section] = self._section(getattr(config, section), section, entries)
+        return dataclasses.replace(config, **changed)
+
+    def _section(self, current: Section, section: str, entries: Mapping[str, Any]) -> Section:
+        known = {item.name: getattr(current, item.name) for item in dataclasses.fields(current)}  # type: ignore[arg-type]
+        values: dict[str, Any] = {}
+        for name, value in entries.items():
+            if name not in known:
+                raise self._fault(section, name[:60], f"expected one of {', '.join(known)}")
+            try:
+                values[name] = _value(known[name], value)
+            except ValueError as error:
+                raise self._fault(section, name, str(error)) from error
+        try:
+            return dataclasses.replace(current, **values)  # type: ignore[type-var]
+        except ValueError as error:
+            # A record says which value cannot be; of one that names none, the section is told.
+            named = [name for name in values if name in str(error)]
+            raise self._fault(section, named[0] if named else "", str(error)) from error
 
 
-def _applied(config: ScreenConfig, values: Mapping[str, Any], path: Path) -> ScreenConfig:
-    names = [item.name for item in dataclasses.fields(config)]
-    changed: dict[str, Any] = {}
-    for section, entries in values.items():
-        if section not in names or not isinstance(entries, dict):
-            raise ConfigError(f"{path}: expected sections {names}, got {section!r}.")
-        changed[section] = _section(getattr(config, section), entries, f"{path}: [{section}]")
-    return dataclasses.replace(config, **changed)
-
-
-def _section(current: Section, entries: Mapping[str, Any], where: str) -> Section:
-    known = {item.name: getattr(current, item.name) for item in dataclasses.fields(current)}  # type: ignore[arg-type]
-    values: dict[str, Any] = {}
-    for name, value in entries.items():
-        if name not in known:
-            raise ConfigError(f"{where} knows {', '.join(known)}; got {name!r}.")
-        values[name] = _value(known[name], value, f"{where} {name}")
-    try:
-        return dataclasses.replace(current, **values)  # type: ignore[type-var]
-    except ValueError as error:
-        raise ConfigError(f"{where}: {error}.") from error
-
-
-def _value(default: Any, value: Any, where: str) -> Any:
+def _value(default: Any, value: Any) -> Any:
     """``value`` where it is of the kind of ``default``: text, a whole number, a finite number.
 
     TOML knows ``nan`` and ``inf``; a limit of either refuses everything or nothing.
+
+    Raises:
+        ValueError: it is of another kind.
     """
     if isinstance(default, str):
         if not isinstance(value, str):
-            raise ConfigError(f"{where}: expected text, got {value!r}.")
+            raise ValueError(f"expected text, got {str(value)[:60]}")
         return value
     kinds = int if isinstance(default, int) else int | float
     sound = isinstance(value, kinds) and not isinstance(value, bool)
     # Compared, not converted: a whole number of 400 digits is above every float.
     if not (sound and abs(value) <= _LARGEST):
-        raise ConfigError(f"{where}: expected a number like {default}, got {str(value)[:60]}.")
+        raise ValueError(f"expected a number like {default}, got {str(value)[:60]}")
     return type(default)(value)

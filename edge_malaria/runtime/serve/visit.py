@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from edge_malaria.runtime.words.language import LANGUAGES, Words
 if TYPE_CHECKING:
     from edge_malaria.runtime.serve.clinic import Clinic
 
+LOG = logging.getLogger("edge_malaria.serve")
 READER_COOKIE, LANGUAGE_COOKIE = "em-reader", "em-language"
 
 
@@ -84,6 +86,8 @@ class Visit:
         who = (self.user.name if self.user else "") or self.reader or "-"
         role = self.user.role if self.user else "-"
         self.clinic.audit.add(who, role, client.host if client else "", action, slide, detail)
+        # Who it was stands in the audit trail alone.
+        LOG.info("%s %s", action, slide, extra={"fields": {"action": action, "slide": slide}})
 
     def page(self, template: str, code: int = 200, /, **values: Any) -> HTMLResponse:
         """A page of the templates."""

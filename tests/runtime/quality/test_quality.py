@@ -199,6 +199,30 @@ def test_limits_come_from_toml_and_unknown_names_are_refused(tmp_path: Path) -> 
             load_config(path)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "# mine\n[report]\nlanguage = 'fr'\n\n[camera]\nwarm_up_s = -1\n",
+            ":6: [camera] warm_up_s",
+        ),
+        ("[camera]\nfps = 3\n", ":2: [camera] fps"),
+        ("\n[cameras]\nfps = 3\n", ":2: [cameras]"),
+        ("[report]\nlanguage = 'de'\n", ":2: [report] language"),
+        ("[motion]\nmin_new_share = 'much'\n", ":2: [motion] min_new_share"),
+        ("[camera]\nfourcc = 7\n", ":2: [camera] fourcc"),
+        ("[camera]\nwidth_px = 5\n", ":1: [camera]"),
+        ("[camera\n", "line 1"),
+    ],
+)
+def test_a_fault_is_named_with_its_line_and_key(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert told in str(caught.value) and str(path) in str(caught.value)
+
+
 NUCLEI = np.random.default_rng(4).integers(60, 660, (9, 2))
 
 
