@@ -16,6 +16,32 @@ settings.load_profile("busy")
 # As the converters set it for a process of their own: here anything may load TensorFlow first, and
 # oneDNN's other summation orders would change an export's bits.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+# The workers share the cores. OpenMP's threads spin while they wait for each other, and a boosted
+# tree then takes five times its processor time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# `make test` hands out whole files, these first, each more than ten seconds of a core: the two
+# processes then end together.
+LONGEST_FIRST = (
+    "parity/test_network_faults.py",
+    "training/classifier/test_training_fit.py",
+    "training/baselines/test_baselines.py",
+    "batch/test_workers.py",
+    "e2e/test_fallback.py",
+    "e2e/test_export.py",
+    "training/pruning/test_training_prune.py",
+    "training/architectures/test_literature.py",
+    "export/importers/test_grid.py",
+    "export/test_exported.py",
+    "parity/test_record_faults.py",
+    "e2e/test_screen.py",
+    "e2e/test_site.py",
+    "converters/firmware/test_to_c.py",
+    "firmware_examples/test_firmware_examples.py",
+    "runtime/serve/test_slides.py",
+    "runtime/serve/test_sources.py",
+    "runtime/review/test_ends.py",
+)
 
 # Loading TensorFlow takes longer than a quick test; the networks need it.
 LOADS_TENSORFLOW = {"tensorflow", "tiny_keras", "working_keras", "tiny_bundle"}
@@ -23,10 +49,12 @@ LOADS_TENSORFLOW = {"tensorflow", "tiny_keras", "working_keras", "tiny_bundle"}
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what loads TensorFlow, by its fixtures, as slow: `make test-quick` leaves it out."""
+    """Marks what loads TensorFlow as slow, by its fixtures; puts the longest files first."""
     for item in items:
         if LOADS_TENSORFLOW & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+    place = {f"tests/{name}": index for index, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(place)))
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from _pytest.mark.expression import Expression
 
+from tests.conftest import LONGEST_FIRST
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -54,11 +56,26 @@ def selects(expression: str, given: tuple[str, ...]) -> bool:
 
 def test_ci_selects_every_test_whatever_its_markers() -> None:
     names, given = markers(), expressions()
-    assert {"slow", "timed", "device"} <= set(names) and len(given) >= 3
+    assert {"slow", "long", "timed", "device"} <= set(names) and len(given) >= 3
     subsets = chain.from_iterable(combinations(names, n) for n in range(len(names) + 1))
     for subset in subsets:
         chosen = any(selects(expression, subset) for expression in given)
         assert chosen, f"no command of .ci/run selects a test marked {subset}"
+
+
+def test_the_long_tests_run_before_the_others_and_on_github_too() -> None:
+    script = (ROOT / ".ci" / "run").read_text("utf-8").splitlines()
+    assert script.index("make test-long") < script.index("make test")
+    assert selects(re.findall(r'-m "([^"]*)"', recipe("test-long"))[0], ("long", "slow"))
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8")
+    run = set(re.findall(r"- run: make ([\w-]+)", workflow))
+    assert {"check", "test", "test-long"} <= run
+
+
+def test_the_files_that_start_first_are_there() -> None:
+    assert len(set(LONGEST_FIRST)) == len(LONGEST_FIRST)
+    for name in LONGEST_FIRST:
+        assert (ROOT / "tests" / name).is_file(), name
 
 
 def test_device_tests_lie_where_their_command_looks() -> None:

@@ -21,7 +21,7 @@ from tests.training.classifier.test_training_data import write_dataset
 PATIENTS = {f"P{number}": "train" for number in range(18)}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_finished_folds_are_not_trained_again(tmp_path: Path) -> None:
     dataset = open_dataset(write_dataset(tmp_path, PATIENTS, per_patient=8))
     cells = load_renderings(dataset, 48, RENDERINGS)
@@ -50,7 +50,7 @@ def test_finished_folds_are_not_trained_again(tmp_path: Path) -> None:
     assert len(first[0].logits) == sum(row.fold == 0 for row in dataset.rows)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_folds_teachers_never_see_the_fold_and_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,7 +111,7 @@ def test_the_command_refuses_folds_that_are_not_there(tmp_path: Path) -> None:
     assert "7" in ran.error
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_both_kinds_of_folds_in_parallel_resumed_and_refused(tmp_path: Path) -> None:
     archive = write_dataset(tmp_path, {f"P{n}": "train" for n in range(60)}, per_patient=4)
     options = ["--arch", "fast50", "--protocol", "study", "--epochs", "4", "--batch", "16"]

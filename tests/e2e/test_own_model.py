@@ -117,7 +117,7 @@ def test_the_document_has_a_line_of_each_kind() -> None:
     assert {shlex.split(line)[1] for line in documented()} == set(AUTHORS)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("line", documented(), ids=lambda line: shlex.split(line)[1])
 def test_each_documented_line_works_as_it_stands(line: str, cells: Path, tmp_path: Path) -> None:
     words = shlex.split(line)
@@ -142,7 +142,7 @@ def test_each_documented_line_works_as_it_stands(line: str, cells: Path, tmp_pat
     assert ((said >= 0.5) == truth).mean() >= 0.9
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_model_of_somebody_else_is_pruned(
     cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,7 +42,7 @@ def decided(model: Any, inputs: Image) -> Any:
     return model
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("option", sorted(OPTIONS))
 def test_option_travels_in_the_bundle(option: str, tmp_path: Path) -> None:
     dataset = open_dataset(write_cells(tmp_path))
@@ -61,7 +61,7 @@ def test_option_travels_in_the_bundle(option: str, tmp_path: Path) -> None:
     assert not (tmp_path / "int8").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_whitening_with_ranges_passes_or_leaves_nothing(tmp_path: Path) -> None:
     train = load_renderings(open_dataset(write_cells(tmp_path)).select("train"), 48)["full"]
     keras.utils.set_random_seed(0)

@@ -19,7 +19,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_train_then_prune(tmp_path: Path) -> None:
     archive = write_dataset(tmp_path, {**SPLITS, "E": "val"}, per_patient=96)
     run = tmp_path / "run"
@@ -45,7 +45,7 @@ def test_train_then_prune(tmp_path: Path) -> None:
     assert small.with_suffix(".json").is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_crossval_reports_int8(tmp_path: Path) -> None:
     archive = write_dataset(tmp_path, FOLDED, per_patient=24)
     options = [
@@ -90,7 +90,7 @@ def test_wrong_calls_are_one_line_and_leave_nothing(
     assert [path for path in sorted(tmp_path.iterdir()) if path.name != "cache"] == before
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_train_from_another_body_with_whitened_input(tmp_path: Path) -> None:
     from edge_malaria.training.architectures import build
 

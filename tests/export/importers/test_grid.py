@@ -122,7 +122,7 @@ def test_some_authors(habit: Habit, tmp_path: Path) -> None:
     check_author(habit, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("habit", drawn_habits(20)[4:], ids=str)
 def test_more_authors(habit: Habit, tmp_path: Path) -> None:
     check_author(habit, tmp_path)
