@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from edge_malaria.errors import UsageError
-from edge_malaria.records import Field, Image
+from edge_malaria.records import Field
 from edge_malaria.runtime.sources.base import CameraSettings, SourceSettings
 from edge_malaria.runtime.sources.camera_drivers import Capture, PiCamera, UsbCamera
 from edge_malaria.runtime.sources.camera_twin import PREFIX, TwinBench, TwinCamera
@@ -17,8 +18,9 @@ from edge_malaria.runtime.sources.empty_place import (
     FRAMES,
     EmptyPlace,
     FlatField,
+    empty_place_of,
+    mean_of,
     read_empty_place,
-    taken_from,
 )
 
 
@@ -72,15 +74,11 @@ def take_empty_place(
         raise UsageError(f"expected a camera (camera:0, picamera), got {spec}.")
     wish = replace(camera or CameraSettings(), empty_place="")
     source = open_camera(spec, replace(settings, reconnect_s=0.0), wish)
-    frames: list[Image] = []
     reading = source.fields()
     try:
-        for item in reading:
-            if isinstance(item, Field):
-                frames.append(item.image)
-            if len(frames) == FRAMES:
-                break
+        images = (item.image for item in reading if isinstance(item, Field))
+        picture = mean_of(islice(images, FRAMES))
     finally:
         if isinstance(reading, Generator):
             reading.close()
-    return taken_from(frames, spec, source.facts.get(CAMERA_FACT, {}))
+    return empty_place_of(picture, spec, source.facts.get(CAMERA_FACT, {}))

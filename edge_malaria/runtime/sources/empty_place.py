@@ -1,14 +1,14 @@
 """A picture of an empty place, taken once: what lens, lamp and dust do to every field.
 
-Each later frame is divided by it, in whole numbers, so that its bits are the same everywhere. The
-camera's exposure and white balance at the empty place are kept with it: later slides are taken
-with the same, so that the stain's colours agree from slide to slide.
+Each later frame is divided by it: multiplied by gains that are whole numbers of 1/1024, so that the
+products are exact. The camera's exposure and white balance at the empty place are kept with it:
+later slides are taken with the same, so that the stain's colours agree from slide to slide.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from edge_malaria.errors import DataError, ImageError, UsageError
 from edge_malaria.files import encode_image, read_image, write_bytes, write_json
 from edge_malaria.records import Image
 
-# Frames of which the median is taken: noise falls to a third.
+# Frames of which the mean is taken: noise falls to a third.
 FRAMES = 9
 # An older picture is named: lamps age, dust moves.
 MOST_DAYS = 30
@@ -56,7 +56,7 @@ class EmptyPlace:
     """The picture and how it was taken.
 
     Attributes:
-        picture: uint8 [H, W, 3] RGB, the median of ``FRAMES`` frames.
+        picture: uint8 [H, W, 3] RGB, the mean of ``FRAMES`` frames.
         source: the camera.
         settings: of the camera, as its driver tells them.
         taken: ISO date and time.
@@ -73,12 +73,15 @@ class EmptyPlace:
     def gains(self) -> NDArray[np.uint16]:
         """By how much each pixel is raised, in 1 / GAIN_ONE, uint16 [H, W, 3]."""
         # Noise of single pixels is no shading.
-        smooth = np.asarray(cv2.blur(self.picture, (3, 3)), np.int64)
+        smooth = np.asarray(cv2.blur(self.picture, (3, 3)), np.uint8)
         level = np.percentile(smooth.reshape(-1, 3)[:: 1 + smooth.size // 300_000], 75, axis=0)
-        clear = np.rint(np.clip(level, 1, _BRIGHTEST)).astype(np.int64)
-        gains = (clear * GAIN_ONE + smooth // 2) // np.maximum(smooth, 1)
+        clear = np.rint(np.clip(level, 1, _BRIGHTEST)).astype(np.int64) * GAIN_ONE
         least, most = round(GAIN_ONE / MOST_GAIN), round(GAIN_ONE * MOST_GAIN)
-        return np.asarray(np.clip(gains, least, most), np.uint16)
+        gains = np.empty(smooth.shape, np.uint16)
+        for rows in _blocks(smooth.shape[0]):
+            part = smooth[rows].astype(np.int64)
+            gains[rows] = np.clip((clear + part // 2) // np.maximum(part, 1), least, most)
+        return gains
 
     def age_days(self, now: datetime | None = None) -> float:
         """How old it is; 0 where the clock stands before it."""
@@ -104,18 +107,36 @@ class EmptyPlace:
         return told
 
 
-def taken_from(frames: Sequence[Image], source: str, settings: Mapping[str, Any]) -> EmptyPlace:
+def _blocks(height: int) -> Iterator[slice]:
+    """Rows at a time: a field of 12 megapixels would take some 300 MB at once."""
+    return (slice(top, top + 256) for top in range(0, height, 256))
+
+
+def mean_of(frames: Iterable[Image]) -> Image:
+    """The mean of up to 256 frames of one size, uint8 [H, W, 3]; one at a time is in memory."""
+    total: NDArray[np.uint16] | None = None
+    count = 0
+    for frame in frames:
+        total = np.zeros(frame.shape, np.uint16) if total is None else total
+        total += frame
+        count += 1
+    if total is None:
+        raise ValueError("expected a frame, got none")
+    total += count // 2
+    return np.asarray(total // count, np.uint8)
+
+
+def empty_place_of(picture: Image, source: str, settings: Mapping[str, Any]) -> EmptyPlace:
     """The picture of an empty place.
 
     Args:
-        frames: uint8 [H, W, 3] RGB, of one size.
+        picture: uint8 [H, W, 3] RGB.
         source: the camera.
         settings: what it was set to.
 
     Raises:
         NotEmpty: there is something on it, or the lamp is wrong.
     """
-    picture = np.asarray(np.median(np.stack(frames), axis=0), np.uint8)
     _check_empty(picture)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return EmptyPlace(picture, source, dict(settings), now, sha256_hex(_png(picture)))
@@ -221,10 +242,8 @@ class FlatField:
 
         What is burnt out stays so: nothing can be said of it.
         """
-        out = np.empty_like(frame)
-        # Row by row: a field of 12 megapixels would take 150 MB at once.
-        for top in range(0, frame.shape[0], 256):
-            part = frame[top : top + 256]
-            raised = (part.astype(np.uint32) * self._gains[top : top + 256] + GAIN_ONE // 2) >> 10
-            out[top : top + 256] = np.where(part == 255, 255, np.minimum(raised, 255))
-        return out
+        # A product below 2^24 and a power of two are exact in single precision.
+        raised = cv2.multiply(frame, self._gains, scale=1 / GAIN_ONE, dtype=cv2.CV_8U)
+        # Not by a comparison with one number: OpenCV takes it as that of the first channel.
+        burnt = cv2.compare(frame, np.full_like(frame, 255), cv2.CMP_EQ)
+        return np.asarray(cv2.max(raised, burnt), np.uint8)
