@@ -23,7 +23,7 @@ def main() -> None:
 
 
 def _main(words: list[str]) -> int:
-    if words[:1] == ["doctor"] and "--help" not in words:
+    if words[:1] == ["doctor"] and not {"-h", "--help"} & set(words):
         return _doctor(words[1:])
     try:
         from edge_malaria.cli.app import main as command
