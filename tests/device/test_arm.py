@@ -22,6 +22,7 @@ from edge_malaria.runtime.classify.classifier import Decision
 from edge_malaria.runtime.engines.base import dequantize
 from edge_malaria.runtime.engines.litert import load_interpreter_module
 from tests.device import arm, arm_root, processors
+from tests.device.available import built_or_skipped
 
 GUEST = Path(__file__).with_name("guest.py")
 # Sums of float products in another order: the largest seen was 6e-6 of a logit.
@@ -51,13 +52,7 @@ def host(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
 def _guest(
     system: arm_root.System, processor: processors.Processor, bundle: Path, folder: Path
 ) -> dict[str, Any]:
-    reason = arm_root.why_not(system)
-    if reason:
-        pytest.skip(reason)
-    try:
-        arm_root.build(system)
-    except RuntimeError as error:
-        pytest.skip(f"the ARM root cannot be built here: {str(error).splitlines()[0]}")
+    built_or_skipped(system)
     binds = {"mnt/bundle": bundle, "mnt/out": folder}
     arm.run_python(system, processor, GUEST, ["/mnt/bundle", "/mnt/out/out.npz"], binds)
     with np.load(folder / "out.npz") as stored:

@@ -16,6 +16,7 @@ import pytest
 from edge_malaria.files import write_image
 from edge_malaria.synthetic import DRAWN_KINDS, draw_cell
 from tests.device import arm, arm_root, processors
+from tests.device.available import built_or_skipped
 
 GUEST = Path(__file__).with_name("firmware_guest.py")
 PI = Path(__file__).resolve().parents[2] / "firmware_examples" / "raspberry_pi"
@@ -58,13 +59,7 @@ def _assert_same_answers(theirs: list[list[str]], ours: list[list[str]]) -> None
 @pytest.fixture(scope="module")
 def root() -> Path:
     """The aarch64 system, or the reason why there is none."""
-    reason = arm_root.why_not(arm_root.AARCH64)
-    if reason:
-        pytest.skip(reason)
-    try:
-        return arm_root.build(arm_root.AARCH64)
-    except RuntimeError as error:
-        pytest.skip(f"the ARM root cannot be built here: {str(error).splitlines()[0]}")
+    return built_or_skipped(arm_root.AARCH64)
 
 
 @pytest.mark.usefixtures("root")

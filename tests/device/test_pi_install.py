@@ -18,6 +18,7 @@ import pytest
 from edge_malaria.files import write_image
 from edge_malaria.synthetic import draw_field
 from tests.device import arm, arm_root, processors
+from tests.device.available import built_or_skipped
 
 ROOT = Path(__file__).parents[2]
 CAMERA = Path(__file__).with_name("pi_camera.py")
@@ -29,13 +30,7 @@ pytestmark = [pytest.mark.device, pytest.mark.timeout(3600)]
 @pytest.fixture(scope="module")
 def root() -> Path:
     """Raspberry Pi OS's Debian, or the reason why there is none."""
-    reason = arm_root.why_not(arm_root.PI_OS)
-    if reason:
-        pytest.skip(reason)
-    try:
-        return arm_root.build(arm_root.PI_OS)
-    except RuntimeError as error:
-        pytest.skip(f"the ARM root cannot be built here: {str(error).splitlines()[0]}")
+    return built_or_skipped(arm_root.PI_OS)
 
 
 @pytest.fixture(scope="module")
