@@ -58,6 +58,7 @@ def bundle_readme(
         f"Evidence of the parity gate: {record['evidence']}.",
         "",
         *_few_cells(classifier.get("gate") or {}),
+        *_who_decided(classifier.get("gate") or {}),
         *_unknown_patients(record.get("provenance") or {}),
         *_measured(evaluation),
         "",
@@ -90,6 +91,17 @@ def _few_cells(gate: Mapping[str, Any]) -> list[str]:
         f"Few labelled cells: the gate's margin is {gate['delta']:.1%} in place of "
         f"{gate['delta_asked']:.1%}. A smaller change could not be shown; drawn cells were held to "
         "the usual limits.",
+        "",
+    ]
+
+
+def _who_decided(gate: Mapping[str, Any]) -> list[str]:
+    """Where labelled cells decided alone."""
+    if gate.get("drawn_decide", True):
+        return []
+    return [
+        "Labelled cells decided, near the threshold too. Drawn ones, which this network was not "
+        "made for, were compared and decided nothing.",
         "",
     ]
 

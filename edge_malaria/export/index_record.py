@@ -73,6 +73,7 @@ def _gate_record(report: parity.ParityReport, asked: float) -> dict[str, Any]:
         "cells": dict(report.cells),
         "delta": report.settings.delta,
         **wider,
+        **({} if report.drawn_decide else {"drawn_decide": False}),
         "not_run": list(report.not_run),
     }
 

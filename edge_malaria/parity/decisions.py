@@ -9,6 +9,7 @@ import numpy as np
 from edge_malaria.data.dataset import Dataset
 from edge_malaria.data.stains import SlideTables
 from edge_malaria.parity.findings import REFERENCE, Failure, Findings, signature_failure
+from edge_malaria.parity.judges import near_failures
 from edge_malaria.parity.numeric import Cells, Outputs
 from edge_malaria.parity.opened import Subject
 from edge_malaria.parity.pairs import compare_all, run_outputs
@@ -35,32 +36,40 @@ def check_thresholds(subject: Subject) -> list[Failure]:
 
 
 def check_decisions(
-    subject: Subject, drawn: Drawn, dataset: Dataset | None, split: str
+    subject: Subject, drawn: Drawn, cells: Cells | None, *, labelled_decide: bool = False
 ) -> Findings:
-    """Labelled cells, read from their files, at the deployed threshold."""
-    if dataset is None:
-        told = "statistics on labelled cells: no data set was given (--data DATASET)"
-        return Findings(not_run=(told,))
-    cells = _labelled(subject, dataset, split)
+    """Labelled cells at the deployed threshold; see ``judges`` for ``labelled_decide``."""
+    if cells is None:
+        told = ["statistics on labelled cells: no data set was given (--data DATASET)"]
+        if labelled_decide:
+            told.append(
+                "calls on drawn cells: they decide nothing about this network of somebody else; "
+                "labelled cells did when it was exported"
+            )
+        return Findings(not_run=tuple(told))
     unknown = "intervals over patients: patients are unknown, so cells count as independent"
     found = Findings(
-        cells={split: len(cells.inputs)}, not_run=(unknown,) if cells.patients is None else ()
+        cells={cells.evidence: len(cells.inputs)},
+        not_run=(unknown,) if cells.patients is None else (),
     )
     outputs = {
         name: run_outputs(engine, cells.inputs, name, subject.decision)
         for name, engine in subject.candidates.items()
         if name in drawn.outputs
     }
-    reference = _reference(subject, cells.inputs, outputs)
+    reference = reference_of(subject, cells.inputs, outputs)
     if reference is None:
         what, want = "a reference for the data set", "Keras, or a float32 file that runs here"
         cause = "give the model with --reference MODEL.keras"
         failure = Failure("statistics", "bundle.json", what, "none", want, "", cause)
         return found + Findings(failures=(failure,))
+    if labelled_decide:
+        found += Findings(failures=near_failures(subject, cells, reference, outputs))
     return found + Findings(pairs=compare_all(subject, reference, outputs, cells))
 
 
-def _labelled(subject: Subject, dataset: Dataset, split: str) -> Cells:
+def labelled_cells(subject: Subject, dataset: Dataset, split: str) -> Cells:
+    """The cells of a split, read from their files and prepared."""
     chosen = dataset.select(split)
     tables = SlideTables(chosen, subject.spec.target)
     return Cells(
@@ -72,8 +81,23 @@ def _labelled(subject: Subject, dataset: Dataset, split: str) -> Cells:
     )
 
 
-def _reference(subject: Subject, inputs: Image, found: Mapping[str, Outputs]) -> Outputs | None:
-    """Keras where the caller has it, else the float32 file, proven on the stored cells."""
+def reference_of(
+    subject: Subject, inputs: Image, found: Mapping[str, Outputs] | None = None
+) -> Outputs | None:
+    """Keras where the caller has it, else the float32 file, proven on the stored cells.
+
+    Args:
+        subject: the bundle.
+        inputs: uint8 [N, S, S, 3].
+        found: what files gave already; None runs the float32 file.
+    """
     if subject.live is not None:
         return run_outputs(subject.live, inputs, REFERENCE, subject.decision)
-    return next((found[name] for name in found if name.endswith(".float32")), None)
+    names = [name for name in subject.candidates if name.endswith(".float32")]
+    if found is not None:
+        return next((found[name] for name in names if name in found), None)
+    first = next(iter(names), None)
+    engine = None if first is None else subject.candidates[first]
+    if first is None or engine is None:
+        return None
+    return run_outputs(engine, inputs, first, subject.decision)

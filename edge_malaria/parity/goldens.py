@@ -32,8 +32,10 @@ _SINGLES, _ODD, _ODD_CELLS = 16, 7, 91
 _THREADED_PIXELS = 128 * 224 * 224
 
 
-def check_cells(goldens: Goldens, size_px: int, settings: Settings) -> list[Failure]:
-    """Enough cells, enough near the threshold, of the right size, and the ones that were run."""
+def check_cells(
+    goldens: Goldens, size_px: int, settings: Settings, *, decide: bool = True
+) -> list[Failure]:
+    """Enough cells, of the right size, the ones that were run; where they decide, enough near."""
     cells, found = goldens.cells, []
     n, near = len(cells.inputs), int(cells.near.sum())
     least_near = int(np.ceil(_LEAST_NEAR_SHARE * settings.min_golden))
@@ -43,7 +45,7 @@ def check_cells(goldens: Goldens, size_px: int, settings: Settings) -> list[Fail
 
     if not (n >= settings.min_golden):
         fail(CELLS_FILE, "drawn cells", n, f">= {settings.min_golden}", "too few cells")
-    if not (near >= least_near):
+    if decide and not (near >= least_near):
         cause = (
             "too few cells near the threshold to show a changed call: the network is too sure of "
             "drawn cells"

@@ -69,6 +69,7 @@ class Cells:
         truth: 0/1 [N], or None where no label may be used.
         patients: [N], or None where unknown: then every cell counts as its own patient.
         names: of the cells, or None for drawn ones.
+        decide: whether their calls and probabilities decide; else only that outputs are numbers.
     """
 
     evidence: str
@@ -77,6 +78,7 @@ class Cells:
     truth: NDArray[np.bool_] | None = None
     patients: NDArray[Any] | None = None
     names: Sequence[str] | None = None
+    decide: bool = True
 
     def name(self, index: int) -> str:
         """What a report calls a cell."""
@@ -200,6 +202,8 @@ def _numeric_failures(
         who = subject if bad else reference.name
         got = f"{bad or bad_reference} of {pair.n} that are NaN or infinite"
         found.append(Failure(stage, who, "logits", got, "finite numbers", "0"))
+    if not cells.decide:
+        return found
     against = f"that of {pair.reference}"
     if not (pair.max_abs_diff <= limits.max_abs_diff):
         what = f"largest change of a probability ({cells.evidence} cells)"

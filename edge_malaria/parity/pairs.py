@@ -59,5 +59,5 @@ def compare_all(
 def _pair(subject: Subject, reference: Outputs, candidate: Outputs, cells: Cells) -> Pair:
     settings = subject.settings
     pair = compare_outputs(reference, candidate, cells, subject.decision, settings)
-    points = other_points(subject.spec, settings)
+    points = other_points(subject.spec, settings) if cells.decide else {}
     return with_points(pair, reference, candidate, cells, points, settings)

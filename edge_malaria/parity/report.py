@@ -25,6 +25,7 @@ class ParityReport:
         elapsed_s: wall time.
         worst_layers: those that lose most, worst first, where int8 failed and was diagnosed.
         finder: the cell finder's files, compared by the cells they find.
+        drawn_decide: whether calls on drawn cells decided, or labelled ones alone (``judges``).
     """
 
     bundle: str
@@ -38,6 +39,7 @@ class ParityReport:
     elapsed_s: float = 0.0
     worst_layers: tuple[Mapping[str, Any], ...] = ()
     finder: tuple[FinderPair, ...] = ()
+    drawn_decide: bool = True
 
     @property
     def passed(self) -> bool:

@@ -17,7 +17,13 @@ from pathlib import Path
 from edge_malaria.bundle.format import Bundle, ModelSpec, read_bundle
 from edge_malaria.bundle.golden import read_goldens
 from edge_malaria.data.dataset import Dataset
-from edge_malaria.parity.decisions import check_decisions, check_thresholds
+from edge_malaria.parity import judges
+from edge_malaria.parity.decisions import (
+    check_decisions,
+    check_thresholds,
+    labelled_cells,
+    reference_of,
+)
 from edge_malaria.parity.dtypes import check_dtypes
 from edge_malaria.parity.exact import Twins
 from edge_malaria.parity.finder_stage import check_finder
@@ -80,11 +86,15 @@ def gate(
     found += check_dtypes(subject)
     found += check_weights(subject)
     found += check_thresholds(subject)
-    drawn, of_values = check_values(subject)
+    cells = None if dataset is None else labelled_cells(subject, dataset, split)
+    labelled = judges.is_foreign(subject) and judges.labelled_decide(
+        subject, cells, None if cells is None else reference_of(subject, cells.inputs)
+    )
+    drawn, of_values = check_values(subject, decide=not labelled)
     found += of_values
     if finder:
         found += check_finder(opened, chosen, name_all=name_all)
-    found += check_decisions(subject, drawn, dataset, split)
+    found += check_decisions(subject, drawn, cells, labelled_decide=labelled)
     return ParityReport(
         bundle=opened.name,
         evidence=split if dataset is not None else "drawn",
@@ -96,6 +106,7 @@ def gate(
         settings=decides,
         elapsed_s=time.monotonic() - started,
         finder=found.finder,
+        drawn_decide=not labelled,
     )
 
 

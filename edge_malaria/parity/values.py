@@ -29,19 +29,24 @@ class Drawn:
     causes: Mapping[str, str]
 
 
-def check_values(subject: Subject) -> tuple[Drawn, Findings]:
-    """Stored outputs, then file against file, then from encoded pictures."""
+def check_values(subject: Subject, *, decide: bool = True) -> tuple[Drawn, Findings]:
+    """Stored outputs, then file against file, then from encoded pictures.
+
+    ``decide``: whether calls and probabilities on drawn cells do; see ``judges``.
+    """
     cells = subject.goldens.cells
     found = Findings(
         failures=tuple(
-            goldens.check_cells(subject.goldens, subject.spec.size_px, subject.settings)
+            goldens.check_cells(
+                subject.goldens, subject.spec.size_px, subject.settings, decide=decide
+            )
         ),
         cells={"drawn": len(cells.inputs)},
     )
     drawn, told = _against_stored(subject)
     found += told
-    found += _against_each_other(subject, drawn)
-    found += _from_crops(subject, drawn)
+    found += _against_each_other(subject, drawn, decide)
+    found += _from_crops(subject, drawn, decide)
     return drawn, found
 
 
@@ -68,7 +73,7 @@ def _against_stored(subject: Subject) -> tuple[Drawn, Findings]:
     return Drawn(outputs, causes), Findings(failures=tuple(failures), not_run=tuple(not_run))
 
 
-def _against_each_other(subject: Subject, drawn: Drawn) -> Findings:
+def _against_each_other(subject: Subject, drawn: Drawn, decide: bool) -> Findings:
     """On the same tensors: against Keras, engine against engine, other batches and threads."""
     golden, keras = subject.goldens.cells, subject.goldens.keras
     if len(keras.raw) != len(golden.inputs):
@@ -81,7 +86,7 @@ def _against_each_other(subject: Subject, drawn: Drawn) -> Findings:
         live = run_outputs(subject.live, golden.inputs, REFERENCE, subject.decision)
         failures += goldens.check_live(reference, live, subject.settings)
         reference = live
-    cells = Cells("drawn", golden.inputs, near=golden.near)
+    cells = Cells("drawn", golden.inputs, near=golden.near, decide=decide)
     pairs = compare_all(subject, reference, drawn.outputs, cells)
     for name, outputs in drawn.outputs.items():
         if name in subject.files:
@@ -101,13 +106,13 @@ def _stored_keras(subject: Subject) -> Outputs:
     return Outputs(REFERENCE, keras.raw, logits, settled=settled)
 
 
-def _from_crops(subject: Subject, drawn: Drawn) -> Findings:
+def _from_crops(subject: Subject, drawn: Drawn, decide: bool) -> Findings:
     """From stored pictures, decoding and preprocessing included."""
     made, failures = goldens.check_inputs(subject.goldens, subject.spec.target)
     if made is None:
         return Findings(failures=tuple(failures))
     for name, engine in subject.candidates.items():
-        if name in drawn.outputs:
+        if name in drawn.outputs and decide:
             failures += goldens.check_crop_outputs(
                 run_outputs(engine, made, name),
                 subject.goldens,

@@ -1,0 +1,137 @@
+"""Whose calls decide: of somebody else's network labelled cells do, where enough lie near."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_malaria.bundle.format import Bundle, read_bundle, write_index
+from edge_malaria.bundle.golden import read_goldens
+from edge_malaria.data.dataset import Dataset, open_dataset
+from edge_malaria.files import write_image
+from edge_malaria.parity import Settings, gate
+from edge_malaria.runtime.engines.opening import open_engine
+from tests.parity import faults
+
+SETTINGS = Settings(delta=0.05)
+
+
+class Fooled:
+    """The bundle's float32 network, that calls some cells the other way."""
+
+    name = "fooled"
+
+    def __init__(self, bundle: Bundle, cells: Any) -> None:
+        file = bundle.classifier.file("float32", "litert")
+        self._engine = open_engine(bundle.read(file.file), "litert")
+        self.input, self.output = self._engine.input, self._engine.output
+        self._turn = read_goldens(bundle.contents).cells.threshold_logit
+        self._cells = {cell.tobytes() for cell in cells}
+
+    def run_raw(self, batch: Any) -> Any:
+        """float32 [N, 1]."""
+        values = np.asarray(self._engine.run_raw(batch)).reshape(len(batch), 1).copy()
+        for row, cell in enumerate(batch):
+            if cell.tobytes() in self._cells:
+                values[row] = 2.0 * self._turn - values[row]
+        return values
+
+    def run(self, batch: Any) -> Any:
+        """The same."""
+        return self.run_raw(batch)
+
+
+@pytest.fixture(scope="module")
+def foreign(shipped_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped bundle as an export of somebody else's network would have written it."""
+    path = tmp_path_factory.mktemp("foreign") / "bundle"
+    if shipped_bundle.is_dir():
+        shutil.copytree(shipped_bundle, path)
+    else:
+        shutil.unpack_archive(shipped_bundle, path, "zip")
+    return _rewritten(path, contract=True)
+
+
+def _rewritten(path: Path, *, contract: bool, **gate_record: Any) -> Path:
+    record = dict(read_bundle(path).record)
+    record["provenance"] = {"contract": {}} if contract else {}
+    classifier = dict(record["models"]["classifier"])
+    classifier["gate"] = {**classifier["gate"], **gate_record}
+    # Asked once: this test's engines answer single views.
+    classifier["decision"] = {
+        k: v for k, v in classifier["decision"].items() if k != "flagged_views"
+    }
+    record["models"] = {**record["models"], "classifier": classifier}
+    write_index(path, record)
+    return path
+
+
+@pytest.fixture(scope="module")
+def near_cells(foreign: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """200 cells near the threshold as files, labelled as the network calls them."""
+    bundle = read_bundle(foreign)
+    cells, root = read_goldens(bundle.contents).cells, tmp_path_factory.mktemp("near") / "cells"
+    lines, near = ["file,class,patient_id,split"], np.flatnonzero(cells.near)
+    for label, name in ((1, "Parasitized"), (0, "Uninfected")):
+        for row in near[cells.truth[near] == label][:100]:
+            write_image(root / name / f"{row}.png", cells.inputs[row])
+            lines.append(f"{row}.png,{name},p{row},val")
+    (root / "patients.csv").write_text("\n".join(lines) + "\n")
+    return open_dataset(root)
+
+
+def _plain(bundle: Bundle) -> Any:
+    cells = read_goldens(bundle.contents).cells
+    # A cell that lies near the threshold by itself stands among the blends as well.
+    near = {cell.tobytes() for cell in cells.inputs[cells.near]}
+    return np.stack([c for c in cells.inputs[~cells.near] if c.tobytes() not in near][:100])
+
+
+def _judged(path: Path, dataset: Dataset | None, cells: Any) -> Any:
+    bundle = read_bundle(path)
+    extra = {"fooled.int8-mixed": Fooled(bundle, cells)}
+    return gate(bundle, dataset=dataset, extra=extra, settings=SETTINGS, finder=False)
+
+
+def test_drawn_cells_do_not_judge_a_foreign_network_beside_labelled_ones(
+    foreign: Path, near_cells: Dataset
+) -> None:
+    wrong = _plain(read_bundle(foreign))
+    report = _judged(foreign, near_cells, wrong)
+    assert not report.drawn_decide
+    assert not [f for f in report.all_failures() if f.subject == "fooled.int8-mixed"]
+    # Without labelled cells, and with too few of them, drawn ones decide.
+    for dataset in (None, dataclasses.replace(near_cells, rows=near_cells.rows[:110])):
+        report = _judged(foreign, dataset, wrong)
+        assert report.drawn_decide
+        assert "same call on" in " ".join(faults.messages(report))
+
+
+def test_labelled_cells_near_the_threshold_are_held_to_their_limit(
+    foreign: Path, near_cells: Dataset
+) -> None:
+    wrong = [near_cells.read(row) for row in near_cells.rows[::6]]
+    report = _judged(foreign, near_cells, np.stack(wrong))
+    assert "val cells (near the threshold)" in " ".join(faults.messages(report))
+
+
+def test_this_projects_own_networks_are_judged_by_drawn_cells_too(
+    foreign: Path, near_cells: Dataset, tmp_path: Path
+) -> None:
+    own = _rewritten(Path(shutil.copytree(foreign, tmp_path / "own")), contract=False)
+    report = _judged(own, near_cells, _plain(read_bundle(own)))
+    assert report.drawn_decide
+    assert "drawn cells" in " ".join(faults.messages(report))
+
+
+def test_the_record_of_the_export_says_who_decided(foreign: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(foreign, tmp_path / "again"))
+    _rewritten(path, contract=True, drawn_decide=False)
+    report = _judged(path, None, _plain(read_bundle(path)))
+    assert not [f for f in report.all_failures() if f.subject == "fooled.int8-mixed"]
+    assert any("labelled cells did when it was exported" in told for told in report.not_run)
