@@ -56,7 +56,7 @@ def live_values(running: RunningSlide, words: Words) -> dict[str, Any]:
     return {
         "state": "running",
         "frame": seen.frame,
-        "hint": sayings.hint(words, seen),
+        "hint": sayings.hint(words, seen, away=running.source.away),
         "focus": sayings.focus(words, seen, quality),
         "light": sayings.light(words, seen),
         "density": sayings.density(words, seen),

@@ -36,8 +36,16 @@ ACTIONS = {
 _JUST_SHARP, _FEW_COVER, _MUCH_COVER = 1.15, 0.12, 0.65
 
 
-def hint(words: Words, seen: Seen) -> str:
-    """One sentence for the person at the microscope."""
+def hint(words: Words, seen: Seen, *, away: bool = False) -> str:
+    """One sentence for the person at the microscope.
+
+    Args:
+        words: the language.
+        seen: what happened so far.
+        away: whether the camera went away and is waited for.
+    """
+    if away:
+        return words.say("The camera is gone. Look at its cable: the slide goes on by itself.")
     if seen.standing:
         return words.say(REASONS["seen-before"])
     if seen.fields == 0:

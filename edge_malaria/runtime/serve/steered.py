@@ -13,6 +13,7 @@ from edge_malaria.image_files.content import HEAD_BYTES, content_of
 from edge_malaria.records import Field, Image
 from edge_malaria.runtime.serve.refused import Refused
 from edge_malaria.runtime.sources.base import Source, Unreadable
+from edge_malaria.runtime.sources.cameras import CameraSource
 from edge_malaria.runtime.sources.files import read_fields
 from edge_malaria.runtime.sources.following import FollowedFolder
 
@@ -124,6 +125,11 @@ class SteeredSource:
     def waits(self) -> bool:
         """Whether silence is no fault: it waits for what a person or another program brings."""
         return not self._at_work and isinstance(self._source, UploadFolder | FollowedFolder)
+
+    @property
+    def away(self) -> bool:
+        """Whether a camera went away and is waited for."""
+        return isinstance(self._source, CameraSource) and self._source.away
 
     @property
     def frames(self) -> int:

@@ -58,6 +58,11 @@ class CameraSource:
         self.warnings: list[str] = []
         self.facts: dict[str, Any] = {}
 
+    @property
+    def away(self) -> bool:
+        """Whether the camera went away and is waited for."""
+        return self._away.now
+
     def fields(self, skip: Container[str] = ()) -> Iterator[Field | Unreadable]:
         """See ``Source``; always the newest frame."""
         index = 0
@@ -223,6 +228,11 @@ class _Away:
     def __init__(self, name: str) -> None:
         self._name, self._since, self._why = name, 0.0, ""
         self._times, self._seconds, self._told = 0, 0.0, ""
+
+    @property
+    def now(self) -> bool:
+        """Whether it is gone."""
+        return self._since > 0
 
     def patient(self, error: HardwareError, reconnect_s: float) -> bool:
         """Whether to wait on after ``error``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -53,3 +54,25 @@ def test_no_picture_is_taken_while_a_slide_is_read(serving: Serving) -> None:
     assert "Another slide is being read" in answer.text
     desk.stop(slide, "paused")
     assert not list((served.clinic.settings.data / "camera").glob("*"))
+
+
+def test_a_camera_that_is_gone_is_told_on_the_live_page(serving: Serving) -> None:
+    """The cable is pulled in the middle of a slide; the page says so, and the slide goes on."""
+    loose = "camera:sim:fields=3,frames_per_s=50,unplug_at=3,away_s=3,parasitemia=0.1"
+    config = load_config()
+    config = replace(config, camera=replace(config.camera, warm_up_s=0.0))
+    served = serving(sources=(loose,), config=config)
+    desk, browser = served.clinic.desk, served.browser()
+    slide = desk.make("A-1", "Amina", source=loose).id
+    desk.start(slide)
+    hints: list[str] = []
+    ends = time.monotonic() + 120
+    while time.monotonic() < ends:
+        hints.append(browser.client.get(f"/slides/{slide}/live").json()["hint"])
+        if any("camera is gone" in hint for hint in hints) and "camera is gone" not in hints[-1]:
+            break
+        time.sleep(0.05)
+    assert "camera is gone" not in hints[-1] and any("camera is gone" in hint for hint in hints)
+    desk.stop(slide, "finished")
+    report = desk.judged(slide)
+    assert any("came back" in text for text in report.warnings), report.warnings
