@@ -144,6 +144,6 @@ def limits_card(words: Words, report: SlideReport) -> str:
     title = say("What this slide could have shown")
     return (
         f'<section class="card"><h2>{escape(title)}</h2>'
-        f'<p class="lead">{escape(lead)} {keys}. {escape(" ".join(rest))}</p>'
+        f'<p class="lead">{escape(" ".join([lead, *rest]))}</p><p class="lead">{keys}</p>'
         f"{limit_plot(words, rows, report.cells_counted, wanted)}</section>"
     )

@@ -87,7 +87,9 @@ class Visit:
         role = self.user.role if self.user else "-"
         self.clinic.audit.add(who, role, client.host if client else "", action, slide, detail)
         # Who it was stands in the audit trail alone.
-        LOG.info("%s %s", action, slide, extra={"fields": {"action": action, "slide": slide}})
+        LOG.info(
+            "%s", f"{action} {slide}".rstrip(), extra={"fields": {"action": action, "slide": slide}}
+        )
 
     def page(self, template: str, code: int = 200, /, **values: Any) -> HTMLResponse:
         """A page of the templates."""
