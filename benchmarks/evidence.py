@@ -117,6 +117,8 @@ def commands(data: Path, runs: Path) -> dict[str, list[str]]:
         "site_iml": ["-m", "benchmarks.slides.site_iml", *given],
         "review_durability": ["-m", "benchmarks.slides.review_durability"],
         "power_cuts": ["-m", "benchmarks.serve.power_cuts", "--kills", "200"],
+        "page_weight": ["-m", "benchmarks.serve.page_weight"],
+        "long_run": ["-m", "benchmarks.serve.long_run", "--fields", "20000", "--phones", "20"],
         "http_fuzz": ["-m", "benchmarks.serve.http_fuzz", "--examples", "60"],
         "segmentation_fcn": [
             "-m",

@@ -19,10 +19,14 @@ _START_S = 120.0
 
 @contextmanager
 def process(
-    data: Path, *options: str, log: Path, environment: Mapping[str, str] | None = None
+    data: Path,
+    *options: str,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    without: tuple[str, ...] = (),
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """The command as a process of its own, and its address; ended by SIGTERM."""
-    running = started(data, *options, log=log, environment=environment)
+    running = started(data, *options, log=log, environment=environment, without=without)
     try:
         yield running, address_of(running, log)
     finally:
@@ -32,10 +36,25 @@ def process(
 
 
 def started(
-    data: Path, *options: str, log: Path, environment: Mapping[str, str] | None = None
+    data: Path,
+    *options: str,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    without: tuple[str, ...] = (),
 ) -> subprocess.Popen[bytes]:
-    """The command, just started on a free port; whoever asks for it ends it."""
-    command = [sys.executable, "-m", "edge_malaria.cli.app", "serve", "--data", str(data)]
+    """The command, just started on a free port; whoever asks for it ends it.
+
+    Args:
+        data: the data folder.
+        options: of ``serve``.
+        log: what the command says goes there.
+        environment: more of it.
+        without: packages that are hidden from it, as a device does not have them.
+    """
+    hidden = f"sys.modules.update(dict.fromkeys({list(without)!r}))"
+    main = "runpy.run_module('edge_malaria.cli.app', run_name='__main__', alter_sys=True)"
+    command = [sys.executable, "-c", f"import runpy, sys; {hidden}; {main}", "serve"]
+    command += ["--data", str(data)]
     # Runs may lie on disks that forget; that such a disk is refused is tested elsewhere.
     values = {**os.environ, "EDGE_MALARIA_FORGETFUL_DISK": "1", **(environment or {})}
     with log.open("wb") as out:
