@@ -1,8 +1,9 @@
 """A picture of an empty place, taken once: what lens, lamp and dust do to every field.
 
 Each later frame is divided by it: multiplied by gains that are whole numbers of 1/1024, so that the
-products are exact. The camera's exposure and white balance at the empty place are kept with it:
-later slides are taken with the same, so that the stain's colours agree from slide to slide.
+products are exact and the bits the same on every processor. The camera's exposure and white balance
+at the empty place are kept with it: later slides are taken with the same, so that the stain's
+colours agree from slide to slide.
 """
 
 from __future__ import annotations
