@@ -66,12 +66,14 @@ class Field:
         index: position in the source, from 0.
         stream: whether it is a frame of a film or a camera: the stage may stand still, or move
             by less than a field, between two of them.
+        jpeg: a JPEG of this very picture, where its source gave one; None elsewhere.
     """
 
     image: Image
     name: str
     index: int
     stream: bool = False
+    jpeg: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         expect_image(self.image)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_malaria.files import encode_image, write_bytes
-from edge_malaria.records import Cell, Image, Prediction
+from edge_malaria.records import Cell, Field, Image, Prediction
 from edge_malaria.runtime.report.pictures import annotated, cell_crop
 from edge_malaria.runtime.screen.config import ReportSettings
 from edge_malaria.runtime.slide.field_line import GalleryCell
@@ -18,6 +18,8 @@ FIELDS_FOLDER = "fields"
 _RUNNERS_UP_SHOWN = 6
 # Of the field as it is: rings stay as they are from here on.
 _VIEW_QUALITY = 92
+# A larger file is encoded anew: a slide of hundreds of fields must fit on a small device.
+_MOST_BYTES_A_PIXEL = 0.8
 
 Counted = Sequence[tuple[int, Cell, Prediction]]
 
@@ -68,10 +70,17 @@ class FieldPictures:
         write_bytes(self.directory / name, annotated(small, factor, cells, predictions))
         return name
 
-    def as_it_is(self, number: int, image: Image) -> str:
-        """Writes the field as it is: a person looks at its flagged cells in their surroundings."""
+    def as_it_is(self, number: int, field: Field) -> str:
+        """Writes the field as it is: a person looks at its flagged cells in their surroundings.
+
+        A JPEG that its source gave is written as it came: encoding it anew takes longer than
+        decoding it did, and loses detail.
+        """
         name = f"{FIELDS_FOLDER}/{number:05d}-view.jpg"
-        write_bytes(self.directory / name, encode_image(image, ".jpg", _VIEW_QUALITY))
+        data, pixels = field.jpeg, field.image.shape[0] * field.image.shape[1]
+        if data is None or len(data) > _MOST_BYTES_A_PIXEL * pixels:
+            data = encode_image(field.image, ".jpg", _VIEW_QUALITY)
+        write_bytes(self.directory / name, data)
         return name
 
     def gallery(self, image: Image, counted: Counted, totals: SlideTotals) -> list[GalleryCell]:

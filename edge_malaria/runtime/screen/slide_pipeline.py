@@ -202,7 +202,9 @@ class SlidePipeline:
             return
         quality = self._look.quality(view)
         if self._look.worth_looking(quality):
-            self._count(replace(item, image=view.corrected()), view, placement, quality)
+            seen = view.corrected()
+            same = item.jpeg if seen is item.image else None
+            self._count(replace(item, image=seen, jpeg=same), view, placement, quality)
         else:
             self._refuse(item, placement, quality)
 
@@ -286,7 +288,7 @@ class SlidePipeline:
             picture=self._pictures.with_boxes(
                 number, (item.image, small), cells, predictions, self.totals
             ),
-            view=self._pictures.as_it_is(number, item.image) if likely else "",
+            view=self._pictures.as_it_is(number, item) if likely else "",
         )
 
     def _write(self, line: FieldLine) -> None:

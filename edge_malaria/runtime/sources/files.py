@@ -20,7 +20,7 @@ from edge_malaria.files import (
     decode_page,
     printable,
 )
-from edge_malaria.image_files.jpeg import jpeg_pictures, jpeg_size
+from edge_malaria.image_files.jpeg import bare_jpeg, jpeg_pictures, jpeg_size
 from edge_malaria.image_files.several import picture_count, pnm_pictures
 from edge_malaria.image_files.tiff import full_pages, is_tiff
 from edge_malaria.image_files.whole import whole_image
@@ -98,6 +98,7 @@ def _decoded(
     *,
     stream: bool = False,
     from_bottom: bool = False,
+    jpeg: bytes | None = None,
 ) -> Item:
     try:
         image = decode()
@@ -107,7 +108,8 @@ def _decoded(
     rows = flat_tail_rows(image[::-1] if from_bottom else image)
     if rows:
         return Unreadable(name, index, f"damaged: the last {rows} rows of pixels hold no picture.")
-    return Field(image, name, index, stream)
+    same = None if jpeg is None else bare_jpeg(jpeg)
+    return Field(image, name, index, stream, same)
 
 
 def _jpegs(
@@ -124,7 +126,7 @@ def _jpegs(
     ahead = list(islice(parts, 1))
     if not ahead or jpeg_size(ahead[0][0]) != size:
         if name not in skip:
-            yield _decoded(partial(_jpeg, first, shown), name, index)
+            yield _decoded(partial(_jpeg, first, shown), name, index, jpeg=first[0])
         return
     for place, part in enumerate(chain((first,), ahead, parts)):
         frame = f"{name}#{place}"
