@@ -12,7 +12,7 @@ them into ``Cell``s by rules that do not depend on the finder:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -121,15 +121,23 @@ class _Placed:
     score: float
 
 
-def _place(candidate: Candidate, height: int, width: int) -> _Placed | None:
+def _on_grid(
+    candidates: Sequence[Candidate], height: int, width: int
+) -> Iterator[tuple[Candidate, tuple[int, int, int, int]]]:
+    """The candidates of at least 2 px, each with its box rounded and cut off at the field."""
+    boxes = np.rint(np.array([c.box for c in candidates], np.float64).reshape(-1, 4)).astype(int)
+    inside = np.clip(boxes, 0, (width, height, width, height))
+    for candidate, (x0, y0, x1, y1) in zip(candidates, inside.tolist(), strict=True):
+        if x1 - x0 >= 2 and y1 - y0 >= 2:
+            yield candidate, (x0, y0, x1, y1)
+
+
+def _place(candidate: Candidate, inside: tuple[int, int, int, int]) -> _Placed | None:
     left, top, right, bottom = candidate.box
-    x0, y0 = max(0, round(left)), max(0, round(top))
-    x1, y1 = min(width, round(right)), min(height, round(bottom))
-    if x1 - x0 < 2 or y1 - y0 < 2:
-        return None
+    x0, y0, x1, y1 = inside
     part = candidate.mask
     if left < x0 - 0.5 or top < y0 - 0.5 or right > x1 + 0.5 or bottom > y1 + 0.5:
-        part = _part_in_field(candidate, (x0, y0, x1, y1))
+        part = _part_in_field(candidate, inside)
     # Shares of 0 and 1 are rounded at one half: the outline comes out smooth.
     size = (x1 - x0, y1 - y0)
     grown = cv2.resize(part.view(np.uint8), size, interpolation=cv2.INTER_AREA)
@@ -196,7 +204,8 @@ def cells_of(candidates: Sequence[Candidate], shape: tuple[int, ...]) -> list[Ce
         Cells sorted from top left to bottom right by rows of pixels, no two boxes above IoU 0.5.
     """
     height, width = int(shape[0]), int(shape[1])
-    placed = [p for p in (_place(c, height, width) for c in candidates) if p is not None]
+    on_grid = _on_grid(candidates, height, width)
+    placed = [p for p in (_place(c, inside) for c, inside in on_grid) if p is not None]
     if not placed:
         return []
     boxes = np.array([p.box for p in placed], np.float64)

@@ -8,7 +8,7 @@ Where two cells overlap, both keep the lens they share, as both may carry what l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -78,10 +78,11 @@ class _Look:
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """A field and, where at hand, its halved copy."""
+    """A field and, where at hand, its halved copy; ``kept`` holds what was shrunk last."""
 
     image: Image
     small: Image | None = None
+    kept: dict[tuple[int, int], Image] = field(default_factory=dict)
 
     @property
     def longest(self) -> int:
@@ -91,10 +92,14 @@ class _View:
         """The field at ``factor`` of its resolution, from the copy where that is large enough."""
         height, width = self.image.shape[:2]
         size = (max(1, round(width * factor)), max(1, round(height * factor)))
-        small = self.small
-        if small is None or small.shape[1] < size[0] or small.shape[0] < size[1]:
-            return shrink(self.image, factor)
-        return shrink_to(small, size)
+        if size not in self.kept:
+            # Asked for twice: by the network, and by what looks at the cells it found.
+            self.kept.clear()
+            small = self.small
+            enough = small is not None and small.shape[1] >= size[0] and small.shape[0] >= size[1]
+            source = small if enough and small is not None else self.image
+            self.kept[size] = shrink_to(source, size)
+        return self.kept[size]
 
 
 class LearnedFinder:

@@ -30,8 +30,8 @@ def explained_share(cells: Sequence[Cell], ground: Mask | None, side_px: int) ->
     if total == 0:
         return 1.0
     left = stained.copy()
-    factor = max(ground.shape) / side_px
-    for cell in cells:
-        x0, y0, x1, y1 = (round(edge * factor) for edge in cell.box)
+    boxes = np.array([cell.box for cell in cells], np.float64).reshape(-1, 4)
+    edges = np.rint(boxes * (max(ground.shape) / side_px)).astype(int)
+    for x0, y0, x1, y1 in edges.tolist():
         left[y0:y1, x0:x1] = 0
     return 1.0 - cv2.countNonZero(left) / total

@@ -171,12 +171,12 @@ def separation(taken: FloatMap, where: Mask | None = None) -> tuple[Separation, 
     step = cv2.mean(cut, solid)[0] - cv2.mean(cut, rest)[0]
     spread = float(cv2.meanStdDev(cut, mask=seen)[1].item()) ** 2
     explained = cover * (1 - cover) * step**2 / max(spread, 1e-9)
-    edge = cv2.morphologyEx(solid, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
-    if where is not None:
-        edge &= where
-    dx = cv2.Sobel(cut, cv2.CV_32F, 1, 0, scale=1 / 8)[edge]
-    dy = cv2.Sobel(cut, cv2.CV_32F, 0, 1, scale=1 / 8)[edge]
-    steep = float(np.median(np.hypot(dx, dy))) / max(step, 1e-6) if edge.any() else 0.0
+    edge = cv2.morphologyEx(solid, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    # Of bytes that hold 0 or 1 the places are found four times as fast as of numbers.
+    places = np.flatnonzero((edge if seen is None else edge & seen).view(np.bool_))
+    dx = cv2.Sobel(cut, cv2.CV_32F, 1, 0, scale=1 / 8).ravel()[places]
+    dy = cv2.Sobel(cut, cv2.CV_32F, 0, 1, scale=1 / 8).ravel()[places]
+    steep = float(np.median(np.hypot(dx, dy))) / max(step, 1e-6) if places.size else 0.0
     return Separation(cover, contrast, explained, steep), mask
 
 
