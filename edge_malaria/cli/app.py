@@ -84,10 +84,26 @@ def _common(
 
 @cache
 def _register_all() -> None:
-    for name in COMMAND_MODULES:
+    _register(COMMAND_MODULES)
+
+
+def _register(names: Sequence[str]) -> None:
+    for name in names:
         module: Any = importlib.import_module(f"edge_malaria.cli.{name}")
         module.register(app)
     dress(app)
+
+
+def _modules_for(words: Sequence[str]) -> Sequence[str]:
+    """The modules that a command line needs: its command's alone, or all where it names none.
+
+    Building all commands takes a small device longer than many a command runs. Every module has
+    a command of its own name; help, other commands and misspelt ones need all.
+    """
+    first = next((word for word in words if word != "--debug"), "")
+    if first == "--version":
+        return ()
+    return (first,) if first in COMMAND_MODULES else COMMAND_MODULES
 
 
 def run(action: Callable[[], Any], *, debug: bool) -> int:
@@ -158,6 +174,10 @@ def execute(arguments: Sequence[str]) -> int:
         arguments: words after the command's name.
     """
     _register_all()
+    return _run_words(arguments)
+
+
+def _run_words(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
 
@@ -183,7 +203,9 @@ def main() -> None:
     # OpenCV and FFmpeg tell of damaged pictures on stderr; so do we, in one line each.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    sys.exit(execute(sys.argv[1:]))
+    words = sys.argv[1:]
+    _register(_modules_for(words))
+    sys.exit(_run_words(words))
 
 
 if __name__ == "__main__":
