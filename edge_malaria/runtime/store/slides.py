@@ -115,8 +115,8 @@ class Worklist:
         return _entry(row)
 
     def all(self) -> Iterator[SlideEntry]:
-        """Every entry, the latest first."""
-        for row in self._connection.execute("SELECT * FROM slides ORDER BY created DESC, id"):
+        """Every entry, the latest made first, also where the clock was set back meanwhile."""
+        for row in self._connection.execute("SELECT * FROM slides ORDER BY rowid DESC"):
             yield _entry(row)
 
     def rebuild(self) -> list[str]:
