@@ -35,6 +35,11 @@ class DrawnFolder:
         self._names: list[Path] = []
         self.written = self._first = 0
 
+    @property
+    def of_slide(self) -> int:
+        """How many were written for the present slide."""
+        return self.written - self._first
+
     def begin(self) -> None:
         """Empties the folder for the next slide."""
         with self._lock:

@@ -86,6 +86,18 @@ class LongRun:
                 raise RuntimeError(f"nothing was heard of {where} for {STUCK_S} s")
         return taken
 
+    def drain(self, where: str) -> None:
+        """Waits until all that was written for a slide is taken.
+
+        Raises:
+            RuntimeError: a field is stuck.
+        """
+        end = time.monotonic() + STUCK_S
+        while self._seen(where) < self.fields.of_slide:
+            if time.monotonic() > end:
+                raise RuntimeError(f"a field of {where} was not taken within {STUCK_S} s")
+            time.sleep(0.05)
+
     def _seen(self, where: str) -> int:
         values = self._browser.client.get(f"{where}/live").json()
         if values["state"] != "running":
@@ -121,6 +133,7 @@ def slides_in_a_row(run: LongRun, fields: int, slide_fields: int, end: float) ->
     while run.fields.written < fields and time.monotonic() < end:
         where = run.new_slide()
         run.read(where, min(slide_fields, fields - run.fields.written), end)
+        run.drain(where)
         run.finish(where)
         slides += 1
     return {
