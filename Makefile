@@ -56,20 +56,22 @@ demo-device: $(DEVICE) ## the device half: the shipped bundle, no TensorFlow
 	@$(DEMO_READ)
 	@echo $(DEMO_SAYS)
 
-# A file's tests share what they make. The longest files go first, in the order of tests/conftest.py.
-WORKED = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Compiled modules are kept, whatever the environment says: every process of the tests needs them.
 test test-long test-quick: export PYTHONDONTWRITEBYTECODE :=
 
+# A file's tests share what they make: files are handed out, in the order of tests/conftest.py.
+LONGEST_FIRST = --dist loadfile --no-loadscope-reorder
+
 test: $(HOST)    ## the tests; real cells where EDGE_MALARIA_DATA names them
-	$(BIN)/python -m pytest $(WORKED) -m "not long and not timed and not device"
+	$(BIN)/python -m pytest -n $(WORKERS) $(LONGEST_FIRST) -m "not long and not timed and not device"
 	$(BIN)/python -m pytest -m "timed and not device"
 
 test-long: $(HOST) ## trainings, folds and exports that take minutes; .ci/run runs them too
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "long and not timed and not device"
 
 test-quick: $(HOST) ## the tests for the loop of a change: no training, no conversion, no minutes
-	$(BIN)/python -m pytest $(WORKED) -m "not slow and not long and not timed and not device" \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile \
+	    -m "not slow and not long and not timed and not device" \
 	    $(addprefix --ignore=tests/,$(NOT_QUICK))
 
 check: $(HOST)   ## format, lint, types, import contracts
