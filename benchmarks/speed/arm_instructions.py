@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.evidence_file import ROOT, shipped_sha256, write_evidence
-from benchmarks.speed.instructions import CELLS_A_BATCH, CLASSIFY, drawn_jpegs
+from benchmarks.speed.instructions import CELLS_A_BATCH, CLASSIFY, FIELD, drawn_jpegs
 from edge_malaria.errors import EdgeMalariaError
 from tests.device import arm_root, processors
 
@@ -30,15 +30,6 @@ PROCESSORS = (processors.CORTEX_A53, processors.CORTEX_A72, processors.CORTEX_A7
 FEW, MANY = 2, 4
 PLUGIN = Path(__file__).with_name("count_instructions.c")
 _COUNT = re.compile(r"^instructions: (\d+)$", re.MULTILINE)
-_FIELD = """
-import sys, cv2
-from pathlib import Path
-from edge_malaria.benchmark.field_path import measure_fields
-from edge_malaria.bundle.format import read_bundle
-cv2.setNumThreads(1)
-pictures = [Path(name).read_bytes() for name in sys.argv[3:]]
-measure_fields(read_bundle(Path(sys.argv[1])), pictures, int(sys.argv[2]))
-"""
 
 
 def built_plugin(folder: Path) -> Path:
@@ -95,7 +86,7 @@ def measure(qemu: str, processor: processors.Processor, work: Path) -> dict[str,
     bundle = str(ROOT / "edge_malaria/models/default")
 
     def fields(count: int) -> int:
-        return counted(qemu, plugin, processor, ["-c", _FIELD, bundle, str(count), *jpegs])
+        return counted(qemu, plugin, processor, ["-c", FIELD, bundle, str(count), *jpegs])
 
     def batches(count: int) -> int:
         source = CLASSIFY.format(cells=CELLS_A_BATCH)

@@ -51,6 +51,16 @@ cv2.setNumThreads(1)
 for path in sys.argv[1:]:
     cv2.imdecode(numpy.fromfile(path, numpy.uint8), cv2.IMREAD_COLOR)
 """
+# BUNDLE COUNT JPEG...: the whole path of a field, as `benchmark` times it.
+FIELD = """
+import sys, cv2
+from pathlib import Path
+from edge_malaria.benchmark.field_path import measure_fields
+from edge_malaria.bundle.format import read_bundle
+cv2.setNumThreads(1)
+pictures = [Path(name).read_bytes() for name in sys.argv[3:]]
+measure_fields(read_bundle(Path(sys.argv[1])), pictures, int(sys.argv[2]))
+"""
 CLASSIFY = """
 import sys, numpy, edge_malaria
 bundle = edge_malaria.open_bundle(sys.argv[1])
