@@ -18,6 +18,7 @@ from edge_malaria.runtime.sources.empty_place import (
     FRAMES,
     EmptyPlace,
     FlatField,
+    checked,
     empty_place_of,
     mean_of,
     read_empty_place,
@@ -76,7 +77,7 @@ def take_empty_place(
     source = open_camera(spec, replace(settings, reconnect_s=0.0), wish)
     reading = source.fields()
     try:
-        images = (item.image for item in reading if isinstance(item, Field))
+        images = (checked(item.image) for item in reading if isinstance(item, Field))
         picture = mean_of(islice(images, FRAMES))
     finally:
         if isinstance(reading, Generator):

@@ -111,8 +111,9 @@ class TwinBench:
         self.away_until = 0.0
         plan = self.plan
         self._rng = np.random.default_rng([plan.seed, 7])
-        self._scene: Image | None = None
         self._places = self._scenes()
+        # The slide is drawn before the camera is opened: a real one is there already.
+        self._scene = next(self._places)
         self._light = self._lens()
 
     def _scenes(self) -> Iterator[Image]:
@@ -146,7 +147,7 @@ class TwinBench:
 
     def picture(self, exposure: float, white_balance_k: float) -> Image:
         """The next frame, uint8 [H, W, 3] RGB."""
-        if self._scene is None or self.frames % self.plan.hold == 0:
+        if self.frames and self.frames % self.plan.hold == 0:
             self._scene = next(self._places)
         self.frames += 1
         warmth = (white_balance_k - _WHITE_BALANCE_K) / 20_000

@@ -143,6 +143,16 @@ def empty_place_of(picture: Image, source: str, settings: Mapping[str, Any]) -> 
     return EmptyPlace(picture, source, dict(settings), now, sha256_hex(_png(picture)))
 
 
+def checked(frame: Image) -> Image:
+    """The frame where it shows an empty place: what moves by would leave a ghost in the mean.
+
+    Raises:
+        NotEmpty: there is something on it, or the lamp is wrong.
+    """
+    _check_empty(frame)
+    return frame
+
+
 def _check_empty(picture: Image) -> None:
     level = float(np.median(picture))
     if not (level >= _LEAST_LEVEL):

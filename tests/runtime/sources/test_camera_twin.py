@@ -23,14 +23,16 @@ from edge_malaria.runtime.sources.empty_place import (
 )
 from edge_malaria.runtime.sources.opening import open_source
 
-PATIENT = SourceSettings(camera_timeout_s=0.6, reconnect_s=20.0)
+# A busy machine may take seconds to draw a view; a fault is waited for as short as that allows.
+ROOMY = SourceSettings(camera_timeout_s=60.0, reconnect_s=20.0)
+PATIENT = SourceSettings(camera_timeout_s=3.0, reconnect_s=60.0)
 QUICK = CameraSettings(warm_up_s=0.0)
 SMALL = "fields=2,width=320,height=240,cell_diameter_px=40,frames_per_s=200"
 LENS = "shading=0.5,dust=12"
 
 
 def frames_of(spec: str, count: int, camera: CameraSettings = QUICK) -> list[Image]:
-    source = open_camera(spec, PATIENT, camera)
+    source = open_camera(spec, ROOMY, camera)
     found = [item for item in islice(source.fields(), count) if isinstance(item, Field)]
     return [item.image for item in found]
 
@@ -66,7 +68,7 @@ def test_a_camera_that_stays_away_is_an_error_in_time() -> None:
     with pytest.raises(HardwareError):
         for _ in source.fields():
             seen += 1
-    assert seen >= 2 and time.monotonic() - started < 15
+    assert seen >= 2 and time.monotonic() - started < 60
 
 
 def test_one_that_is_not_there_at_first_is_not_waited_for() -> None:
@@ -76,7 +78,7 @@ def test_one_that_is_not_there_at_first_is_not_waited_for() -> None:
 
 
 def test_an_empty_place_takes_light_and_dust_out(tmp_path: Path) -> None:
-    place = take_empty_place(f"camera:sim:{SMALL},empty=1,{LENS}", PATIENT, QUICK)
+    place = take_empty_place(f"camera:sim:{SMALL},empty=1,{LENS}", ROOMY, QUICK)
     write_empty_place(tmp_path / "e.json", place)
     wish = replace(QUICK, empty_place=str(tmp_path / "e.json"))
     lens = f"camera:sim:{SMALL},{LENS}"
@@ -93,7 +95,7 @@ def test_an_empty_place_takes_light_and_dust_out(tmp_path: Path) -> None:
 
 
 def test_the_same_frame_gives_the_same_bits() -> None:
-    place = take_empty_place(f"camera:sim:{SMALL},empty=1,{LENS},noise=0.5", PATIENT, QUICK)
+    place = take_empty_place(f"camera:sim:{SMALL},empty=1,{LENS},noise=0.5", ROOMY, QUICK)
     frame = np.random.default_rng(2).integers(0, 256, (240, 320, 3), np.uint8)
     frame[:40] = 255
     done = FlatField(place).apply(frame)
@@ -115,32 +117,32 @@ def test_a_place_that_is_not_empty_is_refused(
     spec: str, camera: CameraSettings, reason: str
 ) -> None:
     with pytest.raises(NotEmpty) as caught:
-        take_empty_place(spec, PATIENT, camera)
+        take_empty_place(spec, ROOMY, camera)
     assert caught.value.reason == reason
 
 
 def test_settings_of_the_empty_place_are_repeated_and_recorded(tmp_path: Path) -> None:
     spec = f"camera:sim:{SMALL},empty=1"
-    place = take_empty_place(spec, PATIENT, replace(QUICK, exposure=90.0, white_balance_k=5600.0))
+    place = take_empty_place(spec, ROOMY, replace(QUICK, exposure=90.0, white_balance_k=5600.0))
     write_empty_place(tmp_path / "e.json", place)
     wish = replace(QUICK, empty_place=str(tmp_path / "e.json"))
-    source = open_source([spec], settings=PATIENT, camera=wish)
+    source = open_source([spec], settings=ROOMY, camera=wish)
     next(iter(source.fields()))
     fact = source.facts[CAMERA_FACT]
     assert (fact["exposure"], fact["white_balance_k"]) == (90.0, 5600.0)
     assert fact["empty_place"] == {"taken": place.taken, "sha256": place.sha256}
     assert source.warnings == []
-    other = open_source([spec], settings=PATIENT, camera=replace(wish, exposure=70.0))
+    other = open_source([spec], settings=ROOMY, camera=replace(wish, exposure=70.0))
     next(iter(other.fields()))
     assert any("other settings (exposure)" in text for text in other.warnings)
 
 
 def test_age_and_another_size_are_told(tmp_path: Path) -> None:
-    place = take_empty_place(f"camera:sim:{SMALL},empty=1", PATIENT, QUICK)
+    place = take_empty_place(f"camera:sim:{SMALL},empty=1", ROOMY, QUICK)
     write_empty_place(tmp_path / "e.json", replace(place, taken="2026-01-01T00:00:00+00:00"))
     wish = replace(QUICK, empty_place=str(tmp_path / "e.json"))
     larger = SMALL.replace("320", "640").replace("240", "480")
-    source = open_camera(f"camera:sim:{larger},empty=1", PATIENT, wish)
+    source = open_camera(f"camera:sim:{larger},empty=1", ROOMY, wish)
     next(iter(source.fields()))
     assert any("days old" in text for text in source.warnings)
     assert any("320 x 240 px" in text and "not applied" in text for text in source.warnings)
@@ -150,7 +152,7 @@ def test_a_changed_or_missing_picture_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "e.json"
     for exposure in (100.0, 90.0):
         place = take_empty_place(
-            f"camera:sim:{SMALL},empty=1", PATIENT, replace(QUICK, exposure=exposure)
+            f"camera:sim:{SMALL},empty=1", ROOMY, replace(QUICK, exposure=exposure)
         )
         write_empty_place(path, place)
     kept = read_empty_place(path)
@@ -171,11 +173,11 @@ def test_a_changed_or_missing_picture_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("spec", ["camera:sim:shading=2", "camera:sim:x=1", "camera:sim:fields=a"])
 def test_an_impossible_plan_is_refused(spec: str) -> None:
     with pytest.raises(UsageError):
-        open_camera(spec, PATIENT)
+        open_camera(spec, ROOMY)
 
 
 def test_a_camera_that_cannot_keep_its_exposure_says_so() -> None:
-    source = open_camera(f"camera:sim:{SMALL},lock=0", PATIENT, QUICK)
+    source = open_camera(f"camera:sim:{SMALL},lock=0", ROOMY, QUICK)
     next(iter(source.fields()))
     assert [text.split("'s ")[1].split(" cannot")[0] for text in source.warnings] == [
         "exposure", "white balance",
