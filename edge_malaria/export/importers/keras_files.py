@@ -18,7 +18,8 @@ from edge_malaria.keras_layers import keras
 # What to build in place of code that a file may not bring along.
 _INSTEAD = (
     "Use keras.layers.Rescaling for scaling, Normalization for mean and deviation, Resizing for "
-    "sizes; or, if you trust the file, load its code with --custom-objects MODULE"
+    "sizes; export the network as SavedModel or ONNX where it was trained; or, if you trust the "
+    "file, load its code with --custom-objects MODULE"
 )
 
 
@@ -167,8 +168,7 @@ def _refuse_code(path: Path, config: str, custom: Mapping[str, Any] | None) -> N
         ours = keras.saving.get_registered_object(registered) if registered else None
         if not known and ours is None and ">" in registered:
             raise ModelFileError(
-                f"{path} needs {kind} ({name}), which is code of its author's: refused. "
-                f"{_INSTEAD}; or export the network as ONNX or SavedModel where it was trained."
+                f"{path} needs {kind} ({name}), which is code of its author's: refused. {_INSTEAD}."
             )
 
 

@@ -240,6 +240,24 @@ def _onnx(path: Path, input_size: int | None) -> Original:
     return Original(path, path.stem, "ONNX", graph, run)
 
 
+def _refuse_integers(path: Path, interpreter: Any) -> None:
+    """A file whose activations are 8-bit numbers, whether its ends are float or not.
+
+    Raises:
+        ModelFileError: it is such a file.
+    """
+    entry = interpreter.get_input_details()[0]
+    kind = np.dtype(entry["dtype"]).name
+    readers = [op for op in interpreter._get_ops_details() if int(entry["index"]) in op["inputs"]]
+    if kind == "float32" and not any(op["op_name"] == "QUANTIZE" for op in readers):
+        return
+    where = f"{kind} input" if kind != "float32" else "its input is rounded to 8 bits at once"
+    raise ModelFileError(
+        f"{path} is quantized already ({where}): its weights are rounded for another scale. Give "
+        "the float model that it was made from."
+    )
+
+
 def _tflite(path: Path, input_size: int | None) -> Original:
     import tf2onnx
 
@@ -252,11 +270,7 @@ def _tflite(path: Path, input_size: int | None) -> Original:
         except (ValueError, RuntimeError) as error:
             raise ModelFileError(f"{path} is not a TFLite file or is damaged ({error}).") from error
         entry, out = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-        if np.dtype(entry["dtype"]) != np.float32:
-            raise ModelFileError(
-                f"{path} is quantized already ({np.dtype(entry['dtype']).name} input): its weights "
-                "are rounded for another scale. Give the float model that it was made from."
-            )
+        _refuse_integers(path, interpreter)
         with graph_copies.freed():
             proto, _ = tf2onnx.convert.from_tflite(str(path), opset=OPSET)
 

@@ -128,6 +128,22 @@ def test_what_cannot_be_rebuilt_is_named(tmp_path: Path) -> None:
         import_model(tmp_path / "d.onnx", TOLD)
 
 
+def test_a_tflite_file_of_integers_with_float_ends_is_named(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    from converters.quiet import quiet
+
+    path = tmp_path / "a.tflite"
+    with quiet():
+        converter = tf.lite.TFLiteConverter.from_keras_model(small())
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        cells = [[cell[None] / np.float32(255.0)] for cell in PIXELS]
+        converter.representative_dataset = lambda: cells
+        path.write_bytes(converter.convert())
+    with pytest.raises(ModelFileError, match="quantized already"):
+        import_model(path, TOLD)
+
+
 def test_a_foreign_file_is_not_taken_for_ours(tmp_path: Path, tiny_keras: Path) -> None:
     small().save(tmp_path / "a.keras")
     assert not is_own(tmp_path / "a.keras")
