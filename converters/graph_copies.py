@@ -20,29 +20,39 @@ from typing import Any
 # alone it raises the limit to 32 MB, and a network's weights stay behind in a heap full of holes.
 _MAPPED_FROM_BYTES = 1 << 18
 _M_MMAP_THRESHOLD = -3
+# TensorFlow's own folding of constants takes nine copies of the weights. tf2onnx folds as well, and
+# what it leaves is computed by whoever reads or runs the graph; large networks go without.
+_FOLDED_UP_TO_BYTES = 50_000_000
 
 
 @contextmanager
 def freed() -> Iterator[None]:
     """While this is open, each pass of tf2onnx begins without the copies of those before it."""
-    from tf2onnx import optimizer
+    from tf2onnx import optimizer, tf_loader
     from tf2onnx.optimizer.optimizer_base import GraphOptimizerBase
 
     optimize, copying = GraphOptimizerBase.optimize, optimizer.copy
+    fold = tf_loader.tf_optimize
 
     def collected_first(self: Any, graph: Any, iteration: int) -> Any:
         gc.collect()
         return optimize(self, graph, iteration)
+
+    def folded_if_small(inputs: Any, outputs: Any, graph: Any) -> Any:
+        gc.collect()
+        return graph if graph.ByteSize() > _FOLDED_UP_TO_BYTES else fold(inputs, outputs, graph)
 
     _map_large_blocks()
     # What was there before is not looked through again and again.
     gc.freeze()
     GraphOptimizerBase.optimize = collected_first
     optimizer.copy = SimpleNamespace(deepcopy=_with_shared_tensors)
+    tf_loader.tf_optimize = folded_if_small
     try:
         yield
     finally:
         GraphOptimizerBase.optimize, optimizer.copy = optimize, copying
+        tf_loader.tf_optimize = fold
         gc.unfreeze()
         gc.collect()
 

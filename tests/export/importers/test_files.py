@@ -66,6 +66,21 @@ def test_scaling_inside_the_network_is_read_from_the_file(tmp_path: Path) -> Non
         rebuilt(small(), tmp_path / "b.keras", said)
 
 
+def test_a_large_network_is_read_and_written_without_tensorflows_folding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from keras import layers
+
+    from converters import graph_copies, to_onnx
+    from edge_malaria.runtime.engines.opening import open_engine
+
+    monkeypatch.setattr(graph_copies, "_FOLDED_UP_TO_BYTES", 0)
+    made = rebuilt(small(layers.Conv2D(6, 3), layers.BatchNormalization()), tmp_path / "a.keras")
+    assert made.largest_change <= 1e-4
+    written = open_engine(to_onnx.from_keras(made.model), "onnx").run(PIXELS).reshape(-1)
+    np.testing.assert_allclose(written, logits_of(made.model, PIXELS), atol=1e-4)
+
+
 def test_a_resizing_layer_of_an_open_input_becomes_the_contract(tmp_path: Path) -> None:
     from keras import layers
 
