@@ -43,6 +43,7 @@ FEW, MANY = 2, 5
 CELLS_A_BATCH = 64
 _VALGRIND = ("valgrind", "--tool=cachegrind", "--cache-sim=no", "--branch-sim=no")
 _COUNT = re.compile(r"I\s+refs:\s+([\d,]+)")
+_SCREEN = ("-m", "edge_malaria.cli.app", "screen")
 _VECTORS = ("sse4_2", "avx", "avx2", "fma")
 
 _DECODE = """
@@ -117,6 +118,14 @@ def counted(command: Sequence[str], tree: Path) -> int:
     return int(found[1].replace(",", ""))
 
 
+def leave_bytecode(commands: Sequence[Sequence[str]], tree: Path) -> None:
+    """Runs commands uncounted: the first counted one would compile the sources, the next not."""
+    for command in commands:
+        call = [sys.executable, *command]
+        env = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": ""}
+        subprocess.run(call, cwd=tree, env=env, capture_output=True, check=True)
+
+
 def drawn_jpegs(folder: Path, count: int) -> list[Path]:
     """Writes drawn fields, each of another seed, into ``folder``."""
     paths = []
@@ -136,7 +145,7 @@ def measure(tree: Path, work: Path) -> Counts:
         out = work / f"slide{count}"
         shutil.rmtree(out, ignore_errors=True)
         files = map(str, jpegs[:count])
-        return counted(["-m", "edge_malaria.cli.app", "screen", *files, "-o", str(out)], tree)
+        return counted([*_SCREEN, *files, "-o", str(out)], tree)
 
     def decode(count: int) -> int:
         return counted(["-c", _DECODE, *map(str, jpegs[:count])], tree)
@@ -146,7 +155,8 @@ def measure(tree: Path, work: Path) -> Counts:
         return counted(["-c", source, bundle, str(batches)], tree)
 
     version_of = ["-m", "edge_malaria.cli.app", "--version"]
-    counted(version_of, tree)  # leaves the bytecode for the next
+    leave_bytecode([version_of, ["-c", CLASSIFY.format(cells=1), bundle, "1"]], tree)
+    leave_bytecode([[*_SCREEN, str(jpegs[0]), "-o", str(work / "first")]], tree)
     units = MANY - FEW
     return Counts(
         field=(screen(MANY) - screen(FEW)) / units,
