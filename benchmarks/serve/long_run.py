@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import re
 import statistics
@@ -285,6 +286,7 @@ def main() -> int:
             f"python -m benchmarks.serve.long_run --fields {options.fields} "
             f"--slide-fields {options.slide_fields} --phones {options.phones}"
         )
+        command += f" --minutes {options.minutes:g}" if math.isfinite(options.minutes) else ""
         write_evidence("long_run", command, {"passed": sound, **figures}, SEED)
     return 0 if sound else 1
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import re
 import sqlite3
@@ -299,6 +300,7 @@ def main() -> int:
     sound = passed(cuts) and full["passed"]
     if not options.dry:
         command = f"python -m benchmarks.serve.power_cuts --kills {options.kills}"
+        command += f" --minutes {options.minutes:g}" if math.isfinite(options.minutes) else ""
         write_evidence("power_cuts", command, {"passed": sound, **figures}, options.seed)
     return 0 if sound else 1
 
