@@ -1,14 +1,15 @@
-"""Fine-tunes the classifiers on other laboratories' cells: a study; what ships is not made by it.
+"""Fine-tunes what ``tools.build_models`` made on other laboratories' cells: what ships.
 
-    python -m tools.fine_tune_laboratories --data DATA [--runs runs/laboratories]
-        [--only default,micro] [--start DIR] [--without LABORATORY] [--ship]
+    python -m tools.fine_tune_laboratories --data DATA --start DIR [--runs runs/laboratories]
+        [--only default,micro] [--without LABORATORY[,LABORATORY]] [--ship]
 
-One pool of augmented cells is drawn (resumable by pass): train patients' cells, healthy cells of
-the fitting thirds of the laboratories in ``data/laboratories.py``, and those with parasites of
-train patients transplanted into them. Each model starts from the weights in ``--start`` (what
-``build_models.py`` made), is fitted to the pool in rounds, is interpolated with the weights before,
-is rounded to int8, and gets its operating points from networks of the same architecture that had
-not seen the patient. ``--without`` stops after fitting: a network for leave-one-laboratory-out.
+One pool of augmented cells is drawn (resumable by pass): train patients' cells; healthy cells of
+the fitting thirds of the laboratories in ``data/laboratories.py``; those with parasites of train
+patients transplanted into them; and healthy cells with platelets or refractile spots on them. Each
+model starts from the weights in ``--start`` (<name>.keras and .json, as ``tools.build_models`` made
+them), is fitted to the pool in rounds, is interpolated with the weights before, is rounded to int8,
+and gets its operating points from networks of the same architecture that had not seen the patient.
+``--without`` stops after fitting: a network that has not seen these laboratories.
 docs/LABORATORIES.md says why, and what came of it.
 """
 
@@ -16,17 +17,23 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from benchmarks.slides.laboratory_scores import SourceScores, write_scores
 from edge_malaria.bundle.shipped import SHIPPED_MODELS
 from edge_malaria.data.dataset import Dataset
 from edge_malaria.data.laboratories import LABORATORIES, SETS
+from edge_malaria.errors import UsageError
 from edge_malaria.files import sha256_of, write_bytes, write_json
 from edge_malaria.keras_layers import load_model
 from edge_malaria.prepare.contract import Preparation
 from edge_malaria.training.architectures.registry import count_macs
+from edge_malaria.training.classifier.calibrate import CrossFitted, settled
 from edge_malaria.training.classifier.laboratory_material import (
     SIZE_PX,
     STAIN,
@@ -36,6 +43,7 @@ from edge_malaria.training.classifier.laboratory_material import (
 from edge_malaria.training.classifier.laboratory_rounds import (
     PLANS,
     cross_fitted,
+    cross_logits,
     examples,
     fine_tuned,
     home_by,
@@ -43,7 +51,7 @@ from edge_malaria.training.classifier.laboratory_rounds import (
 from edge_malaria.training.classifier.pool import PoolPlan
 from edge_malaria.training.classifier.recipe import versions
 from edge_malaria.training.classifier.run_files import save_model
-from edge_malaria.training.classifier.session import decide, quantize
+from edge_malaria.training.classifier.session import answers, decide, quantize
 
 
 def log(line: str) -> None:
@@ -103,6 +111,25 @@ def _laboratory_counts(material: Material) -> dict[str, Any]:
     }
 
 
+def crossfit_scores(material: Material, crossed: CrossFitted, sha256: str) -> SourceScores:
+    """What the error model reads of cross-fitted networks: cells of train and val patients."""
+    rows = material.home["full"].rows
+    names = sorted(set(crossed.patients.tolist()))
+    place = {name: index for index, name in enumerate(names)}
+    labels = [
+        ("parasitized" if row.label else "plain") + ("-doubtful" if row.suspect else "")
+        for row in rows
+    ]
+    return SourceScores(
+        crossed.chances,
+        np.array([place[name] for name in crossed.patients.tolist()], np.int64),
+        np.array(labels, np.str_),
+        np.array(names, np.str_),
+        np.array([""] * len(names)),
+        sha256,
+    )
+
+
 def finished(material: Material, name: str, pool: Path, runs: Path) -> Path:
     """One model whole; returns its run directory with model.keras and model.json."""
     run, plan, val = runs / name, PLANS[name], material.val
@@ -123,11 +150,31 @@ def finished(material: Material, name: str, pool: Path, runs: Path) -> Path:
         )
         save_model(rounded, run / "model.keras")
     model = load_model(run / "model.keras")
-    crossed = cross_fitted(material, name, pool, runs / f"{name}-crossfit", log_epoch)
+    crossfit = runs / f"{name}-crossfit"
+    parts = cross_logits(material, name, pool, crossfit, log_epoch)
+    crossed = cross_fitted(material.home["full"], parts)
     train_cells = material.home["full"].take(material.split("train"))
-    decision = decide(model, val, train_cells, crossed)
+    decision = decide(model, val, train_cells, crossed, flagged_views=plan.flagged_views)
+    own = answers(model, val, flagged_views=plan.flagged_views)
+    crossed, _ = settled(crossed, own, val.labels, val.patients)
+    sha256 = sha256_of(run / "model.keras")
+    write_scores(crossfit, "crossfit", crossfit_scores(material, crossed, sha256))
     write_json(run / "model.json", record(material, name, model, decision))
     return run
+
+
+def expect_not_fine_tuned(start: Path, names: list[str]) -> None:
+    """Fine-tuning again what was fine-tuned would let it see everything twice.
+
+    Raises:
+        UsageError: ``start`` holds no networks of ``tools.build_models``.
+    """
+    for name in names:
+        record = start / f"{name}.json"
+        if not record.is_file():
+            raise UsageError(f"no {record}: expected what tools.build_models made.")
+        if "laboratories" in json.loads(record.read_text(encoding="utf-8"))["provenance"]:
+            raise UsageError(f"{record} was fine-tuned already: start from what it started from.")
 
 
 def install(run: Path, name: str, dataset: Dataset) -> None:
@@ -147,16 +194,20 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--runs", type=Path, default=Path("runs/laboratories"))
     parser.add_argument("--only", default=",".join(PLANS))
-    parser.add_argument("--start", type=Path, default=SHIPPED_MODELS)
-    parser.add_argument("--without", choices=LABORATORIES)
+    parser.add_argument("--start", type=Path, required=True)
+    parser.add_argument("--without", metavar="LABORATORY[,LABORATORY]", default="")
     parser.add_argument("--ship", action="store_true", help="replace the shipped models")
     given = parser.parse_args()
+    without = tuple(name for name in given.without.split(",") if name)
+    if unknown := sorted(set(without) - set(LABORATORIES)):
+        parser.error(f"unknown: {', '.join(unknown)}; expected some of {', '.join(LABORATORIES)}")
+    expect_not_fine_tuned(given.start, given.only.split(","))
     material = Material(given.data, given.runs, given.start, log)
     pool = material.draw(PoolPlan())
     for name in given.only.split(","):
-        if given.without:
-            run = given.runs / f"{name}-without-{given.without}"
-            fine_tuned(material, name, pool, run, (given.without,), log_epoch)
+        if without:
+            run = given.runs / f"{name}-without-{'-'.join(without)}"
+            fine_tuned(material, name, pool, run, without, log_epoch)
             continue
         run = finished(material, name, pool, given.runs)
         if given.ship:

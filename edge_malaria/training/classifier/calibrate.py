@@ -193,6 +193,29 @@ def same_sensitivity(
     return float(np.clip((above + below) / 2.0, 1e-4, 1.0 - 1e-5))
 
 
+def settled(
+    crossed: CrossFitted, own: Answers, labels: Labels, patients: NDArray[np.str_]
+) -> tuple[CrossFitted, float]:
+    """(``crossed`` with the probabilities that decide, the balanced point of its networks).
+
+    Args:
+        crossed: with ``averaged`` where flagged cells are asked again.
+        own: answers of the network that ships to the validation cells.
+        labels: int64 [N] of those.
+        patients: str [N] of those.
+
+    Raises:
+        ValueError: ``own`` holds eight views and ``crossed`` does not.
+    """
+    other = Answers(crossed.chances, None if own.averaged is None else crossed.averaged)
+    both = own.averaged is None or other.averaged is not None
+    expect(both, "eight views of the cross-fitted networks too", "none")
+    balanced, _ = best_threshold(own.lowest, labels)
+    infected = (crossed.labels == 1) & np.isin(crossed.patients, patients)
+    theirs = same_sensitivity(balanced, own.lowest[labels == 1], other.lowest[infected])
+    return replace(crossed, chances=other.settled(theirs)), theirs
+
+
 def decision(
     val: tuple[Logits, Labels, NDArray[np.str_]],
     calibration: tuple[float, float],
@@ -222,14 +245,10 @@ def decision(
     if not crossed.has_healthy_patients:
         how += "; without healthy patients, uninfected cells of infected ones stand in"
     own = Answers.of_logits(logits, averaged, calibration)
-    other = Answers(crossed.chances, None if averaged is None else crossed.averaged)
-    both = averaged is None or other.averaged is not None
-    expect(both, "eight views of the cross-fitted networks too", "none")
     balanced, mcc = best_threshold(own.lowest, labels)
     infected = (crossed.labels == 1) & np.isin(crossed.patients, patients)
-    crossed_balanced = same_sensitivity(balanced, own.lowest[labels == 1], other.lowest[infected])
     chances = own.settled(balanced)
-    crossed = replace(crossed, chances=other.settled(crossed_balanced))
+    crossed, crossed_balanced = settled(crossed, own, labels, patients)
     crossed_infected, own_infected = crossed.chances[infected], chances[labels == 1]
     crossed_screening = _screening(crossed, crossed.healthy)
     screening = same_sensitivity(crossed_screening, crossed_infected, own_infected)

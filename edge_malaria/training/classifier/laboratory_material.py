@@ -19,6 +19,7 @@ from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.data.dataset import Dataset, open_dataset
 from edge_malaria.prepare.stain import StainScaling
 from edge_malaria.runtime.detect.opening import default_finder
+from edge_malaria.training.classifier.artefacts import Platelet, platelets
 from edge_malaria.training.classifier.cells import (
     RENDERINGS,
     CellSet,
@@ -79,6 +80,12 @@ class Material:
         )
 
     @cached_property
+    def platelets(self) -> list[Platelet]:
+        """Platelets of other laboratories, cut by their boxes."""
+        finder = default_finder(read_bundle(shipped_bundle()))
+        return platelets(self.data / "fields", finder, SIZE_PX, STAIN)
+
+    @cached_property
     def reference(self) -> Any:
         """The float network ``default`` that is there already."""
         return load_prunable(self.start / "default.keras")
@@ -111,6 +118,8 @@ class Material:
             weight,
             self.foreign.recipients(logits, RECIPIENT_LOGIT),
             parasites,
+            train & (full.labels == 0) & ~full.suspect,
+            self.platelets,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,10 @@ from edge_malaria.training.classifier.recipe import Recipe
 from edge_malaria.training.classifier.run_files import save_model
 from edge_malaria.training.pruning.pruned import load_prunable
 
-# Home, foreign and transplanted cells in a batch.
-BATCH = (96, 44, 20)
+# Cells of each of ``pool.PARTS`` in a batch.
+BATCH = (96, 44, 20, 24)
+# Parts whose hard negatives are those of the network that is being fitted.
+NEGATIVES = ("foreign", "artefacts")
 
 Report = Callable[[str, dict[str, float]], None]
 
@@ -45,14 +47,16 @@ class Plan:
         share: of the way from the weights before to the fitted ones, at which the result lies.
         fine_tune_epochs: passes with rounding.
         cross_parts: groups of folds left out in turn.
+        flagged_views: whether flagged cells are asked again in eight views.
     """
 
     arch: str
     rounds: tuple[Recipe, ...]
     cross_recipe: Recipe
-    share: float = 0.7
+    share: float = 0.8
     fine_tune_epochs: int = 2
     cross_parts: int = 3
+    flagged_views: bool = True
 
 
 def _recipe(epochs: int, rate: float, seed: int = 0) -> Recipe:
@@ -103,8 +107,8 @@ def interpolate(before: Any, after: Any, share: float) -> None:
 
 
 def home_by(home: PoolLogits, foreign: PoolLogits) -> PoolLogits:
-    """Foreign cells by the second network, all others by the first."""
-    return lambda folder, part: (foreign if part == "foreign" else home)(folder, part)
+    """Foreign cells and artefacts by the second network, all others by the first."""
+    return lambda folder, part: (foreign if part in NEGATIVES else home)(folder, part)
 
 
 def fine_tuned(
@@ -194,21 +198,54 @@ def cross_part(
     return CrossPart(load_model(file), apart, inner)
 
 
-def cross_fitted(
+@dataclasses.dataclass(frozen=True, eq=False)
+class PartLogits:
+    """What a network says of the cells that it has not seen.
+
+    Attributes:
+        number: of the part.
+        cells: int64 [n], indices of home cells.
+        logits: float32 [n].
+        averaged: float32 [n], mean logits of eight views.
+        temperature, bias: fitted on the inner patients.
+        inner_logits, inner_labels: the inner patients', [m].
+    """
+
+    number: int
+    cells: NDArray[np.int64]
+    logits: NDArray[np.float32]
+    averaged: NDArray[np.float32]
+    temperature: float
+    bias: float
+    inner_logits: NDArray[np.float32]
+    inner_labels: NDArray[np.int64]
+
+
+def cross_logits(
     material: Material, name: str, pool: Path, run: Path, report: Report
-) -> CrossFitted:
+) -> list[PartLogits]:
+    """Each part's logits by a network that had not seen its patients."""
+    found = []
+    for number in range(PLANS[name].cross_parts):
+        made = cross_part(material, name, pool, run, number, report)
+        inner = predict(made.network, made.inner.inputs)
+        calibration = fit_platt(inner, made.inner.labels)
+        cells = np.flatnonzero(made.apart)
+        inputs = material.home["full"].inputs[cells]
+        logits = predict(made.network, inputs)
+        views = averaged_logits(made.network, inputs, logits)
+        part = PartLogits(number, cells, logits, views, *calibration, inner, made.inner.labels)
+        found.append(part)
+    return found
+
+
+def cross_fitted(full: CellSet, parts: Sequence[PartLogits]) -> CrossFitted:
     """Calibrated probabilities of train and val cells by networks that had not seen the patient.
 
     Of each cell's first answer, and of its eight views.
     """
-    full = material.home["full"]
     chances, averaged = np.full(len(full), np.nan), np.full(len(full), np.nan)
-    for number in range(PLANS[name].cross_parts):
-        made = cross_part(material, name, pool, run, number, report)
-        calibration = fit_platt(predict(made.network, made.inner.inputs), made.inner.labels)
-        inputs = full.inputs[made.apart]
-        logits = predict(made.network, inputs)
-        views = averaged_logits(made.network, inputs, logits)
-        chances[made.apart] = probability(logits, *calibration)
-        averaged[made.apart] = probability(views, *calibration)
+    for part in parts:
+        chances[part.cells] = probability(part.logits, part.temperature, part.bias)
+        averaged[part.cells] = probability(part.averaged, part.temperature, part.bias)
     return CrossFitted(chances, full.labels, full.patients, averaged)

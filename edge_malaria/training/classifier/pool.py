@@ -26,11 +26,12 @@ from numpy.typing import NDArray
 from edge_malaria.errors import DataError, DatasetError
 from edge_malaria.files import storage_errors, write_json
 from edge_malaria.records import Image
+from edge_malaria.training.classifier.artefacts import Platelet, with_artefact
 from edge_malaria.training.classifier.augment import augment
 from edge_malaria.training.classifier.teachers import SEEN_AND_UNSEEN
 from edge_malaria.training.classifier.transplant import Parasite, transplant, with_contrast
 
-PARTS = ("home", "foreign", "transplanted")
+PARTS = ("home", "foreign", "transplanted", "artefacts")
 _CHUNK = 500
 
 
@@ -42,6 +43,8 @@ class PoolPlan:
         passes: over the home cells.
         foreign, transplanted: cells of other laboratories, without and with a parasite, for each
             home cell.
+        artefacts: healthy cells with a platelet or drawn spots on them, for each home cell.
+        home_artefacts: share of those that are home cells.
         hard_negatives: share of the foreign cells drawn in proportion to ``PoolCells.weight``, the
             rest evenly.
         contrast: share of cells whose contrast is changed; of transplanted ones a quarter of
@@ -50,9 +53,11 @@ class PoolPlan:
         seed: of everything.
     """
 
-    passes: int = 6
+    passes: int = 3
     foreign: float = 0.45
     transplanted: float = 0.36
+    artefacts: float = 0.36
+    home_artefacts: float = 0.3
     hard_negatives: float = 0.4
     contrast: float = 0.5
     other_renderings: float = 0.3
@@ -70,6 +75,8 @@ class PoolCells:
         weight: float [M], how parasitized a foreign cell looks, above 0.
         recipients: bool [M], foreign cells that may receive a parasite.
         parasites: of training patients.
+        plain: bool [N], home cells of training patients that may receive an artefact.
+        platelets: of the fitting thirds of other laboratories.
     """
 
     home: Image
@@ -78,10 +85,14 @@ class PoolCells:
     weight: NDArray[np.float64]
     recipients: NDArray[np.bool_]
     parasites: Sequence[Parasite]
+    plain: NDArray[np.bool_]
+    platelets: Sequence[Platelet]
 
     def __post_init__(self) -> None:
         if not len(self.parasites) or not self.recipients.any():
             raise DatasetError("a pool needs parasites and foreign cells that may receive them.")
+        if not len(self.platelets) or not self.plain.any():
+            raise DatasetError("a pool needs platelets and healthy home cells.")
 
 
 class _Laboratories:
@@ -121,6 +132,29 @@ class _Laboratories:
             else:
                 raise DatasetError(f"{self.names[place]}: no parasite fits into its cells.")
         return np.stack(made), np.array(recipients, np.int64)
+
+    def with_artefacts(
+        self, count: int, rng: np.random.Generator
+    ) -> tuple[Image, NDArray[np.int64], NDArray[np.str_]]:
+        """Cells, whose they are (home cells as -1 - index), the platelets' laboratories."""
+        made, recipients, sources = [], [], []
+        home = np.flatnonzero(self.cells.plain)
+        places = rng.choice(len(self.names), count, p=self.chance)
+        for place, at_home in zip(
+            places, rng.random(count) < self.plan.home_artefacts, strict=True
+        ):
+            for _ in range(50):
+                index = int(rng.choice(home if at_home else self.members[place]))
+                cell = self.cells.home[0, index] if at_home else self.cells.foreign[index]
+                laid = with_artefact(cell, self.cells.platelets, rng)
+                if laid is not None:
+                    made.append(laid[0])
+                    recipients.append(-1 - index if at_home else index)
+                    sources.append(laid[1])
+                    break
+            else:
+                raise DatasetError(f"{self.names[place]}: no artefact fits on its cells.")
+        return np.stack(made), np.array(recipients, np.int64), np.array(sources)
 
 
 def draw_pool(
@@ -181,13 +215,18 @@ def _drawn(
     foreign = _changed(lambda part: cells.foreign[chosen[part]], len(chosen), plan.contrast, rng)
     made, recipients = laboratories.transplanted(round(plan.transplanted * len(order)), rng)
     transplanted = _changed(lambda part: made[part], len(made), plan.contrast / 4, rng)
+    held, receivers, sources = laboratories.with_artefacts(round(plan.artefacts * len(order)), rng)
+    artefacts = _changed(lambda part: held[part], len(held), plan.contrast / 4, rng)
     return {
         "home": home,
         "foreign": foreign,
         "transplanted": transplanted,
+        "artefacts": artefacts,
         "home_index": order,
         "foreign_index": chosen,
         "transplanted_index": recipients,
+        "artefacts_index": receivers,
+        "artefacts_laboratory": sources,
     }
 
 

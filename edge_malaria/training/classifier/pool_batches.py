@@ -52,7 +52,7 @@ class PooledExamples:
         allowed: bool [N], home cells (patients) that this network may see.
         laboratory: str [M] of the pool's foreign cells.
         without: laboratories that this network must not see, as recipients of parasites neither.
-        batch: home, foreign and transplanted cells in a batch.
+        batch: cells of each of ``PARTS`` in a batch.
         reference: None for labels alone.
     """
 
@@ -61,7 +61,7 @@ class PooledExamples:
     allowed: NDArray[np.bool_]
     laboratory: NDArray[np.str_]
     without: tuple[str, ...] = ()
-    batch: tuple[int, int, int] = (96, 44, 20)
+    batch: tuple[int, int, int, int] = (96, 44, 20, 24)
     reference: Reference | None = None
     passes: tuple[Path, ...] = field(init=False)
 
@@ -83,11 +83,20 @@ class PooledExamples:
         places, home_targets = self._home(folder, rng)
         order = {
             "home": _repeated(places, steps * self.batch[0], rng),
-            "foreign": self._foreign(folder, steps * self.batch[1], rng),
+            "foreign": self._negatives(
+                folder,
+                "foreign",
+                self._not_left_out(folder, "foreign"),
+                steps * self.batch[1],
+                rng,
+            ),
             "transplanted": self._transplanted(folder, steps * self.batch[2], rng),
+            "artefacts": self._negatives(
+                folder, "artefacts", self._artefacts(folder), steps * self.batch[3], rng
+            ),
         }
         arrays = {part: np.load(folder / f"{part}.npy", mmap_mode="r") for part in PARTS}
-        truth = {"foreign": 0.0, "transplanted": 1.0}
+        truth = {"foreign": 0.0, "transplanted": 1.0, "artefacts": 0.0}
         for number in range(steps):
             cells, targets = [], []
             for part, count in zip(PARTS, self.batch, strict=True):
@@ -112,11 +121,28 @@ class PooledExamples:
         index = np.load(folder / f"{part}_index.npy")
         return ~np.isin(self.laboratory[index], self.without)
 
-    def _foreign(self, folder: Path, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        places = np.flatnonzero(self._not_left_out(folder, "foreign"))
+    def _artefacts(self, folder: Path) -> NDArray[np.bool_]:
+        """bool [n]: patient, laboratory and the platelet's laboratory may all be shown."""
+        index = np.load(folder / "artefacts_index.npy")
+        at_home = index < 0
+        seen = np.where(at_home, self.allowed[np.where(at_home, -1 - index, 0)], False)
+        seen |= ~at_home & ~np.isin(self.laboratory[np.where(at_home, 0, index)], self.without)
+        sources = np.load(folder / "artefacts_laboratory.npy")
+        return np.asarray(seen & ~np.isin(sources, self.without))
+
+    def _negatives(
+        self,
+        folder: Path,
+        part: str,
+        kept: NDArray[np.bool_],
+        count: int,
+        rng: np.random.Generator,
+    ) -> NDArray[np.int64]:
+        """Healthy cells of a part, ``hard_negatives`` of them by how parasitized they look."""
+        places = np.flatnonzero(kept)
         if self.reference is None or not len(places):
             return _repeated(places, count, rng)
-        logits = np.clip(self.reference.logits(folder, "foreign")[places], -3.0, 5.0)
+        logits = np.clip(self.reference.logits(folder, part)[places], -3.0, 5.0)
         edges = np.cumsum(np.exp(self.reference.steepness * logits.astype(np.float64)))
         hard = round(self.reference.hard_negatives * count)
         drawn = places[np.searchsorted(edges, rng.random(hard) * edges[-1])]

@@ -248,6 +248,13 @@ def decide(
     return decision(scored, calibration, crossed, abstention, how, averaged)
 
 
+def answers(model: Any, val: CellSet, *, flagged_views: bool = False) -> Answers:
+    """A network's calibrated answers to validation cells, as ``decide`` fits points to them."""
+    logits = predict(model, val.inputs)
+    averaged = averaged_logits(model, val.inputs, logits) if flagged_views else None
+    return Answers.of_logits(logits, averaged, fit_platt(logits, val.labels))
+
+
 def open_teacher(path: Path, size_px: int) -> Any:
     """A trained network whose opinion of the same cells has a share in the targets.
 

@@ -12,17 +12,20 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_malaria.errors import UsageError
 from edge_malaria.prepare.preprocess import network_input
 from edge_malaria.records import Image
 from edge_malaria.synthetic import draw_cell
 from edge_malaria.training.architectures import build
 from edge_malaria.training.classifier import laboratory_rounds as rounds
+from edge_malaria.training.classifier.artefacts import Platelet
 from edge_malaria.training.classifier.checkpoint import read_checkpoint
 from edge_malaria.training.classifier.foreign_cells import ForeignCells, cutting_code_sha256
 from edge_malaria.training.classifier.laboratory_material import Material, stored_logits
 from edge_malaria.training.classifier.pool import PoolPlan
 from edge_malaria.training.classifier.recipe import Recipe
 from edge_malaria.training.classifier.run_files import save_model
+from edge_malaria.training.classifier.transplant import extract
 
 HOME, FOREIGN = 24, 12
 
@@ -45,6 +48,8 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Material]:
         laboratory = np.array(["bccd", "pbc"]).repeat(FOREIGN // 2)
         names = np.array(["drawn"] * FOREIGN)
         made.foreign = ForeignCells(cells_of(["healthy"] * FOREIGN, 2), laboratory, names)
+        rings = [extract(cell) for cell in cells_of(["ring"] * 8, 4)]
+        made.platelets = [Platelet(spot, "bccd") for spot in rings if spot is not None]
         yield made
 
 
@@ -87,7 +92,7 @@ def test_rounds_end_with_the_last_average_and_start_from_what_was_there(
     second = dataclasses.replace(recipe, seed=7)
     plan = rounds.Plan("micro", (recipe, second), recipe, share=0.5)
     monkeypatch.setitem(rounds.PLANS, "default", plan)
-    monkeypatch.setattr(rounds, "BATCH", (4, 2, 2))
+    monkeypatch.setattr(rounds, "BATCH", (4, 2, 2, 2))
     # An untrained reference knows no label: none may be left out for its doubt.
     monkeypatch.setattr(rounds, "Reference", lambda logits: _open_minded(logits))
     seen: list[str] = []
@@ -133,3 +138,16 @@ def test_a_networks_logits_are_kept_beside_the_pass(material: Material, pool: Pa
 def test_cut_cells_are_kept_for_the_code_that_cut_them() -> None:
     assert len(cutting_code_sha256()) == 64
     assert cutting_code_sha256() == cutting_code_sha256()
+
+
+def test_what_was_fine_tuned_is_not_fine_tuned_again(tmp_path: Path) -> None:
+    from tools.fine_tune_laboratories import expect_not_fine_tuned
+
+    with pytest.raises(UsageError, match="build_models"):
+        expect_not_fine_tuned(tmp_path, ["default"])
+    record = tmp_path / "default.json"
+    record.write_text('{"provenance": {"arch": "compact"}}')
+    expect_not_fine_tuned(tmp_path, ["default"])
+    record.write_text('{"provenance": {"laboratories": {}}}')
+    with pytest.raises(UsageError, match="already"):
+        expect_not_fine_tuned(tmp_path, ["default"])

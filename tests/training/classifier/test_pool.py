@@ -15,6 +15,7 @@ from edge_malaria.prepare.preprocess import network_input
 from edge_malaria.records import Image
 from edge_malaria.synthetic import draw_cell
 from edge_malaria.training.classifier import pool
+from edge_malaria.training.classifier.artefacts import Platelet
 from edge_malaria.training.classifier.feed import batches
 from edge_malaria.training.classifier.pool import PoolCells, PoolPlan, draw_pool
 from edge_malaria.training.classifier.pool_batches import PooledExamples, Reference
@@ -29,7 +30,7 @@ from edge_malaria.training.classifier.transplant import (
 )
 
 HOME, FOREIGN = 24, 30
-PLAN = PoolPlan(passes=2, foreign=0.5, transplanted=0.5)
+PLAN = PoolPlan(passes=2, foreign=0.5, transplanted=0.5, artefacts=0.8)
 
 
 def inputs(kind: str, count: int, seed: int) -> Image:
@@ -52,7 +53,17 @@ def material(parasites: list[Parasite]) -> PoolCells:
     foreign = inputs("healthy", FOREIGN, 3)
     laboratory = np.array(["here", "there", "elsewhere"]).repeat(FOREIGN // 3)
     weight, recipients = np.linspace(0.1, 1.0, FOREIGN), np.ones(FOREIGN, bool)
-    return PoolCells(np.stack([home, home]), foreign, laboratory, weight, recipients, parasites)
+    lent = [Platelet(spot, name) for spot in parasites[:4] for name in ("there", "elsewhere")]
+    return PoolCells(
+        np.stack([home, home]),
+        foreign,
+        laboratory,
+        weight,
+        recipients,
+        parasites,
+        np.arange(HOME) < HOME // 2,
+        lent,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +129,7 @@ def test_a_pass_depends_on_seed_and_number_only(
 def examples(directory: Path, material: PoolCells, **more: object) -> PooledExamples:
     labels = np.zeros(HOME, np.float32)
     labels[::2] = 1.0
-    given = {"allowed": np.ones(HOME, bool), "batch": (4, 2, 2), **more}
+    given = {"allowed": np.ones(HOME, bool), "batch": (4, 2, 2, 2), **more}
     return PooledExamples(directory, labels, laboratory=material.laboratory, **given)  # type: ignore[arg-type]
 
 
@@ -128,17 +139,21 @@ def test_batches_hold_each_part_with_its_truth(drawn: Path, material: PoolCells)
     home = np.concatenate([targets[:4, 0] for _, targets in made])
     assert home.sum() == HOME / 2
     for cells, targets in made:
-        assert (cells.shape, cells.dtype) == ((8, 48, 48, 3), np.float32)
-        assert targets[4:, 0].tolist() == [0.0, 0.0, 1.0, 1.0]
+        assert (cells.shape, cells.dtype) == ((10, 48, 48, 3), np.float32)
+        assert targets[4:, 0].tolist() == [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]
     again = list(batches(examples(drawn, material), Recipe(batch=4, seed=3), 0))
     np.testing.assert_array_equal(made[2][0], again[2][0])
 
 
 def test_a_laboratory_left_out_is_in_no_batch(drawn: Path, material: PoolCells) -> None:
-    for part in ("foreign", "transplanted"):
+    for part in ("foreign", "transplanted", "artefacts"):
         index = np.load(drawn / "pass-000" / f"{part}_index.npy")
         pictures = np.load(drawn / "pass-000" / f"{part}.npy")
-        banned = pictures[material.laboratory[index] == "there"]
+        theirs = (index >= 0) & (material.laboratory[np.maximum(index, 0)] == "there")
+        if part == "artefacts":
+            theirs |= np.load(drawn / "pass-000" / "artefacts_laboratory.npy") == "there"
+        banned = pictures[theirs]
+        assert 0 < len(banned) < len(pictures)
         seen = list(
             batches(examples(drawn, material, without=("there",)), Recipe(batch=4, seed=3), 0)
         )
@@ -157,6 +172,14 @@ def test_patients_left_out_and_the_references_share(drawn: Path, material: PoolC
     seen = list(batches(half, Recipe(batch=4, seed=1), 0))
     shown = np.concatenate([cells[:4] for cells, _ in seen]).astype(np.uint8)
     held = pictures[~allowed[index]]
+    assert not any((shown == picture).all(axis=(1, 2, 3)).any() for picture in held)
+    # Home cells under an artefact are those of patients as well.
+    others = examples(drawn, material, allowed=~allowed)
+    index = np.load(drawn / "pass-000" / "artefacts_index.npy")
+    held = np.load(drawn / "pass-000" / "artefacts.npy")[index < 0]
+    assert len(held)
+    seen = list(batches(others, Recipe(batch=4, seed=1), 0))
+    shown = np.concatenate([cells[8:] for cells, _ in seen]).astype(np.uint8)
     assert not any((shown == picture).all(axis=(1, 2, 3)).any() for picture in held)
     unsure = examples(drawn, material, reference=Reference(_says(0.0), share=0.4))
     targets = np.concatenate([t[:4, 0] for _, t in batches(unsure, Recipe(batch=4), 0)])
@@ -180,7 +203,7 @@ def test_what_the_reference_contradicts_is_left_out(drawn: Path, material: PoolC
     made = list(batches(sure, Recipe(batch=4, seed=2), 0))
     # It is sure that every home cell is parasitized: healthy labels are doubtful to it.
     assert {float(t) for _, targets in made for t in targets[:4, 0]} == {1.0}
-    for place, part in ((4, "foreign"), (6, "transplanted")):
+    for place, part in ((4, "foreign"), (6, "transplanted"), (8, "artefacts")):
         shown = np.concatenate([cells[place : place + 2] for cells, _ in made]).astype(np.uint8)
         unseen = np.load(drawn / "pass-000" / f"{part}.npy")[1::2]
         known = np.load(drawn / "pass-000" / f"{part}.npy")[::2]
@@ -199,8 +222,12 @@ def test_an_empty_pool_says_so(tmp_path: Path, material: PoolCells) -> None:
             material.weight,
             material.recipients,
             [],
+            material.plain,
+            material.platelets,
         )
-    assert pool.PARTS == ("home", "foreign", "transplanted")
+    with pytest.raises(DatasetError, match="platelets"):
+        dataclasses.replace(material, platelets=[])
+    assert pool.PARTS == ("home", "foreign", "transplanted", "artefacts")
 
 
 def test_a_pool_of_other_cells_or_another_plan_is_refused(
