@@ -7,9 +7,10 @@ The record holds counts of scores by laboratory and slide (``runtime.slide.error
 computed from it on the device. Every laboratory's cells must have been scored by a network that had
 not seen them. Of each source two thirds enter (every third picture, of cheap_rig every third slide,
 is for reports only). Of the NIH patients: the validation patients by the network itself, or with
---crossfit train and validation patients by cross-fitted networks (what ``tools.build_models`` left
-in RUNS/<name>-crossfit); plain cells of infected patients without those of suspect label; test
-patients never. Where slides are unknown, successive pictures of at least 800 cells stand for one.
+--crossfit train and validation patients by cross-fitted networks (what ``tools.build_models`` or
+``tools.fine_tune_laboratories`` left in RUNS/<name>-crossfit); plain cells of infected patients
+without those of suspect label; test patients never. Where slides are unknown, successive pictures
+of at least 800 cells stand for one.
 """
 
 from __future__ import annotations
@@ -168,7 +169,9 @@ def main() -> None:
     if scores.sha256 != sha:
         raise DataError(f"{options.run}: scores of file {scores.sha256[:12]}, expected {sha[:12]}.")
     patients = patients_of(scores)
-    if options.crossfit:
+    if options.crossfit and (options.crossfit / "crossfit.npz").is_file():
+        patients = patients_of(read_scores(options.crossfit, "crossfit"))
+    elif options.crossfit:
         if bundle.classifier.decision.flagged_views > 1:
             raise DataError(
                 f"{options.crossfit} holds first answers alone, and {options.name} asks flagged "

@@ -1,20 +1,18 @@
 """One threshold for every laboratory -> docs/evidence/laboratories.json.
 
     python -m benchmarks.cells.laboratories --data "$EDGE_MALARIA_DATA" [--bundle BUNDLE]
-        [--keras NAME=FILE ...] [--left-out LABORATORY=FILE ...]
-        [--eight-views] [--keras-eight-views NAME=FILE ...] [--cache DIR]
+        [--before BUNDLE] [--left-out LABORATORY=FILE ...] [--cache DIR]
 
 For each network: the lowest threshold where no malaria-free source has more than 1 % (.1 %)
 of its cells called, and the sensitivity there on westlake, on iml's asexual stages and on the NIH
 val and test patients without suspect labels. What share of each source is called at the thresholds
 where 1 % (.1 %) of the uninfected NIH val cells without suspect labels are. AUCs, those of NIH also
-without suspect labels. Of the bundle also NIH test accuracy, and what is called at its own two
+without suspect labels. Of a bundle also NIH test accuracy, and what is called at its own two
 points. Cells are cut by the shipped finder and scaled as ``screen`` does; report thirds alone
 (``phone_eyepiece`` whole: it never trains).
-A bundle without the colour scaling is measured once as it is and once behind it. ``--keras``
-measures further float networks behind it; ``--left-out`` those that were fitted without a
-laboratory; ``--eight-views`` and ``--keras-eight-views`` the mean logit over the turns and flips of
-each cell, of the bundle and of float networks.
+The bundle is measured as it decides, by its first answers, and with the mean logit of eight views
+of every cell. ``--before``: a bundle without the colour scaling that shipped before, as it was and
+behind the scaling. ``--left-out``: float networks that were fitted without a laboratory.
 Everything only reports.
 """
 
@@ -39,7 +37,7 @@ from edge_malaria.metrics import auc
 from edge_malaria.prepare.contract import preparation
 from edge_malaria.prepare.stain import StainScaling
 from edge_malaria.records import Image
-from edge_malaria.runtime.classify.classifier import Classifier
+from edge_malaria.runtime.classify.classifier import Classifier, Decision
 from edge_malaria.runtime.engines.base import Engine
 from edge_malaria.runtime.engines.opening import open_engine
 
@@ -47,8 +45,7 @@ ASEXUAL = ("ring", "trophozoite", "schizont")
 LIMITS = (0.01, 0.001)
 Logits = NDArray[np.float64]
 Network = Callable[[Image], Logits]
-# How a network looks at a batch.
-View = Callable[[Network, Image], Logits]
+BEFORE, BEFORE_SCALED = "shipped before", "shipped before, behind the colour scaling"
 
 
 def home_points(
@@ -142,11 +139,6 @@ def logits_of(engine: Engine, batch: Image) -> Logits:
     return np.concatenate(parts).astype(np.float64)
 
 
-def plainly(network: Network, batch: Image) -> Logits:
-    """A network's logit of each cell as it is; [N]."""
-    return network(batch)
-
-
 def eight_views(network: Network, batch: Image) -> Logits:
     """A network's mean logit over the quarter turns and flips of each cell; [N]."""
     turned = [np.rot90(batch, turns, (1, 2)) for turns in range(4)]
@@ -171,47 +163,75 @@ def own_points(
     return found
 
 
+def deciding(bundle: Bundle) -> Network:
+    """What a bundle decides by: where it asks flagged cells again, the mean of their views."""
+    engine = Classifier(bundle).engine
+    decision = Decision(bundle.classifier, bundle.classifier.threshold("balanced"))
+
+    def first(batch: Image) -> NDArray[np.float32]:
+        return logits_of(engine, batch).astype(np.float32)
+
+    return lambda batch: decision.settled(first(batch), batch, first).astype(np.float64)
+
+
+def first_answers(bundle: Bundle) -> Network:
+    """A bundle's first answers."""
+    engine = Classifier(bundle).engine
+    return lambda batch: logits_of(engine, batch)
+
+
+def earlier_rows(bundle: Bundle, data: Path, cache: Path) -> dict[str, Any]:
+    """A bundle that shipped before, as it was and behind the colour scaling."""
+    how = preparation(bundle.classifier.target)
+    run = first_answers(bundle)
+    cells = all_cells(data, bundle, how, cache)
+    found = measured(cells, run)
+    found["own_points"] = own_points(bundle, cells, found.pop("logits"))
+    cells = all_cells(data, bundle, replace(how, stain=StainScaling()), cache)
+    scaled = _without_logits(measured(cells, run))
+    views = _without_logits(measured(cells, lambda batch: eight_views(run, batch)))
+    return {BEFORE: found, BEFORE_SCALED: scaled, f"{BEFORE_SCALED}, eight views": views}
+
+
+def shipped_rows(bundle: Bundle, cells: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What ships; its first answers alone; eight views of every cell."""
+    found = measured(cells, deciding(bundle))
+    found["own_points"] = own_points(bundle, cells, found.pop("logits"))
+    run = first_answers(bundle)
+    return {
+        "ships": found,
+        "its first answers": _without_logits(measured(cells, run)),
+        "eight views of every cell": _without_logits(
+            measured(cells, lambda batch: eight_views(run, batch))
+        ),
+    }
+
+
 def main() -> None:
     """Measures and writes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--bundle", type=Path, default=shipped_bundle())
-    parser.add_argument("--keras", action="append", default=[], metavar="NAME=FILE")
+    parser.add_argument("--before", type=Path, metavar="BUNDLE")
     parser.add_argument("--left-out", action="append", default=[], metavar="LABORATORY=FILE")
-    parser.add_argument("--eight-views", action="store_true")
-    parser.add_argument("--keras-eight-views", action="append", default=[], metavar="NAME=FILE")
     parser.add_argument("--cache", type=Path, default=Path("runs/laboratories"))
     given = parser.parse_args()
     cv2.setNumThreads(1)
     bundle = read_bundle(given.bundle)
-    how = preparation(bundle.classifier.target)
-    cells = all_cells(given.data, bundle, how, given.cache)
-    engine = Classifier(bundle).engine
-
-    def run(batch: Image) -> Logits:
-        return logits_of(engine, batch)
-
-    shipped = measured(cells, run)
-    logits = shipped.pop("logits")
-    shipped["own_points"] = own_points(bundle, cells, logits)
-    networks = {"shipped": shipped}
-    if how.stain is None:
-        how = replace(how, stain=StainScaling())
-        cells = all_cells(given.data, bundle, how, given.cache)
-        networks["shipped behind the colour scaling"] = _without_logits(measured(cells, run))
-    if given.eight_views:
-        views = measured(cells, lambda batch: eight_views(run, batch))
-        networks["shipped behind the colour scaling, eight views"] = _without_logits(views)
-    networks |= _all_keras(given.keras, cells)
-    networks |= _all_keras(given.keras_eight_views, cells, eight_views)
+    networks: dict[str, Any] = {}
+    if given.before:
+        networks |= earlier_rows(read_bundle(given.before), given.data, given.cache)
+    cells = all_cells(given.data, bundle, preparation(bundle.classifier.target), given.cache)
+    networks |= shipped_rows(bundle, cells)
     figures = {
         "int8_sha256": shipped_sha256(given.bundle),
+        "before_int8_sha256": shipped_sha256(given.before) if given.before else None,
         "networks": networks,
-        "left_out": _all_keras(given.left_out, cells),
+        "left_out": left_out_figures(given.left_out, cells),
     }
     command = (
-        'python -m benchmarks.cells.laboratories --data "$EDGE_MALARIA_DATA" --eight-views '
-        "--keras NAME=FILE --keras-eight-views NAME=FILE --left-out LABORATORY=FILE"
+        'python -m benchmarks.cells.laboratories --data "$EDGE_MALARIA_DATA" --before BUNDLE '
+        "--left-out LABORATORY=FILE"
     )
     path = write_evidence("laboratories", command, figures)
     print(f"wrote {path.name}")
@@ -221,23 +241,20 @@ def _without_logits(figures: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in figures.items() if key != "logits"}
 
 
-def _all_keras(
-    entries: list[str], cells: dict[str, dict[str, Any]], view: View = plainly
-) -> dict[str, Any]:
-    """NAME=FILE entries -> figures by name."""
-    pairs = (entry.split("=", 1) for entry in entries)
-    return {name: keras_figures(Path(file), cells, view) for name, file in pairs}
+def left_out_figures(entries: list[str], cells: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """LABORATORY=FILE entries -> figures by laboratory; a file of two is measured once."""
+    files = {name: Path(file) for name, file in (entry.split("=", 1) for entry in entries)}
+    known = {file: keras_figures(file, cells) for file in dict.fromkeys(files.values())}
+    return {name: known[file] for name, file in files.items()}
 
 
-def keras_figures(
-    file: Path, cells: dict[str, dict[str, Any]], view: View = plainly
-) -> dict[str, Any]:
+def keras_figures(file: Path, cells: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """A Keras network in float32 on LiteRT behind the same inputs."""
     from converters.to_tflite import convert
     from edge_malaria.keras_layers import load_model, strip_fake_quant
 
     engine = open_engine(convert(strip_fake_quant(load_model(file)), "float32"), "litert", 1)
-    found = measured(cells, lambda batch: view(lambda part: logits_of(engine, part), batch))
+    found = measured(cells, lambda batch: logits_of(engine, batch))
     return {"keras_sha256": sha256_of(file), **_without_logits(found)}
 
 

@@ -81,3 +81,36 @@ def test_report_thirds_and_doubtful_labels_are_left_out() -> None:
     assert fit.chances.tolist() == [0.1, 0.9, 0.2, 0.8] and report.chances.tolist() == [0.3]
     # Successive pictures stand for a slide; a rest that is too small joins the last.
     assert {k: len(v) for k, v in slides_of("bccd", scores, least=3).items()} == {"H1": 5}
+
+
+def test_a_left_out_laboratory_is_scored_by_its_own_network(
+    tmp_path: Path, shipped_bundle: Path
+) -> None:
+    from benchmarks.slides.laboratory_scores import left_out_scorer
+    from edge_malaria.bundle.format import read_bundle
+    from edge_malaria.prepare.preprocess import network_input
+    from edge_malaria.synthetic import draw_cell
+    from edge_malaria.training.classifier.run_files import save_model
+    from tests.networks import spot_network
+
+    save_model(spot_network(), tmp_path / "left-out.keras")
+    folder, rng = tmp_path / "nih", np.random.default_rng(4)
+    folder.mkdir()
+    lines = ["file,class,patient_id,slide_key,field_id,split,fold,suspect_label"]
+    with zipfile.ZipFile(folder / "cell_images.zip", "w") as archive:
+        for number in range(40):
+            kind, label = (("healthy", "Uninfected"), ("schizont", "Parasitized"))[number % 2]
+            cell = draw_cell(rng, kind)  # type: ignore[arg-type]
+            pixels = cell.image * cell.mask[:, :, None].astype(np.uint8)
+            name = f"c{number}.png"
+            archive.writestr(f"cell_images/{label}/{name}", encode_image(pixels, ".png"))
+            lines.append(f"{name},{label},P{number % 5},S,f,val,0,0")
+    (folder / "patients.csv").write_text("\n".join(lines) + "\n")
+    bundle = read_bundle(shipped_bundle)
+    scorer = left_out_scorer(bundle, tmp_path / "left-out.keras", tmp_path)
+    assert len(scorer.sha256) == 64
+    assert scorer.sha256 != bundle.classifier.file("int8", "litert").sha256
+    cells = [draw_cell(rng, kind) for kind in ("healthy", "schizont") for _ in range(10)]
+    batch = np.stack([network_input(c.image, 48, c.mask) for c in cells])
+    chances = np.array([p.p_parasitized for p in scorer.classifier.predict_inputs(batch)])
+    assert np.median(chances[10:]) > np.median(chances[:10])
