@@ -100,9 +100,11 @@ def _stored_keras(subject: Subject) -> Outputs:
     """What Keras said of the golden cells; of flagged ones also in eight views, where asked."""
     keras, decision = subject.goldens.keras, subject.decision
     logits = keras.raw.astype(np.float32)
-    if decision.asked_again_from is None or keras.averaged is None:
+    views = keras.averaged
+    # None, or those of other cells: ``goldens.check_views`` refuses the bundle for it.
+    if decision.asked_again_from is None or views is None or views.shape != logits.shape:
         return Outputs(REFERENCE, keras.raw, logits)
-    settled = np.where(decision.asked_again(logits), keras.averaged, logits)
+    settled = np.where(decision.asked_again(logits), views, logits)
     return Outputs(REFERENCE, keras.raw, logits, settled=settled)
 
 
