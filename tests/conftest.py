@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -81,22 +79,6 @@ def shipped_bundle() -> Path:
     return path
 
 
-def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """``name`` as ``make`` writes it, by the first worker that asks; the others wait for it."""
-    alone = "PYTEST_XDIST_WORKER" not in os.environ
-    # The workers' folders lie beside each other, in one folder of this run.
-    folder = factory.getbasetemp() if alone else factory.getbasetemp().parent
-    made = folder / "made-once" / name
-    (made.parent / "half").mkdir(parents=True, exist_ok=True)
-    with (made.parent / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.exists():
-            half = made.parent / "half" / name
-            make(half)
-            half.rename(made)
-    return made
-
-
 @pytest.fixture(scope="session")
 def tensorflow() -> Any:
     """The module; ``usefixtures("tensorflow")`` where a test needs it without naming it."""
@@ -112,7 +94,8 @@ def tiny_keras(tensorflow: Any, tmp_path_factory: pytest.TempPathFactory) -> Pat
     from edge_malaria import keras_layers as layers
     from tests.networks import spot_network
 
-    path = made_once(tmp_path_factory, "tiny.keras", lambda path: spot_network().save(path))
+    path = tmp_path_factory.mktemp("keras") / "tiny.keras"
+    spot_network().save(path)
     assert layers.has_ranges(layers.load_model(path))
     return path
 
@@ -122,7 +105,9 @@ def working_keras(tensorflow: Any, tmp_path_factory: pytest.TempPathFactory) -> 
     """A float network without ranges that truly tells drawn cells apart, as somebody else's."""
     from tests.networks import working_network
 
-    return made_once(tmp_path_factory, "working.keras", lambda path: working_network().save(path))
+    path = tmp_path_factory.mktemp("keras") / "working.keras"
+    working_network().save(path)
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -130,7 +115,7 @@ def tiny_bundle(tiny_keras: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """The tiny network's bundle with every variant, made by the real export."""
     from edge_malaria.export import Options, export_bundle
 
-    options = Options(variants=("float32", "float16", "dynamic", "int8"))
-    return made_once(
-        tmp_path_factory, "tiny-bundle", lambda out: export_bundle(str(tiny_keras), out, options)
-    )
+    out = tmp_path_factory.mktemp("bundles") / "tiny-bundle"
+    variants = ("float32", "float16", "dynamic", "int8")
+    export_bundle(str(tiny_keras), out, Options(variants=variants))
+    return out

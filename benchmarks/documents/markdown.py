@@ -9,6 +9,20 @@ from typing import Any
 
 from benchmarks.evidence_file import EVIDENCE
 
+# int8 files that shipped before those of today.
+EARLIER_WEIGHTS = ("beb0ef43ff06f34d9b077e848619bd627f924741b71db2ffcd7a009727b3fea4",)
+
+
+def of_earlier_weights(name: str) -> bool:
+    """Whether docs/evidence/``name``.json was measured with a classifier that shipped before."""
+    text = (EVIDENCE / f"{name}.json").read_text(encoding="utf-8")
+    return any(sha256 in text for sha256 in EARLIER_WEIGHTS)
+
+
+def evidence_words(name: str) -> str:
+    """The evidence's name, and that it belongs to earlier weights where it does."""
+    return f"{name} (earlier weights)" if of_earlier_weights(name) else name
+
 
 def evidence(name: str) -> dict[str, Any] | None:
     """docs/evidence/``name``.json, None where it is not there."""

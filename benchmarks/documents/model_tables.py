@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.documents.markdown import figure, interval, table
+from benchmarks.documents.markdown import (
+    evidence,
+    figure,
+    interval,
+    of_earlier_weights,
+    table,
+)
+from benchmarks.evidence_file import EVIDENCE
 
 CLEAN = "test.without_suspect_labels"
 
@@ -114,9 +121,21 @@ def unsure() -> str:
     return table(("crops", "number", "share that gets unsure", "95 % interval"), rows)
 
 
+def earlier() -> str:
+    """Evidence of a classifier that shipped before."""
+    names = [path.stem for path in sorted(EVIDENCE.glob("*.json"))]
+    rows = [
+        (f"[{name}](evidence/{name}.json)", f"`{(evidence(name) or {})['command']}`")
+        for name in names
+        if name != "laboratories" and of_earlier_weights(name)
+    ]
+    return table(("measured with the weights before", "by"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "readme": readme,
     "model-measured": measured,
     "model-both": both_models,
     "model-unsure": unsure,
+    "model-earlier": earlier,
 }

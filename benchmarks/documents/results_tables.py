@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.documents.markdown import evidence, figure, table, value_at
+from benchmarks.documents.markdown import evidence, evidence_words, figure, table, value_at
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def missed() -> str:
         met = given and (value <= aim.target if aim.at_most else value >= aim.target)
         shown = figure(aim.name, aim.path, aim.spec) if given else "no number"
         sign = "<=" if aim.at_most else ">="
-        source = f"[{aim.name}](evidence/{aim.name}.json)"
+        source = f"[{evidence_words(aim.name)}](evidence/{aim.name}.json)"
         rows.append((aim.words, f"{sign} {aim.target:g}", shown if met else f"**{shown}**", source))
     return table(("what", "aim", "reached", "evidence"), rows)
 

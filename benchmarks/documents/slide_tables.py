@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.documents.markdown import evidence, figure, interval, table
+from benchmarks.documents.markdown import evidence, evidence_words, figure, interval, table
 
 # (set, what it is measured on, words, key of the figure)
 FOUND = (
@@ -126,17 +126,20 @@ SLIDES = (
 
 def screening() -> str:
     """Slides: intervals, false alarms, other laboratories, time, memory."""
-    rows = [(words, target, figure(name, *where), name) for words, target, name, *where in SLIDES]
+    rows = [
+        (words, target, figure(name, *where), evidence_words(name))
+        for words, target, name, *where in SLIDES
+    ]
     name = "malaria_fields"
     truth = figure(name, "westlake.parasitemia_truth", ".3f")
     got = figure(name, "westlake.slide.parasitemia", ".3f")
     shown = got != "-"
     got = f"{got} ({interval(name, 'westlake.slide.ci95')})" if shown else "no number is given"
-    rows.append((f"westlake: parasitemia, truth {truth}", "within 25 %", got, name))
+    rows.append((f"westlake: parasitemia, truth {truth}", "within 25 %", got, evidence_words(name)))
     name = "latency_field"
     got = f"{figure(name, 'times_decoding', '.1f')} ({figure(name, 'whole_path_ms', '.0f')} ms)"
     words = "5-megapixel field: whole path, times its JPEG decoding, one thread"
-    rows.append((words, "<= 3", got, name))
+    rows.append((words, "<= 3", got, evidence_words(name)))
     got = figure("memory_fields", "ratio", ".3f")
     rows.append(("500 fields: peak memory over field 50's", "<= 1.05", got, "memory_fields"))
     return table(("what", "target", "got", "evidence"), rows)

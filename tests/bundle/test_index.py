@@ -199,18 +199,18 @@ def test_a_zip_is_measured_before_it_is_unpacked(tmp_path: Path) -> None:
 
 def test_a_threshold_that_was_hashed_again_is_told_from_the_exported_one(copy: Path) -> None:
     """Each model file carries the decision: parity compares both operating points with it."""
-    record = record_of(copy)
+    record, exported = record_of(copy), read_bundle(copy).classifier.threshold("screening")
     _threshold(record, 0.0001)
     write_index(copy, record)
     read_bundle(copy)
     report = gate(copy, engines=["litert"], finder=False)
     assert not report.passed
     [*_, last] = [m for m in messages(report) if "threshold of screening" in m]
-    assert "got 0.0001, expected 0.98993, as litert." in last
+    assert f"got 0.0001, expected {exported}, as litert." in last
 
 
 def test_calls_at_the_screening_point_are_compared(copy: Path) -> None:
-    """With a point amid the drawn cells, int8's noise there is too much: only that point fails."""
+    """Calls at that point are held to the limit of agreement too, each file's once."""
     from edge_malaria.bundle.golden import read_goldens
     from edge_malaria.bundle.limits import LIMITS, Limits
     from edge_malaria.parity.findings import Settings
@@ -221,8 +221,9 @@ def test_calls_at_the_screening_point_are_compared(copy: Path) -> None:
     )
     found = [m for m in messages(report) if "same call at screening" in m]
     cells = len(read_goldens(read_bundle(copy).contents).cells.inputs)
-    assert not found, "two of 1,024 cells flip at screening, both near a threshold"
-    stricter = {**LIMITS, "int8": Limits(1.0, 0.0, 0.5, 0.999)}
+    assert not found, "few of 1,024 cells flip at screening, all near a threshold"
+    # An agreement that cannot be reached: how many cells flip differs between networks.
+    stricter = {**LIMITS, "int8": Limits(1.0, 0.0, 0.5, 1.001)}
     report = gate(copy, engines=["litert"], finder=False, settings=Settings(limits=stricter))
     found = [m for m in messages(report) if "same call at screening" in m]
     assert len(found) == 1

@@ -38,8 +38,8 @@ def drawn_inputs(bundle: Bundle, count: int = 24) -> Image:
 
 
 def corner(batch: Image) -> NDArray[np.float32]:
-    """A network that looks at the red of one corner, in tenths."""
-    return (batch[:, 0, 0, 0] / np.float32(10)).astype(np.float32)
+    """A network that looks at the red of one corner, in tenths, and says -8 of a black one."""
+    return (batch[:, 0, 0, 0] / np.float32(10) - np.float32(8)).astype(np.float32)
 
 
 def test_the_views_are_the_turns_and_mirror_images_of_a_square() -> None:
@@ -74,14 +74,14 @@ def test_only_flagged_cells_are_asked_again(again: Bundle) -> None:
 
     size = again.classifier.size_px
     cells = np.zeros((5, size, size, 3), np.uint8)
-    cells[1, 0, 0] = 200  # flagged by one corner: the mean of eight views is a quarter of it
+    cells[1, 0, 0] = 200  # flagged by one corner, which six of eight views turn away
     cells[3, :, :, 0] = 200  # flagged in every view
     decision = again.classifier.decision
-    assert 20 / decision.temperature > 5 and abs(decision.bias) < 10
+    assert 12 / decision.temperature > 5 and abs(decision.bias) < 4
     found = Classifier(again, with_engine=FakeEngine(network, size)).predict_inputs(cells)
     assert seen == [5] + [2] * 7
     # Two of the eight views bring a corner to where it was.
-    assert [p.logit for p in found] == [0.0, 5.0, 0.0, 20.0, 0.0]
+    assert [p.logit for p in found] == [-8.0, -3.0, -8.0, 12.0, -8.0]
 
 
 def test_a_cell_that_falls_below_the_balanced_point_is_called_and_flagged_no_more(
