@@ -21,6 +21,13 @@ from benchmarks.evidence_file import EVIDENCE, ROOT, commit
 TFLM = ROOT / ".venv" / "tflm" / "bin" / "python"
 
 
+def left_out(runs: Path) -> list[str]:
+    """Names the networks that have not seen a laboratory: what ``make model`` left in ``runs``."""
+    pairs = (("bccd", "pbc"), ("chula", "raabin"), ("cheap_rig", "draaslan256"))
+    files = {name: runs / f"default-without-{'-'.join(pair)}" for pair in pairs for name in pair}
+    return [w for n, run in files.items() for w in ("--left-out", f"{n}={run / 'float.keras'}")]
+
+
 def commands(data: Path, runs: Path) -> dict[str, list[str]]:
     """Evidence name -> arguments after ``python``, quick ones first."""
     cells = str(data / "nih" / "cell_images.zip")
@@ -110,6 +117,7 @@ def commands(data: Path, runs: Path) -> dict[str, list[str]]:
             *given,
             "-o",
             str(runs / "laboratory-scores"),
+            *left_out(ROOT / "runs" / "laboratories"),
         ],
         "error_families": ["-m", "benchmarks.slides.error_families"],
         "slide_coverage": [
