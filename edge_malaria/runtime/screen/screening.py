@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Generator, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from edge_malaria.bundle.format import Bundle, sha256_hex
 from edge_malaria.disk_sync import storage_notes
 from edge_malaria.errors import EdgeMalariaError, StorageError
-from edge_malaria.records import Field, SlideReport
+from edge_malaria.records import SlideReport
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.detect.opening import default_finder, finder_variant
 from edge_malaria.runtime.report.basis import ReportBasis, ReportFacts, keep_basis
@@ -20,13 +20,14 @@ from edge_malaria.runtime.screen import remarks
 from edge_malaria.runtime.screen.config import ScreenConfig
 from edge_malaria.runtime.screen.directory import check_directory, clear_directory
 from edge_malaria.runtime.screen.keeping_current import KeptCurrent
+from edge_malaria.runtime.screen.opened_source import OpenedSource
 from edge_malaria.runtime.screen.slide_errors import check_site, errors_and_flagging
 from edge_malaria.runtime.screen.slide_pipeline import ScreenOptions, SlidePipeline
 from edge_malaria.runtime.slide.journal import NAME as JOURNAL_NAME
 from edge_malaria.runtime.slide.journal import Journal, read_header
 from edge_malaria.runtime.slide.lines import HeaderLine
 from edge_malaria.runtime.slide.site_profile import SiteProfile
-from edge_malaria.runtime.sources.base import Source, Unreadable
+from edge_malaria.runtime.sources.base import Source
 from edge_malaria.runtime.sources.cameras import CAMERA_FACT
 
 
@@ -126,29 +127,6 @@ class ScreenCall:
     keep_current: bool = False
 
 
-class _Opened:
-    """A source that has given its first field already: it does open."""
-
-    def __init__(self, source: Source) -> None:
-        self.live, self.total = source.live, source.total
-        self.warnings, self.facts = source.warnings, source.facts
-        self._rest = iter(source.fields())
-        self._first = next(self._rest, None)
-
-    def fields(self, skip: Container[str] = ()) -> Iterator[Field | Unreadable]:
-        """See ``Source``."""
-        first, self._first = self._first, None
-        try:
-            if first is not None and first.name not in skip:
-                yield first
-            del first
-            yield from (item for item in self._rest if item.name not in skip)
-        finally:
-            # Lets a camera go at once.
-            if isinstance(self._rest, Generator):
-                self._rest.close()
-
-
 def screen(
     source: Source | None,
     bundle: Bundle,
@@ -191,7 +169,7 @@ def screen(
         check_site(call.site, header)
     if not call.resume:
         check_directory(call.directory, force=call.force)
-        source = None if source is None else _Opened(source)
+        source = None if source is None else OpenedSource(source)
         if call.force:
             clear_directory(call.directory)
     journal = Journal(call.directory, header, resume=call.resume)
