@@ -37,6 +37,8 @@ def is_old(config: str, version: str | None) -> bool:
         config: JSON text.
         version: ``keras_version`` of the file, where it has one.
     """
+    if '"keras_history"' in config:
+        return False  # Keras 3's way of storing calls, whatever version stands beside it
     if version is not None:
         return not version.startswith("3")
     return '"batch_input_shape"' in config or '"keras_version": "2' in config
