@@ -164,8 +164,10 @@ def _part_in_field(candidate: Candidate, inside: tuple[int, int, int, int]) -> M
 
 def _covered(placed: Sequence[_Placed], height: int, width: int) -> list[float]:
     """The share of each cell's mask, 0-1, that lies under another cell; at a coarse grid."""
-    boxes = np.array([item.box for item in placed], np.float64)
-    meets = (box_iou(boxes, boxes) > 0).sum(1) > 1
+    left, top, right, bottom = np.array([item.box for item in placed], np.int32).T
+    across = (left[:, None] < right) & (right[:, None] > left)
+    along = (top[:, None] < bottom) & (bottom[:, None] > top)
+    meets = np.count_nonzero(across & along, axis=1) > 1
     step = max(1, max(height, width) // 400)
     layers = np.zeros((height // step + 2, width // step + 2), np.uint8)
     samples: list[tuple[NDArray[np.uint8], Mask] | None] = []
