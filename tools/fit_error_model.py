@@ -22,12 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.slides.laboratory_inputs import slide_names
 from benchmarks.slides.laboratory_scores import (
     MALARIA_FREE,
     REPORT_ONLY,
     SourceScores,
     read_scores,
-    slide_names,
 )
 from benchmarks.slides.patient_scores import crossval_scores
 from edge_malaria.bundle.contents import INDEX
