@@ -85,9 +85,9 @@ SLIDES = (
         for words, where, target in (
             ("careful reader, 5,000 cells", "nih, no site.5000.reader careful", 0.0012),
             ("the same, 1,000 cells", "nih, no site.1000.reader careful", 0.006),
-            ("the same, 5,000 cells, without cells of doubtful label",
+            ("the same, 5,000 cells, without cells of suspect label",
              "nih, no site, no doubtful labels.5000.reader careful", 0.0012),
-            ("the same, 1,000 cells, without cells of doubtful label",
+            ("the same, 1,000 cells, without cells of suspect label",
              "nih, no site, no doubtful labels.1000.reader careful", 0.006),
             ("two readers on one cell, 5,000 cells",
              "nih, no site.5000.two careful readers, one cell", 0.0012),

@@ -21,6 +21,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from benchmarks.documents import (
+    bundle_tables,
     firmware_tables,
     laboratory_tables,
     model_tables,
@@ -45,6 +46,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     **results_tables.TABLES,
     **laboratory_tables.TABLES,
     **own_model_tables.TABLES,
+    **bundle_tables.TABLES,
 }
 _BLOCK = re.compile(r"<!-- table: (?P<name>[\w-]+) -->\n(?P<body>.*?)<!-- /table -->", re.DOTALL)
 _MARK = re.compile(r"<!-- (?:table: [\w-]+|/table) -->")

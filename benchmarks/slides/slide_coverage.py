@@ -1,7 +1,7 @@
 """Verdicts, intervals and limits of detection found by running -> slide_coverage.json.
 
     python -m benchmarks.slides.laboratory_scores --data DATA -o RUN
-    python -m benchmarks.slides.slide_coverage RUN [--slides 10]
+    python -m benchmarks.slides.slide_coverage RUN [--slides 10] [--jobs 1]
 
 Slides are resampled from real cells outside the fit: healthy cells of one slide of a laboratory's
 report third (the laboratory itself left out of the error record), parasites of one NIH test
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,14 @@ class Findings:
     limits: dict[str, Any] = field(default_factory=dict)
     sites: dict[str, Any] = field(default_factory=dict)
 
+    def add(self, other: Findings) -> None:
+        """Takes up those of another laboratory."""
+        for name, parts in other.tallies.items():
+            self.tallies.setdefault(name, []).extend(parts)
+        self.alarms |= other.alarms
+        self.limits |= other.limits
+        self.sites |= other.sites
+
     def modes(self) -> dict[str, Any]:
         """By mode: coverage, verdicts and false alarms over all laboratories."""
         table = {name: merged(parts).as_json() for name, parts in self.tallies.items()}
@@ -179,37 +188,46 @@ class Material:
         return judges, site
 
 
-def run_all(material: Material, slides: int) -> Findings:
-    """Measures every laboratory with every source of parasites."""
+def of_laboratory(material: Material, source: str, slides: int) -> Findings:
+    """Measures one laboratory with every source of parasites; its own seed."""
     found = Findings()
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng([SEED, LABORATORIES.index(source)])
     sure = usable(patients_of(read_scores(material.run, "test"), doubtful=False)[1])
-    for source in LABORATORIES:
-        healthy = material.healthy(source)
-        known: dict[bool, tuple[dict[str, Judge], SiteProfile | None]] = {}
-        for name, sick in material.parasites.items():
-            if (name == "iml") not in known:
-                known[name == "iml"] = material.judges(source, "iml" if name == "iml" else "")
-            judges, site = known[name == "iml"]
-            for mode, judge in judges.items():
-                for who, tally in measure(rng, judge, healthy, (name, sick), slides).items():
-                    found.tallies.setdefault(f"{mode}, {who}", []).append(tally)
-                if name != "nih":
-                    continue
-                key = f"{source}, {mode}"
-                found.alarms[key] = false_alarms(rng, judge, healthy, sick)
-                found.limits[key] = limits(rng, judge.statistics, judge.points, healthy, sick)
-                if source == "nih":
-                    found.limits[f"{key}, no doubtful labels"] = limits(
-                        rng, judge.statistics, judge.points, healthy, sure
-                    )
-            if name == "nih" and site is not None:
-                found.sites[source] = {
-                    "slides": site.negatives, "cells": site.cells, "screening": site.screening,
-                    "balanced": site.balanced, "passed": site.passed,
-                }  # fmt: skip
-        print(source, "done", flush=True)
+    healthy = material.healthy(source)
+    known: dict[bool, tuple[dict[str, Judge], SiteProfile | None]] = {}
+    for name, sick in material.parasites.items():
+        if (name == "iml") not in known:
+            known[name == "iml"] = material.judges(source, "iml" if name == "iml" else "")
+        judges, site = known[name == "iml"]
+        for mode, judge in judges.items():
+            for who, tally in measure(rng, judge, healthy, (name, sick), slides).items():
+                found.tallies.setdefault(f"{mode}, {who}", []).append(tally)
+            if name != "nih":
+                continue
+            key = f"{source}, {mode}"
+            found.alarms[key] = false_alarms(rng, judge, healthy, sick)
+            found.limits[key] = limits(rng, judge.statistics, judge.points, healthy, sick)
+            if source == "nih":
+                found.limits[f"{key}, no doubtful labels"] = limits(
+                    rng, judge.statistics, judge.points, healthy, sure
+                )
+        if name == "nih" and site is not None:
+            found.sites[source] = {
+                "slides": site.negatives, "cells": site.cells, "screening": site.screening,
+                "balanced": site.balanced, "passed": site.passed,
+            }  # fmt: skip
+    print(source, "done", flush=True)
     return found
+
+
+def run_all(material: Material, slides: int, jobs: int) -> Findings:
+    """Measures every laboratory, ``jobs`` at a time; the figures do not depend on how many."""
+    whole = Findings()
+    with ProcessPoolExecutor(jobs) as pool:
+        work = [pool.submit(of_laboratory, material, source, slides) for source in LABORATORIES]
+        for done in work:
+            whole.add(done.result())
+    return whole
 
 
 def main() -> None:
@@ -218,6 +236,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="where laboratory_scores wrote")
     parser.add_argument("--bundle", type=Path, default=shipped_bundle())
     parser.add_argument("--slides", type=int, default=10, help="of each kind")
+    parser.add_argument("--jobs", type=int, default=1, help="laboratories at a time")
     parser.add_argument("--dry", action="store_true", help="print only")
     options = parser.parse_args()
     bundle = read_bundle(options.bundle)
@@ -225,7 +244,8 @@ def main() -> None:
     spec = bundle.classifier
     points = Points(spec.threshold("screening"), spec.threshold("balanced"))
     parasites = parasites_of(options.run)
-    found = run_all(Material(options.run, record, points, parasites), options.slides)
+    material = Material(options.run, record, points, parasites)
+    found = run_all(material, options.slides, options.jobs)
     home = Judge.of(record.errors(points.screening, points.balanced), points)
     figures: dict[str, Any] = {
         "classifier_sha256": shipped_sha256(options.bundle),
