@@ -64,11 +64,16 @@ class Sender:
         self._unreached = 0
         self._wake.set()
 
-    def close(self, timeout_s: float = 5.0) -> None:
-        """Ends; a try that is on its way may take longer, and is then not waited for."""
+    def stop(self) -> None:
+        """Asks it to end behind the try that is on its way."""
         self._over.set()
         self._wake.set()
-        self._thread.join(timeout_s)
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Ends; a try that is on its way may take longer, and is then not waited for."""
+        self.stop()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
 
     def _run(self) -> None:
         while not self._over.is_set():

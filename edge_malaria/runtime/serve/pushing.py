@@ -46,6 +46,9 @@ class Pushing:
 
     def close(self) -> None:
         """Ends; what waits is sent after the next start."""
+        # All at once: each may be waiting for a network that is not there.
+        for sender in self._senders:
+            sender.stop()
         for sender in self._senders:
             sender.close()
 
