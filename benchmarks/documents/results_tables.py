@@ -64,6 +64,26 @@ AIMS = (
         "westlake: parasitemia, relative error",
         "malaria_fields", "westlake.relative_error", 0.25, at_most=True, spec=".2f",
     ),
+    *(
+        Aim(
+            f"one careful reader: limit of detection at {cells:,} cells", "slide_coverage",
+            f"limits_by_running.nih, no site.{cells}.reader careful", target, at_most=True,
+            spec=".5f",
+        )
+        for cells, target in ((5000, 0.0012), (1000, 0.006))
+    ),
+    *(
+        Aim(
+            f"program alone with a site profile: limit of detection at 5,000 cells, {site}",
+            "slide_coverage", f"limits_by_running.{site}, site.5000.alone", 0.01, at_most=True,
+            spec=".3f",
+        )
+        for site in ("bccd", "chula_more", "cheap_rig", "pbc")
+    ),
+    Aim(
+        "careful reader with a site profile: shown 95 % intervals that hold the truth",
+        "slide_coverage", "modes.site, careful.coverage", 0.93, spec=".3f",
+    ),
 )  # fmt: skip
 
 
