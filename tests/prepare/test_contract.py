@@ -13,6 +13,7 @@ from edge_malaria.bundle.format import read_bundle
 from edge_malaria.errors import BundleSchemaError
 from edge_malaria.prepare.contract import MASKS, RESIZES, Preparation
 from edge_malaria.prepare.preprocess import CONTRACT_STEPS, network_input
+from edge_malaria.prepare.stain import StainScaling
 
 
 @pytest.mark.parametrize("mask", MASKS)
@@ -27,8 +28,10 @@ def test_each_preparation_survives_its_record(resize: str, mask: str) -> None:
 
 def test_a_bundle_of_today_means_areas_and_black(shipped_bundle: Path) -> None:
     spec = read_bundle(shipped_bundle).classifier
-    assert spec.preparation == Preparation(spec.size_px)
+    assert spec.preparation == Preparation(spec.size_px, stain=StainScaling())
     assert "resize" not in spec.record["preprocessing"]
+    micro = read_bundle(shipped_bundle.parent / "micro").classifier
+    assert micro.preparation == Preparation(micro.size_px)
 
 
 @pytest.mark.parametrize(
