@@ -58,6 +58,7 @@ class Classifier:
         second_look: says which inputs are no red cells; see ``second_look``.
 
     Attributes:
+        bundle: as given.
         threshold: probability at or above which a cell is positive.
         input_size_px: S of the network's S x S input.
         target: the whole way of preparing a crop, which ``network_input`` takes.
@@ -75,7 +76,7 @@ class Classifier:
         with_engine: Engine | None = None,
         second_look: SecondLook | None = None,
     ) -> None:
-        spec = bundle.classifier
+        self.bundle, spec = bundle, bundle.classifier
         if with_engine is None:
             name = engine or default_engine()
             file = spec.file(variant, name)
