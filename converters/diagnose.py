@@ -21,6 +21,8 @@ from edge_malaria.runtime.engines.litert import load_interpreter_module
 
 # What only moves or converts values is not a layer.
 _MOVERS = {"QUANTIZE", "DEQUANTIZE", "RESHAPE", "SHAPE", "STRIDED_SLICE", "PACK", "DELEGATE"}
+# What hands values on as they are: behind it, a rounded output is still a rounded one.
+_PASSING = _MOVERS | {"MAX_POOL_2D", "PAD", "PADV2", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS"}
 # Every tensor of every cell is kept in memory; a few dozen cells settle a ratio of powers.
 DIAGNOSE_CELLS = 48
 # Above this a layer's noise is lost in the rounding of its neighbours.
@@ -39,6 +41,8 @@ class LayerNoise:
         operator: TFLite's name of the operation.
         sqnr_db: of its output in the int8 file against the float32 file.
         lost_db: how much below the layer before it; what this layer itself loses.
+        readers: outputs, in the float32 file, of what reads this one: the next layers that compute,
+            and whatever only hands the values on to them.
     """
 
     layer: str
@@ -46,6 +50,7 @@ class LayerNoise:
     operator: str
     sqnr_db: float
     lost_db: float
+    readers: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """For ``worst_layers`` of a parity report; not finite becomes null."""
@@ -62,7 +67,23 @@ class LayerNoise:
 class _Layer:
     operator: str
     tensor: str
+    readers: tuple[str, ...]
     values: list[NDArray[np.float64]]
+
+
+def _readers(operations: Sequence[Any], end: int) -> list[int]:
+    """Outputs of the operators that read a tensor, through those that only hand it on."""
+    found: list[int] = []
+    behind = [end]
+    while behind:
+        tensor = behind.pop()
+        for operation in operations:
+            out = int(operation["outputs"][0])
+            if tensor in operation["inputs"] and out not in found:
+                found.append(out)
+                if operation["op_name"] in _PASSING:
+                    behind.append(out)
+    return found
 
 
 def _interpreter(data: bytes) -> Any:
@@ -88,10 +109,14 @@ def _run(data: bytes, inputs: Image) -> list[_Layer]:
     interpreter = _interpreter(data)
     entry = interpreter.get_input_details()[0]
     details = {int(t["index"]): t for t in interpreter.get_tensor_details()}
-    operations = [op for op in interpreter._get_ops_details() if op["op_name"] not in _MOVERS]
+    everything = interpreter._get_ops_details()
+    operations = [op for op in everything if op["op_name"] not in _MOVERS]
     ends = [int(op["outputs"][0]) for op in operations]
+    names = {index: str(tensor["name"]) for index, tensor in details.items()}
     layers = [
-        _Layer(str(op["op_name"]), str(details[end]["name"]), [])
+        _Layer(
+            str(op["op_name"]), names[end], tuple(names[i] for i in _readers(everything, end)), []
+        )
         for op, end in zip(operations, ends, strict=True)
     ]
     for cell in inputs:
@@ -163,7 +188,8 @@ def layer_noise(
     for one, other in zip(reference, candidate, strict=True):
         now = _sqnr(one.values, other.values)
         name = keras_name(one.tensor)
-        found.append(LayerNoise(name, one.tensor, one.operator, now, before - now))
+        noise = LayerNoise(name, one.tensor, one.operator, now, before - now, one.readers)
+        found.append(noise)
         before = now
     return tuple(found)
 

@@ -4,8 +4,9 @@
    training). Where there are none, or they fail and there are calibration cells,
    ``per-channel-ptq``: per-channel weights, ranges from those cells.
 2. ``equalized-ptq``: the same after channels were brought to one size (``converters.equalize``).
-3. ``keep-float-<k>``: the k worst layers of the diagnosis stay float, and the layers that read
-   them; the file is ``int8-mixed`` and is never called int8.
+3. ``keep-float-<k>``: the k worst layers of the diagnosis stay float, the layers that read them
+   (through pooling and flattening), and the last one; the file is ``int8-mixed`` and is never
+   called int8.
 4. ``qat-fine-tune``: the model learns to live with 8 bits on train cells; needs a data set.
 
 The first whose files pass the gate ships, and bundle.json names it. Where none passes,
@@ -81,25 +82,33 @@ def later_recipes(
         recipes.append(Recipe(PER_CHANNEL))
     if has_calibration:
         recipes.append(Recipe(EQUALIZED))
-        order = [noise.index(layer) for layer in worst_first(noise)]
-        for count in KEPT_COUNTS:
-            # What reads a layer's output must read floats too, or it is rounded all the same.
-            kept = sorted({i for worst in order[:count] for i in (worst, worst + 1)})
-            layers = [noise[i] for i in kept if i < len(noise)]
-            # Keeping every layer in float would not be a quantized file at all.
-            if count > len(order) or not len(layers) < len(noise):
-                break
-            recipes.append(
-                Recipe(
-                    f"{KEEP_FLOAT}-{count}",
-                    "int8-mixed",
-                    tuple(layer.tensor for layer in layers),
-                    tuple(layer.layer for layer in layers),
-                )
-            )
+        recipes.extend(_mixed(noise))
     if has_data:
         recipes.append(Recipe(FINE_TUNE, fine_tune=True))
     return tuple(recipes)
+
+
+def _mixed(noise: Sequence[LayerNoise]) -> list[Recipe]:
+    """The recipes that keep some layers in float, fewest first."""
+    worst, recipes = worst_first(noise), []
+    for count in KEPT_COUNTS:
+        # What reads a layer's output must read floats too, or it is rounded all the same. The last
+        # layer costs little, and one step of its 8-bit output may be most of the noise.
+        chosen = (*worst[:count], *noise[-1:])
+        kept = {tensor for layer in chosen for tensor in (layer.tensor, *layer.readers)}
+        layers = [layer for layer in noise if layer.tensor in kept]
+        # Keeping every layer in float would not be a quantized file at all.
+        if count > len(worst) or not len(layers) < len(noise):
+            break
+        recipes.append(
+            Recipe(
+                f"{KEEP_FLOAT}-{count}",
+                "int8-mixed",
+                tuple(sorted(kept)),
+                tuple(layer.layer for layer in layers),
+            )
+        )
+    return recipes
 
 
 def convert(model: Any, recipe: Recipe, calibration: Image | None) -> bytes:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from converters import diagnose, recipes
+from converters import diagnose, recipes, to_tflite
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.golden import read_goldens
 from edge_malaria.errors import UsageError
 from edge_malaria.parity.opened import read_file
 from edge_malaria.records import Image
+from edge_malaria.runtime.engines.opening import open_engine
 from tests.parity import faults
 from tests.parity.faults import FLOAT, INT8
 
@@ -73,7 +75,14 @@ def test_files_of_two_networks_are_refused(
 
 def _noise(count: int) -> tuple[diagnose.LayerNoise, ...]:
     return tuple(
-        diagnose.LayerNoise(f"layer{i}", f"net/layer{i}/x", "CONV_2D", 40.0 - i * i, 2.0 * i)
+        diagnose.LayerNoise(
+            f"layer{i}",
+            f"net/layer{i}/x",
+            "CONV_2D",
+            40.0 - i * i,
+            2.0 * i,
+            (f"net/layer{i + 1}/x",) if i + 1 < count else (),
+        )
         for i in range(count)
     )
 
@@ -117,3 +126,58 @@ def test_a_layer_kept_in_float_makes_the_file_mixed(
     assert quantization_of(data) == read_file(data, "litert", "x")[1] == "int8-mixed"
     with pytest.raises(UsageError, match="needs calibration cells"):
         recipes.convert(plain, recipe, np.zeros((0, 48, 48, 3), np.uint8))
+
+
+def _pooled() -> Any:
+    """A network whose first layer is followed by pooling, its dense layer by nothing.
+
+    One channel of the first layer is a thousand times larger than the others, and the next layer
+    ignores it: int8 has no steps left for the ones that matter.
+    """
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(5)
+    inputs = keras.Input((24, 24, 3))
+    x = layers.Conv2D(8, 3, padding="same", activation="relu", name="first")(inputs)
+    x = layers.MaxPooling2D(name="pool")(x)
+    x = layers.Conv2D(8, 3, padding="same", activation="relu", name="second")(x)
+    x = layers.Conv2D(8, 3, strides=2, activation="relu", name="third")(x)
+    x = layers.Dense(8, activation="relu", name="hidden")(layers.Flatten(name="flat")(x))
+    model = keras.Model(inputs, layers.Dense(1, name="logit")(x))
+    kernel, bias = model.get_layer("first").get_weights()
+    bias[5] = 2e4
+    model.get_layer("first").set_weights([kernel / 16.0, bias])
+    kernel, bias = model.get_layer("second").get_weights()
+    kernel[:, :, 5] = 0.0
+    model.get_layer("second").set_weights([kernel, bias])
+    return model
+
+
+def test_a_layer_in_float_stays_unrounded_through_the_pooling_behind_it() -> None:
+    pixels = np.random.default_rng(6).integers(0, 256, (48, 24, 24, 3), dtype=np.uint8)
+    model = _pooled()
+    float_file, int8_file = (to_tflite.convert(model, v, pixels) for v in ("float32", "int8"))
+    noise = diagnose.layer_noise(float_file, int8_file, pixels)
+    assert diagnose.worst_first(noise)[0].layer == "first"
+    behind = {diagnose.keras_name(tensor) for tensor in noise[0].readers}
+    assert behind == {"pool", "second"}
+    recipe = recipes.later_recipes(noise, has_calibration=True, has_data=False)[1]
+    assert recipe.name == "keep-float-1"
+    assert set(recipe.layers) < {layer.layer for layer in noise}
+
+    def rounding(data: bytes) -> float:
+        got, true = (open_engine(d, "litert").run(pixels).reshape(-1) for d in (data, float_file))
+        return float(np.sqrt(np.mean((got - true) ** 2)) / true.std())
+
+    mixed = recipes.convert(model, recipe, pixels)
+    assert to_tflite.quantization_of(mixed) == "int8-mixed"
+    # Kept without the pooling's reader, the first layer is rounded as coarsely as in int8.
+    without = to_tflite.convert(model, "int8", pixels, (noise[0].tensor, noise[1].tensor))
+    assert rounding(without) > 0.3 * rounding(int8_file)
+    assert rounding(mixed) < 0.1 * rounding(int8_file)
+
+
+def test_the_last_layer_is_never_left_to_its_own_rounding() -> None:
+    for recipe in recipes.later_recipes(_noise(12)[::-1], has_calibration=True, has_data=False)[1:]:
+        assert recipe.layers[-1] == "layer0", "the least noisy here, but the one that decides"
