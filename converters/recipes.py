@@ -4,8 +4,9 @@
    training). Where there are none, or they fail and there are calibration cells,
    ``per-channel-ptq``: per-channel weights, ranges from those cells.
 2. ``equalized-ptq``: the same after channels were brought to one size (``converters.equalize``).
-3. ``keep-float-<k>``: the k worst layers of the diagnosis stay float, the layers that read them
-   (through pooling and flattening), and the last one; the file is ``int8-mixed`` and is never
+3. ``keep-float-output``: the last layer alone stays float, because one step of its 8-bit output
+   may be several logits. ``keep-float-<k>``: the k worst layers of the diagnosis as well, and the
+   layers that read them, through pooling and flattening. The file is ``int8-mixed`` and is never
    called int8.
 4. ``qat-fine-tune``: the model learns to live with 8 bits on train cells; needs a data set.
 
@@ -28,6 +29,7 @@ RANGES_IN_MODEL = "ranges-in-model"
 PER_CHANNEL = "per-channel-ptq"
 EQUALIZED = "equalized-ptq"
 KEEP_FLOAT = "keep-float"
+KEEP_OUTPUT = f"{KEEP_FLOAT}-output"
 FINE_TUNE = "qat-fine-tune"
 # One, two and four layers; with more in float little of int8's speed is left.
 KEPT_COUNTS = (1, 2, 4)
@@ -90,24 +92,22 @@ def later_recipes(
 
 def _mixed(noise: Sequence[LayerNoise]) -> list[Recipe]:
     """The recipes that keep some layers in float, fewest first."""
-    worst, recipes = worst_first(noise), []
-    for count in KEPT_COUNTS:
-        # What reads a layer's output must read floats too, or it is rounded all the same. The last
-        # layer costs little, and one step of its 8-bit output may be most of the noise.
+    worst = worst_first(noise)
+    recipes: list[Recipe] = []
+    for count in (0, *KEPT_COUNTS):
+        # What reads a layer's output must read floats too, or it is rounded all the same.
         chosen = (*worst[:count], *noise[-1:])
         kept = {tensor for layer in chosen for tensor in (layer.tensor, *layer.readers)}
         layers = [layer for layer in noise if layer.tensor in kept]
         # Keeping every layer in float would not be a quantized file at all.
         if count > len(worst) or not len(layers) < len(noise):
             break
-        recipes.append(
-            Recipe(
-                f"{KEEP_FLOAT}-{count}",
-                "int8-mixed",
-                tuple(sorted(kept)),
-                tuple(layer.layer for layer in layers),
+        name = f"{KEEP_FLOAT}-{count}" if count else KEEP_OUTPUT
+        tensors = tuple(sorted(kept))
+        if not any(tensors == recipe.keep_float for recipe in recipes):
+            recipes.append(
+                Recipe(name, "int8-mixed", tensors, tuple(layer.layer for layer in layers))
             )
-        )
     return recipes
 
 

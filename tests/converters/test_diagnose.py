@@ -90,7 +90,8 @@ def _noise(count: int) -> tuple[diagnose.LayerNoise, ...]:
 def test_rungs_in_order() -> None:
     found = recipes.later_recipes(_noise(8), has_calibration=True, has_data=True)
     names = [recipe.name for recipe in found]
-    kept = [f"keep-float-{count}" for count in (1, 2, 4)]
+    # The worst layer is the last one here: keep-float-1 would be keep-float-output once more.
+    kept = [f"keep-float-{count}" for count in ("output", 2, 4)]
     assert names == ["equalized-ptq", *kept, "qat-fine-tune"]
     assert [recipe.variant for recipe in found] == ["int8", *["int8-mixed"] * 3, "int8"]
     assert found[1].layers == ("layer7",)
@@ -107,7 +108,7 @@ def test_rungs_that_lack_something_are_left_out() -> None:
     assert recipes.later_recipes(_noise(8), has_calibration=False, has_data=False) == ()
     only = recipes.later_recipes(_noise(3), has_calibration=True, has_data=False)
     names = [recipe.name for recipe in only]
-    assert names == ["equalized-ptq", "keep-float-1"], "never every layer"
+    assert names == ["equalized-ptq", "keep-float-output"], "never every layer"
 
 
 def test_a_layer_kept_in_float_makes_the_file_mixed(
@@ -120,7 +121,8 @@ def test_a_layer_kept_in_float_makes_the_file_mixed(
         (tiny_bundle / FLOAT).read_bytes(), (tiny_bundle / INT8).read_bytes(), cells
     )
     recipe = recipes.later_recipes(noise, has_calibration=True, has_data=False)[1]
-    assert recipe.name == "keep-float-1"
+    assert recipe.name == "keep-float-output"
+    assert recipe.layers == (noise[-1].layer,)
     plain = strip_fake_quant(load_model(tiny_keras))
     data = recipes.convert(plain, recipe, cells[:32])
     assert quantization_of(data) == read_file(data, "litert", "x")[1] == "int8-mixed"
@@ -162,7 +164,7 @@ def test_a_layer_in_float_stays_unrounded_through_the_pooling_behind_it() -> Non
     assert diagnose.worst_first(noise)[0].layer == "first"
     behind = {diagnose.keras_name(tensor) for tensor in noise[0].readers}
     assert behind == {"pool", "second"}
-    recipe = recipes.later_recipes(noise, has_calibration=True, has_data=False)[1]
+    recipe = recipes.later_recipes(noise, has_calibration=True, has_data=False)[2]
     assert recipe.name == "keep-float-1"
     assert set(recipe.layers) < {layer.layer for layer in noise}
 
