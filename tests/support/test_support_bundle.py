@@ -17,7 +17,7 @@ from edge_malaria.runtime.store.database import open_database
 from edge_malaria.runtime.store.slides import SLIDES, SlideEntry, Worklist
 from edge_malaria.support.bundle import write_support_bundle
 from edge_malaria.support.redaction import REMOVED, Redactor
-from tests.cli import run_cli
+from tests.cli import run_cli, run_process
 
 HASH = "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$RdescudvJCsgt3ub"
 TOKEN = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -102,7 +102,7 @@ def contents(path: Path) -> dict[str, bytes]:
 
 def test_no_planted_secret_arrives(device: Path, tmp_path: Path) -> None:
     out = tmp_path / "help.zip"
-    done = run_cli(
+    done = run_process(
         "support-bundle", "-o", out, "--data", device, "--config", config(tmp_path),
         "--log", logs(tmp_path),
     )  # fmt: skip
