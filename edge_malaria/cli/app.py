@@ -47,7 +47,7 @@ COMMAND_MODULES = (
     "camera",
     "backup",
     "doctor",
-    "support",
+    "support_bundle",
     "firmware",
 )
 
@@ -103,7 +103,8 @@ def _modules_for(words: Sequence[str]) -> Sequence[str]:
     first = next((word for word in words if word != "--debug"), "")
     if first == "--version":
         return ()
-    return (first,) if first in COMMAND_MODULES else COMMAND_MODULES
+    named = [name for name in COMMAND_MODULES if first == name.replace("_", "-")]
+    return named or COMMAND_MODULES
 
 
 def run(action: Callable[[], Any], *, debug: bool) -> int:
