@@ -36,9 +36,17 @@ def check_thresholds(subject: Subject) -> list[Failure]:
 
 
 def check_decisions(
-    subject: Subject, drawn: Drawn, cells: Cells | None, *, labelled_decide: bool = False
+    subject: Subject,
+    drawn: Drawn,
+    cells: Cells | None,
+    *,
+    keras: Outputs | None = None,
+    labelled_decide: bool = False,
 ) -> Findings:
-    """Labelled cells at the deployed threshold; see ``judges`` for ``labelled_decide``."""
+    """Labelled cells at the deployed threshold; see ``judges`` for ``labelled_decide``.
+
+    ``keras``: what Keras said of these cells, where it was asked already.
+    """
     if cells is None:
         told = ["statistics on labelled cells: no data set was given (--data DATASET)"]
         if labelled_decide:
@@ -57,7 +65,7 @@ def check_decisions(
         for name, engine in subject.candidates.items()
         if name in drawn.outputs
     }
-    reference = reference_of(subject, cells.inputs, outputs)
+    reference = keras or reference_of(subject, cells.inputs, outputs)
     if reference is None:
         what, want = "a reference for the data set", "Keras, or a float32 file that runs here"
         cause = "give the model with --reference MODEL.keras"

@@ -29,6 +29,7 @@ from edge_malaria.parity.exact import Twins
 from edge_malaria.parity.finder_stage import check_finder
 from edge_malaria.parity.findings import Failure, Findings, Pair, Settings
 from edge_malaria.parity.names import check_names
+from edge_malaria.parity.numeric import Outputs
 from edge_malaria.parity.opened import Subject, chosen_engines, open_files
 from edge_malaria.parity.report import ParityReport
 from edge_malaria.parity.shapes import check_shapes
@@ -87,14 +88,18 @@ def gate(
     found += check_weights(subject)
     found += check_thresholds(subject)
     cells = None if dataset is None else labelled_cells(subject, dataset, split)
-    labelled = judges.is_foreign(subject) and judges.labelled_decide(
-        subject, cells, None if cells is None else reference_of(subject, cells.inputs)
-    )
+    answers: Outputs | None = None
+    if cells is not None and judges.is_foreign(subject):
+        answers = reference_of(subject, cells.inputs)
+    labelled = judges.labelled_decide(subject, cells, answers)
     drawn, of_values = check_values(subject, decide=not labelled)
     found += of_values
     if finder:
         found += check_finder(opened, chosen, name_all=name_all)
-    found += check_decisions(subject, drawn, cells, labelled_decide=labelled)
+    # A large network takes minutes to answer; a file is asked again, because only one that passed
+    # until here may be the reference.
+    keras = answers if subject.live is not None else None
+    found += check_decisions(subject, drawn, cells, keras=keras, labelled_decide=labelled)
     return ParityReport(
         bundle=opened.name,
         evidence=split if dataset is not None else "drawn",
