@@ -123,6 +123,19 @@ class Dhis2Endpoint(Endpoint):
         return 200, {"status": "OK", "stats": {**stats, "total": len(document["events"])}}
 
 
+def push_settings(fhir: Endpoint, tracker: Endpoint, port: int) -> str:
+    """The text of a ``serve --push`` file with all three kinds of targets on this machine."""
+    return (
+        'device = "ward-7"\n[retry]\nfirst_s = 0.5\nmost_s = 2\n'
+        f'[[target]]\nkind = "fhir"\nname = "laboratory"\nurl = "{fhir.url}"\n'
+        f'[[target]]\nkind = "dhis2"\nname = "district"\nurl = "{tracker.url}"\n'
+        'program = "a1234567890"\nprogram_stage = "b1234567890"\norg_unit = "c1234567890"\n'
+        '[target.data_elements]\nverdict = "d1234567890"\n'
+        f'[[target]]\nkind = "mqtt"\nname = "ward"\nhost = "127.0.0.1"\nport = {port}\n'
+        "tls = false\nask_s = 0.7\n"
+    )
+
+
 def _handler(endpoint: Endpoint) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -15,7 +15,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -100,7 +99,7 @@ def fuzz(folder: Path, examples: int, seed: int) -> dict[str, Any]:
         for visitor in visitors:
             stack.callback(visitor.client.close)
             stack.callback(visitor.session.close)
-        slide = _finished_slide(visitors[-1].browser)
+        slide = visitors[-1].browser.read_slide(sample="Z-1", source=SOURCE).rpartition("/")[2]
         document = visitors[1].client.get("/openapi.json").json()
         document["servers"] = [{"url": address}]
         found = {}
@@ -147,17 +146,6 @@ def _add_user(data: Path, role: str) -> None:
         capture_output=True,
         env={**os.environ, "EDGE_MALARIA_FORGETFUL_DISK": "1"},
     )
-
-
-def _finished_slide(browser: Browser) -> str:
-    where = browser.post("/new", sample="Z-1", source=SOURCE).headers["location"]
-    browser.post(f"{where}/start")
-    end = time.monotonic() + 300
-    while browser.client.get(f"{where}/live").json()["state"] != "finished":
-        if time.monotonic() > end:
-            raise RuntimeError("the slide was not read")
-        time.sleep(0.1)
-    return str(where.rpartition("/")[2])
 
 
 def _ask(

@@ -14,7 +14,6 @@ import json
 import shutil
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,8 @@ def weigh(folder: Path) -> dict[str, Any]:
         httpx.Client(base_url=address, timeout=120) as client,
     ):
         browser = Browser(client)
-        where = _finished(browser)
+        where = browser.read_slide(sample="W-1", reader="Amina")
+        browser.post(f"{where}/who", reader="Amina")
         shared = sum(crossing(client.get(path)) for path in _SHARED)
         paths = {
             "worklist": "/",
@@ -71,18 +71,6 @@ def weigh(folder: Path) -> dict[str, Any]:
 
 def _computed_s(size: int) -> float:
     return round(8 * size / LINE_BITS_PER_S + _ROUND_TRIPS * DELAY_S, 3)
-
-
-def _finished(browser: Browser) -> str:
-    where = str(browser.post("/new", sample="W-1", reader="Amina").headers["location"])
-    browser.post(f"{where}/start")
-    end = time.monotonic() + 300
-    while browser.client.get(f"{where}/live").json()["state"] != "finished":
-        if time.monotonic() > end:
-            raise RuntimeError("the slide was not read")
-        time.sleep(0.1)
-    browser.post(f"{where}/who", reader="Amina")
-    return where
 
 
 def _in_chromium(address: str, paths: dict[str, str]) -> dict[str, float] | str:

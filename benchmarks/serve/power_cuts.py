@@ -37,6 +37,7 @@ from benchmarks.serve.endpoints import (
     Subscriber,
     broker,
     brokers,
+    push_settings,
 )
 from benchmarks.serve.person import Person, Remembered
 from benchmarks.serve.served import address_of, started
@@ -70,7 +71,7 @@ class PowerCuts:
         port = self._stack.enter_context(broker(self._broker, folder / "broker"))
         self._listening = Subscriber(port)
         self._push = folder / "push.toml"
-        self._push.write_text(_settings(self.fhir, self.tracker, port))
+        self._push.write_text(push_settings(self.fhir, self.tracker, port))
         # slide -> fields of its journal when it was last looked at.
         self._fields: dict[str, list[str]] = {}
         self.counts: Counter[str] = Counter()
@@ -224,18 +225,6 @@ def _kept(said: list[tuple[str, str, bool]], there: list[tuple[str, str]]) -> bo
 def _waiting(client: httpx.Client) -> int:
     found = re.findall(r"edge_malaria_outbox_waiting\{\S+ (\S+)", client.get("/metrics").text)
     return int(sum(map(float, found)))
-
-
-def _settings(fhir: FhirEndpoint, tracker: Dhis2Endpoint, port: int) -> str:
-    return (
-        'device = "ward-7"\n[retry]\nfirst_s = 0.5\nmost_s = 2\n'
-        f'[[target]]\nkind = "fhir"\nname = "laboratory"\nurl = "{fhir.url}"\n'
-        f'[[target]]\nkind = "dhis2"\nname = "district"\nurl = "{tracker.url}"\n'
-        'program = "a1234567890"\nprogram_stage = "b1234567890"\norg_unit = "c1234567890"\n'
-        '[target.data_elements]\nverdict = "d1234567890"\n'
-        f'[[target]]\nkind = "mqtt"\nname = "ward"\nhost = "127.0.0.1"\nport = {port}\n'
-        "tls = false\nask_s = 0.5\n"
-    )
 
 
 def passed(figures: dict[str, Any]) -> bool:

@@ -127,6 +127,21 @@ class Browser:
         if answer.headers["location"] != "/":
             raise AssertionError(answer.headers["location"])
 
+    def read_slide(self, **fields: str) -> str:
+        """Makes a slide, has it read to its end, and returns its address ("/slides/ID").
+
+        Raises:
+            RuntimeError: it was not read within five minutes.
+        """
+        where = str(self.post("/new", 303, **fields).headers["location"])
+        self.post(f"{where}/start")
+        end = time.monotonic() + 300
+        while self.client.get(f"{where}/live").json()["state"] != "finished":
+            if time.monotonic() > end:
+                raise RuntimeError("the slide was not read")
+            time.sleep(0.1)
+        return where
+
 
 def _expected(path: str, answer: httpx.Response, code: int) -> httpx.Response:
     if answer.status_code != code:

@@ -24,6 +24,7 @@ from benchmarks.serve.endpoints import (
     Subscriber,
     broker,
     brokers,
+    push_settings,
 )
 from tests.runtime.serve.served import SIM, Browser, process
 
@@ -33,15 +34,7 @@ FEW = SIM.replace("fields=6", "fields=2")
 
 def settings(folder: Path, fhir: Endpoint, tracker: Endpoint, port: int) -> Path:
     path = folder / "push.toml"
-    path.write_text(
-        'device = "ward-7"\n[retry]\nfirst_s = 0.5\nmost_s = 2\n'
-        f'[[target]]\nkind = "fhir"\nname = "laboratory"\nurl = "{fhir.url}"\n'
-        f'[[target]]\nkind = "dhis2"\nname = "district"\nurl = "{tracker.url}"\n'
-        'program = "a1234567890"\nprogram_stage = "b1234567890"\norg_unit = "c1234567890"\n'
-        '[target.data_elements]\nverdict = "d1234567890"\n'
-        f'[[target]]\nkind = "mqtt"\nname = "ward"\nhost = "127.0.0.1"\nport = {port}\n'
-        "tls = false\nask_s = 0.7\n"
-    )
+    path.write_text(push_settings(fhir, tracker, port))
     return path
 
 
