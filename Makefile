@@ -122,7 +122,7 @@ bench-check: $(HOST) ## count instructions per field and cell; fail where one gr
 	$(BIN)/python -m benchmarks.speed.instructions --check
 
 test-device: $(HOST) ## the shipped bundle on ARM processors under qemu; skipped with a reason
-	$(BIN)/python -m pytest -n $(WORKERS) tests/device -m device
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/device -m device
 
 firmware-check: $(HOST) ## generate the C file, build all microcontroller targets, run goldens
 	bash firmware_examples/check.sh

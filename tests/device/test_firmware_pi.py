@@ -17,6 +17,7 @@ from edge_malaria.files import write_image
 from edge_malaria.synthetic import DRAWN_KINDS, draw_cell
 from tests.device import arm, arm_root, processors
 from tests.device.available import built_or_skipped
+from tests.wheel import building
 
 GUEST = Path(__file__).with_name("firmware_guest.py")
 PI = Path(__file__).resolve().parents[2] / "firmware_examples" / "raspberry_pi"
@@ -81,7 +82,8 @@ def wheelhouse(root: Path) -> Path:
     folder = root.parent / "wheel house"
     environment = {**os.environ, "PYTHON": sys.executable}
     command = ["bash", str(PI / "wheelhouse.sh"), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
+    with building():
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
     if done.returncode:
         pytest.skip(f"the wheels cannot be collected here: {done.stderr.strip().splitlines()[-1]}")
     return folder

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,8 +17,8 @@ from edge_malaria.files import write_image
 from edge_malaria.synthetic import draw_field
 from tests.device import arm, arm_root, processors
 from tests.device.available import built_or_skipped
+from tests.wheel import ROOT, build_wheel
 
-ROOT = Path(__file__).parents[2]
 CAMERA = Path(__file__).with_name("pi_camera.py")
 # The release that Raspberry Pi OS 12 had its package of, compiled for numpy 1.
 SIMPLEJPEG = "simplejpeg==1.6.6"
@@ -37,9 +35,7 @@ def root() -> Path:
 def packages(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What an index would give to the Pi, in ``packages``; the system's own in ``system``."""
     place = tmp_path_factory.mktemp("pi")
-    wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", place, ROOT]
-    subprocess.run(wheel, check=True, capture_output=True, timeout=600)
-    [ours] = place.glob("edge_malaria-*.whl")
+    ours = build_wheel(place)
     keep = place / "keep.txt"
     keep.write_text("numpy==1.24.2\n")
     try:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import venv
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.wheel import build_wheel
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -54,8 +53,4 @@ def environment(place: Path, *requirements: str, system: bool = False) -> Path:
 @pytest.fixture(scope="session")
 def wheel(_asked_for: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, in a folder ``dist`` as the documents have it."""
-    place = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", "dist", ROOT]
-    run(*command, cwd=place)
-    [found] = (place / "dist").glob("edge_malaria-*.whl")
-    return found
+    return build_wheel(tmp_path_factory.mktemp("wheel") / "dist")

@@ -11,7 +11,8 @@ from xml.etree import ElementTree
 import pytest
 
 from edge_malaria.bundle.shipped import SHIPPED_MODELS
-from tests.install.conftest import ROOT, environment, run
+from tests.install.conftest import environment, run
+from tests.wheel import ROOT
 
 pytestmark = pytest.mark.timeout(3600)
 
