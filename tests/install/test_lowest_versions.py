@@ -7,6 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.serve.endpoints import (
+    Dhis2Endpoint,
+    FhirEndpoint,
+    Subscriber,
+    broker,
+    brokers,
+    free_port,
+    push_settings,
+)
 from tests.install.conftest import environment, run
 from tests.lowest import lowest
 
@@ -53,12 +62,27 @@ def test_the_exporting_machine_s_lowest_versions(wheel: Path, tmp_path: Path) ->
     run(em, "baseline", "cells", "-o", "runs", "--method", "svm", cwd=tmp_path)
 
 
-def test_the_pages_lowest_versions(wheel: Path, tmp_path: Path) -> None:
+def test_the_pages_lowest_versions_then_those_of_sending(wheel: Path, tmp_path: Path) -> None:
+    """The device's environment holds the lowest versions; what takes its results runs here."""
     pinned = lowest("litert", "serve")
     programs = environment(tmp_path / "low", f"{wheel}[litert,serve]", *pinned)
-    walk = Path(__file__).with_name("walk_pages.py")
-    walked = run(programs / "python", walk, programs / "edge-malaria", cwd=tmp_path)
-    assert "walked" in walked.stdout
+    walk = [programs / "python", Path(__file__).with_name("walk_pages.py")]
+    walk.append(programs / "edge-malaria")
+    assert "walked" in run(*walk, cwd=tmp_path).stdout
+    fhir, tracker, push = FhirEndpoint(), Dhis2Endpoint(), tmp_path / "push.toml"
+    push.write_text(push_settings(fhir, tracker, free_port()))
+    refused = run(*walk[2:], "serve", "--push", push, "--data", "d", cwd=tmp_path, ok=False)
+    assert refused.returncode == 3 and "paho-mqtt" in refused.stderr, refused.stderr
+    pip = [programs / "python", "-m", "pip", "install", "--quiet"]
+    run(*pip, f"{wheel}[litert,push]", *lowest("litert", "serve", "push"), cwd=tmp_path)
+    with broker(brokers()[0], tmp_path / "broker") as port:
+        listening = Subscriber(port)
+        push.write_text(push_settings(fhir, tracker, port))
+        assert "sent" in run(*walk, push, cwd=tmp_path).stdout
+        listening.close()
+    assert len(fhir.reports()) == len(tracker.stored) == len(listening.counts()) == 1
+    fhir.close()
+    tracker.close()
 
 
 def test_the_pages_without_their_packages_name_the_command(wheel: Path, tmp_path: Path) -> None:

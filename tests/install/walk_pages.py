@@ -1,8 +1,9 @@
 """Walks a slide through the pages of ``serve`` with the standard library alone.
 
-    python walk_pages.py EDGE-MALARIA
+    python walk_pages.py EDGE-MALARIA [PUSH.toml]
 
-Run by the tests in environments that hold nothing else.
+With ``PUSH.toml`` the slide is signed too, and its result sent to the targets of that file. Run by
+the tests in environments that hold nothing else.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import tempfile
 import time
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from http.cookiejar import CookieJar
 from pathlib import Path
 
@@ -24,6 +26,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = "sim:parasitemia=0.05,fields=2,seed=3,width=640,height=480"
         words = ["serve", "--data", f"{folder}/data", "--port", "0", "--source", source]
+        push = sys.argv[2:]
+        words += [word for file in push for word in ("--push", file)]
         log = Path(folder) / "log"
         with log.open("wb") as out:
             values = {**os.environ, "EDGE_MALARIA_FORGETFUL_DISK": "1"}
@@ -33,7 +37,7 @@ def main() -> None:
                 urllib.request.urlopen(f"{address}/healthz", timeout=60).close()
                 idle = _memory_mb(running.pid)
                 assert not idle or idle <= 150, f"{idle} MB while nothing is done"
-                walk(address)
+                walk(address, send=bool(push))
             finally:
                 running.terminate()
                 code = running.wait(60)
@@ -57,8 +61,8 @@ def _memory_mb(pid: int) -> int:
     return int(found.group(1)) // 1000 if found else 0
 
 
-def walk(address: str) -> None:
-    """Makes a slide, lets it be read, takes its documents."""
+def walk(address: str, *, send: bool) -> None:
+    """Makes a slide, lets it be read, takes its documents; ``send``: signs it and waits."""
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
 
     def get(path: str) -> bytes:
@@ -86,7 +90,33 @@ def walk(address: str) -> None:
     assert b"edge_malaria_slides" in get("/metrics")
     post("/language", language="sw")
     assert b'<html lang="sw">' in get(where)
-    print("walked")
+    if send:
+        post(f"{where}/who", reader="Amina")
+        _judge(lambda: get(f"{where}/review").decode(), lambda **f: post(f"{where}/decide", **f))
+        post(f"{where}/sign", agree="yes", reader="Sam")
+        _until_sent(lambda: get("/metrics").decode())
+    print("sent" if send else "walked")
+
+
+def _judge(review: Callable[[], str], decide: Callable[..., str]) -> None:
+    """Says of every flagged cell that it is no parasite."""
+    for _ in range(1000):
+        page = review()
+        key = re.search(r'name="key" value="([^"]+)"', page)
+        number = re.search(r'name="cell" value="(\d+)"', page)
+        if key is None or number is None:
+            return
+        decide(cell=number.group(1), key=key.group(1), decision="no-parasite")
+    raise AssertionError("the flagged cells have no end")
+
+
+def _until_sent(metrics: Callable[[], str]) -> None:
+    for _ in range(300):
+        waiting = re.findall(r"edge_malaria_outbox_waiting\{.*\} (\S+)", metrics())
+        if waiting and not any(map(float, waiting)):
+            return
+        time.sleep(0.2)
+    raise AssertionError(metrics())
 
 
 if __name__ == "__main__":
