@@ -4,8 +4,8 @@
 
 Reports only: val and test patients, the report thirds of the field sets, the other laboratory's
 slide and drawn cells. ``limits`` are those in the shipped bundle, which training fitted to train
-patients; ``second_look`` is the finder's opinion, whose margin leaves one in two hundred cells of
-train patients unsure; ``unsure`` is what ``classify`` says: either.
+patients; ``second_look`` is the finder's second opinion, whose margin leaves one in two hundred
+cells of train patients unsure; ``unsure`` is what ``classify`` says: either.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ from edge_malaria.prepare.contract import Target, preparation
 from edge_malaria.prepare.preprocess import network_input
 from edge_malaria.records import Image
 from edge_malaria.runtime.classify.abstain import not_a_red_cell
-from edge_malaria.runtime.classify.second_look import FOREIGN_ABOVE, SecondLook, second_look
+from edge_malaria.runtime.classify.second_opinion import (
+    FOREIGN_ABOVE,
+    SecondOpinion,
+    second_opinion,
+)
 from edge_malaria.synthetic import DrawnKind, draw_cell
 from edge_malaria.training.classifier.cells import RENDERINGS, default_cache, load_renderings
 
@@ -62,9 +66,9 @@ def nih(data: Path, split: str) -> dict[str, Image]:
     }
 
 
-def told(inputs: Image, fitted: dict[str, Any], look: SecondLook) -> dict[str, Any]:
+def told(inputs: Image, fitted: dict[str, Any], opinion: SecondOpinion) -> dict[str, Any]:
     """Share that gets "unsure", with its interval, and what each of the two ways catches."""
-    limits, foreign = not_a_red_cell(inputs, fitted), look.foreign(inputs)
+    limits, foreign = not_a_red_cell(inputs, fitted), opinion.foreign(inputs)
     unsure = limits | foreign
     interval = clopper_pearson_interval(int(unsure.sum()), len(unsure))
     return {
@@ -122,8 +126,8 @@ def measure(data: Path) -> dict[str, Any]:
     """All groups, and what both ways cost."""
     train = np.concatenate(list(nih(data, "train").values()))
     fitted = shipped_limits()
-    look = second_look(read_bundle(shipped_bundle()), "litert")
-    assert look is not None, "the default bundle has a finder"
+    opinion = second_opinion(read_bundle(shipped_bundle()), "litert")
+    assert opinion is not None, "the default bundle has a finder"
     test = nih(data, "test")
     groups = {**nih(data, "val"), **test, **westlake(data)}
     groups |= all_field_inputs(data, "report", SIZE_PX)
@@ -131,11 +135,11 @@ def measure(data: Path) -> dict[str, Any]:
     groups |= spoilt(np.concatenate(list(test.values())))
     return {
         "second_look_above": FOREIGN_ABOVE,
-        "train_cells_above": round(float(look.foreign(train).mean()), 5),
-        "unsure": {name: told(inputs, fitted, look) for name, inputs in groups.items()},
+        "train_cells_above": round(float(opinion.foreign(train).mean()), 5),
+        "unsure": {name: told(inputs, fitted, opinion) for name, inputs in groups.items()},
         "processor_ms_per_300_cells": {
             "limits": milliseconds(lambda cells: not_a_red_cell(cells, fitted), train),
-            "second_look": milliseconds(look.foreign, train),
+            "second_look": milliseconds(opinion.foreign, train),
         },
     }
 

@@ -1,4 +1,4 @@
-"""How many errors are doubtful labels -> docs/evidence/label_contradictions.json.
+"""How many errors are suspect labels -> docs/evidence/label_contradictions.json.
 
     python -m benchmarks.cells.contradictions --data "$EDGE_MALARIA_DATA" --run RUN
 
@@ -85,7 +85,7 @@ def shares(
 ) -> dict[str, Any]:
     """What the errors consist of."""
     errors = max(1, int(wrong.sum()))
-    doubtful = wrong & every & cells.suspect
+    suspect = wrong & every & cells.suspect
     return {
         "cells": len(wrong),
         "errors": int(wrong.sum()),
@@ -96,14 +96,14 @@ def shares(
             ),
             "contradicted by the fold's own network": float((wrong & own).sum() / errors),
             "contradicted by every fold's network": float((wrong & every).sum() / errors),
-            "contradicted by every fold's network and on the list": float(doubtful.sum() / errors),
+            "contradicted by every fold's network and on the list": float(suspect.sum() / errors),
         },
         "labels_contradicted_by_every_network": int(every.sum()),
         "of_them_on_the_list": float(cells.suspect[every].mean()) if every.any() else None,
         "accuracy_if_only_those_on_both_lists_were_errors": float(
             1.0 - (every & cells.suspect).mean()
         ),
-        "accuracy_if_those_errors_were_label_errors": float(1.0 - (wrong & ~doubtful).mean()),
+        "accuracy_if_those_errors_were_label_errors": float(1.0 - (wrong & ~suspect).mean()),
         "accuracy_if_every_error_on_the_list_were_one": float(
             1.0 - (wrong & ~cells.suspect).mean()
         ),

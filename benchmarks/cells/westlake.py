@@ -38,7 +38,7 @@ def westlake_inputs(folder: Path, target: Target, mask: str = "auto") -> Image:
             table = None
             if stain is not None:
                 some = [isolate_central_cell(crops[place]) for place in evenly(len(crops))]
-                colour = slide.look(cell_colour(*cell) for cell in some)
+                colour = slide.take(cell_colour(*cell) for cell in some)
                 table = None if colour is None else stain.table(colour)
             for index, crop in zip(own, crops, strict=True):
                 inputs[index] = prepared(crop, target, mask, table)

@@ -34,11 +34,11 @@ from edge_malaria.runtime.classify.cell_tint import (
 )
 from edge_malaria.runtime.detect.cells import CellFinder
 from edge_malaria.runtime.detect.opening import default_finder
-from edge_malaria.runtime.screen.field_look import view_of
+from edge_malaria.runtime.screen.field_judge import view_of
 from edge_malaria.synthetic import draw_field
 from edge_malaria.synthetic.stains import BACKGROUNDS, STAINS
 
-# iml never teaches, but settings may be chosen on its pictures that do not report.
+# Nothing is trained on iml, but settings may be chosen on its pictures that do not report.
 DECIDING = (*TRAINING_SETS, "iml")
 # The limits of a slide lie this much beyond the range of the sources' medians. One cell tells less:
 # its limits lie further beyond the range of all cells, of which so few are left out at each end,

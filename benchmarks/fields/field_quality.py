@@ -19,14 +19,14 @@ import numpy as np
 
 from benchmarks.evidence_file import write_evidence
 from benchmarks.fields.cell_truth import files_of
-from benchmarks.fields.whole_slides import looked
+from benchmarks.fields.whole_slides import judged_field
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.files import read_image
 from edge_malaria.records import Image
 from edge_malaria.runtime.detect.opening import default_finder
 from edge_malaria.runtime.screen.config import load_config
-from edge_malaria.runtime.screen.field_look import FieldLook
+from edge_malaria.runtime.screen.field_judge import FieldJudge
 
 # Typical cell diameters, px (sides of their boxes).
 SETS = {"iml": 82, "bccd": 102, "draaslan256": 49, "chula": 38, "bbbc041": 100}
@@ -42,7 +42,7 @@ class Judge:
 
     def __call__(self, image: Image) -> str:
         """The reason; empty where the field is accepted."""
-        _, _, quality = looked(FieldLook(self.finder, self.limits), image)
+        _, _, quality = judged_field(FieldJudge(self.finder, self.limits), image)
         return quality.reason
 
 

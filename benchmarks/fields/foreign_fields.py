@@ -28,13 +28,13 @@ from benchmarks.fields.cell_truth import (
     rates,
     read_annotations,
 )
-from benchmarks.fields.whole_slides import SlideScreen, looked
+from benchmarks.fields.whole_slides import SlideScreen, judged_field
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.data.laboratories import Part, field_files, slide_of
 from edge_malaria.files import read_image, write_image
 from edge_malaria.records import Cell, Image
-from edge_malaria.runtime.screen.field_look import FieldLook
+from edge_malaria.runtime.screen.field_judge import FieldJudge
 
 PAGE_PX = 640
 COLOURLESS = ("grey", "red channel", "green channel", "blue channel", "hue 120", "hue 180")
@@ -68,7 +68,7 @@ def slides(
     widest, cells, called = 1.0, 0, 0
     for files in groups.values():
         seen: list[tuple[Image, list[Cell], str]] = []
-        slide = screen.look((read_image(file) for file in files), seen)
+        slide = screen.screened((read_image(file) for file in files), seen)
         for file, one in zip(files, seen, strict=True):
             shown(pictures, file, one)
         refused.update(slide.refused)
@@ -108,14 +108,16 @@ def colourless(screen: SlideScreen, fields: Path) -> dict[str, Any]:
     files = files_of(fields / "iml", "report")[:48:3]
     figures = {}
     for name in (*COLOURLESS, *HUES):
-        slide = screen.look(recoloured(read_image(file), name) for file in files)
+        slide = screen.screened(recoloured(read_image(file), name) for file in files)
         figures[name] = {**slide.as_json(), "verdict": screen.verdict(slide)}
     return figures
 
 
 def own_cells(screen: SlideScreen, image: Image) -> list[Cell]:
     """The cells of a picture that is a slide by itself, refused or not."""
-    return looked(FieldLook(screen.finder, screen.config.quality), image, refused_too=True)[1]
+    return judged_field(FieldJudge(screen.finder, screen.config.quality), image, refused_too=True)[
+        1
+    ]
 
 
 def middle_cells(screen: SlideScreen, fields: Path, part: Part, every: int) -> dict[str, Any]:

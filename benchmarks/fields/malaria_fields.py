@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.cells.westlake import westlake_inputs
 from benchmarks.evidence_file import EVIDENCE, shipped_sha256, write_evidence
 from benchmarks.fields.cell_truth import boxes_of, files_of, inside_field, match, read_annotations
-from benchmarks.fields.whole_slides import looked
+from benchmarks.fields.whole_slides import judged_field
 from edge_malaria.bundle.format import Bundle, read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.data.laboratories import Part
@@ -37,7 +37,7 @@ from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.detect.cells import CellFinder
 from edge_malaria.runtime.detect.opening import default_finder
 from edge_malaria.runtime.screen.config import load_config
-from edge_malaria.runtime.screen.field_look import FieldLook
+from edge_malaria.runtime.screen.field_judge import FieldJudge
 from edge_malaria.runtime.screen.slide_errors import slide_errors
 from edge_malaria.runtime.slide.statistics import SlideCount, SlideStatistics
 
@@ -60,14 +60,14 @@ class WholePath:
     def next_slide(self) -> None:
         """What comes now is another slide."""
         self.colour = SlideColour()
-        self.fields = FieldLook(self.finder, self.limits)
+        self.fields = FieldJudge(self.finder, self.limits)
 
     def look(self, image: Image) -> tuple[list[Cell], list[Prediction], str]:
         """Red cells, their predictions, and the reason for which the field would be refused.
 
         Cells of refused fields are looked for all the same.
         """
-        shown, found, quality = looked(self.fields, image, refused_too=True)
+        shown, found, quality = judged_field(self.fields, image, refused_too=True)
         if quality.accepted:
             self.fields.counted([cell.box for cell in found if cell.counted])
         cells = [cell for cell in found if cell.kind == "red-cell"]

@@ -108,7 +108,7 @@ def main() -> None:
     files = files_of(options.data / "fields" / "iml", "all")[: options.fields : options.every]
     images = [read_image(file) for file in files]
     screen = SlideScreen(read_bundle(shipped_bundle()))
-    original = screen.look(images)
+    original = screen.screened(images)
     figures: dict[str, Any] = {
         "original": {**original.as_json(), "verdict": screen.verdict(original)},
         "allowed": ALLOWED,
@@ -119,7 +119,7 @@ def main() -> None:
         change, amounts = CHANGES[name]
         steps = []
         for amount in amounts:
-            slide = screen.look(change(image, amount) for image in images)
+            slide = screen.screened(change(image, amount) for image in images)
             steps.append(step_record(screen, slide, original, amount))
             print(name, steps[-1], flush=True)
         figures["changes"][name] = steps

@@ -17,7 +17,7 @@ from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.detect.opening import default_finder
 from edge_malaria.runtime.quality.field_quality import FieldQuality
 from edge_malaria.runtime.screen.config import load_config
-from edge_malaria.runtime.screen.field_look import FieldLook, view_of
+from edge_malaria.runtime.screen.field_judge import FieldJudge, view_of
 from edge_malaria.runtime.screen.slide_errors import slide_errors
 from edge_malaria.runtime.slide.statistics import SlideCount, SlideStatistics
 
@@ -62,22 +62,22 @@ class SlideSeen:
         }
 
 
-def looked(
-    look: FieldLook, image: Image, *, refused_too: bool = False
+def judged_field(
+    judge: FieldJudge, image: Image, *, refused_too: bool = False
 ) -> tuple[Image, list[Cell], FieldQuality]:
     """The field under even light, its cells, and its quality.
 
     Args:
-        look: of the slide.
+        judge: of the slide.
         image: uint8 [H, W, 3] RGB.
         refused_too: look for cells where ``screen`` would not.
     """
     view = view_of(image)
-    quality, shown = look.quality(view), view.corrected()
-    worth = look.worth_looking(quality)
+    quality, shown = judge.quality(view), view.corrected()
+    worth = judge.cells_decide(quality)
     if not (worth or refused_too):
         return shown, [], quality
-    cells, judged = look.cells(view, shown, quality)
+    cells, judged = judge.cells(view, shown, quality)
     return shown, cells, judged if worth else quality
 
 
@@ -95,21 +95,21 @@ class SlideScreen:
         self.balanced = bundle.classifier.threshold("balanced")
         self.statistics = SlideStatistics(slide_errors(bundle), self.config.verdict)
 
-    def look(
+    def screened(
         self, images: Iterable[Image], seen: list[tuple[Image, list[Cell], str]] | None = None
     ) -> SlideSeen:
         """Screens ``images`` as one slide; ``seen`` takes each field, its cells and the reason."""
         slide, colour = SlideSeen(), SlideColour()
-        look = FieldLook(self.finder, self.config.quality)
+        judge = FieldJudge(self.finder, self.config.quality)
         for image in images:
-            shown, cells, quality = looked(look, image)
+            shown, cells, quality = judged_field(judge, image)
             slide.refused[quality.reason] += 1
             if seen is not None:
                 seen.append((shown, cells, quality.reason))
             if not quality.accepted:
                 continue
             own = [cell for cell in cells if cell.counted]
-            look.counted([cell.box for cell in own])
+            judge.counted([cell.box for cell in own])
             slide.sizes.append(median_size(own))
             inputs = field_inputs(shown, own, self.classifier.target, colour)
             found = self.classifier.predict_inputs(inputs)

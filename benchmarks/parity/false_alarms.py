@@ -63,8 +63,8 @@ def export_and_gate(model: Path, dataset: Dataset) -> dict[str, Any]:
             exported = export_bundle(str(model), out, options, dataset)
         except GateFailed as error:
             return {"passed": False, "message": str(error)}
-        rung = read_bundle(out).classifier.record["int8"]["ranges"]
-    return {"passed": True, "rung": rung, **_margins(exported.report)}
+        recipe = read_bundle(out).classifier.record["int8"]["ranges"]
+    return {"passed": True, "recipe": recipe, **_margins(exported.report)}
 
 
 def _margins(report: ParityReport) -> dict[str, Any]:

@@ -105,7 +105,7 @@ class PowerCuts:
             running.kill()
             running.wait()
         self.counts["kills"] += 1
-        self.look()
+        self.check()
 
     def _work(self, address: str, end: float) -> None:
         with self.person.meet(address):
@@ -113,7 +113,7 @@ class PowerCuts:
                 self.person.step()
                 time.sleep(0.01)
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Everything that was promised stands."""
         path = self.data / DATABASE
         if not path.is_file():
@@ -171,7 +171,7 @@ class PowerCuts:
         finally:
             running.terminate()
             running.wait(60)
-        self.look()
+        self.check()
 
     def figures(self) -> dict[str, Any]:
         """What was promised and what stands."""

@@ -25,7 +25,7 @@ from edge_malaria.prepare.stain import SlideColour
 from edge_malaria.records import Cell, Image
 from edge_malaria.runtime.detect.opening import default_finder
 from edge_malaria.runtime.quality.field_quality import QualityLimits
-from edge_malaria.runtime.screen.field_look import FieldLook, view_of
+from edge_malaria.runtime.screen.field_judge import FieldJudge, view_of
 
 # Folders of fields whose boxes carry labels.
 LABELLED = ("iml", "bbbc041")
@@ -80,16 +80,16 @@ class SlidePath:
 
     def next_slide(self) -> None:
         """What comes now is another slide: its own scale and colour."""
-        self.look = FieldLook(self.finder, QualityLimits(), gate=False)
+        self.judge = FieldJudge(self.finder, QualityLimits(), gate=False)
         self.colour = SlideColour()
 
     def cut(self, image: Image) -> tuple[list[Cell], Image, str]:
         """Counted cells, their inputs, and what the quality gate would say."""
         view = view_of(image)
-        quality = self.look.quality(view)
+        quality = self.judge.quality(view)
         image = view.corrected()
-        cells = [c for c in self.look.cells(view, image, quality)[0] if c.counted]
-        self.look.counted([c.box for c in cells])
+        cells = [c for c in self.judge.cells(view, image, quality)[0] if c.counted]
+        self.judge.counted([c.box for c in cells])
         return cells, field_inputs(image, cells, self.target, self.colour), quality.reason
 
 

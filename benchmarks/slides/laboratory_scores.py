@@ -4,8 +4,8 @@
         [--left-out LABORATORY=FILE ...] [--cells DIR]
 
 Each picture goes through finder and classifier with the quality gate's word kept beside it. The
-classifier that ships is taught on NIH patients; a source whose cells taught it must be scored by a
-network that has not seen it: --left-out names the float network of each such laboratory
+classifier that ships is trained on NIH patients and on parts of some sources; such a source must be
+scored by a network that has not seen it: --left-out names the float network of each such laboratory
 (``tools.fine_tune_laboratories --without``), which is calibrated on the NIH validation patients.
 A source that is there already is not scored again. iml's and bbbc041's cells carry the label of the
 box that they match; westlake is one slide of crops, isolated by the field segmenter (both are for

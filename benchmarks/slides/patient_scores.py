@@ -46,7 +46,7 @@ def crossval_scores(
 ) -> tuple[Scores, Scores]:
     """(healthy, infected) from a cross-validation's stored predictions over ``splits``.
 
-    ``plain`` adds infected patients' plain cells to the healthy ones, but for those of doubtful
+    ``plain`` adds infected patients' plain cells to the healthy ones, but for those of suspect
     label: many of them hold a parasite.
     """
     from edge_malaria.crossval.results import read_result

@@ -30,7 +30,7 @@ from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.detect.opening import default_finder
 from edge_malaria.runtime.quality.cell_quality import assess_cells
 from edge_malaria.runtime.screen.config import ScreenConfig
-from edge_malaria.runtime.screen.field_look import FieldLook, view_of
+from edge_malaria.runtime.screen.field_judge import FieldJudge, view_of
 from edge_malaria.runtime.screen.slide_pipeline import SlidePipeline
 from edge_malaria.runtime.slide.field_line import cells_diameter
 from edge_malaria.runtime.slide.journal import Journal
@@ -75,7 +75,7 @@ def main() -> None:
     jpeg = cv2.imencode(".jpg", np.ascontiguousarray(image[:, :, ::-1]), flags)[1]
     bundle = read_bundle(options.bundle)
     finder, classifier = default_finder(bundle), Classifier(bundle, operating_point="screening")
-    look = FieldLook(finder, ScreenConfig().quality)
+    judge = FieldJudge(finder, ScreenConfig().quality)
     watch, first = Stopwatch(), Stopwatch()
     cells: list[Any] = []
     for number in range(options.repeats):
@@ -85,7 +85,7 @@ def main() -> None:
         registrar = Registrar()
         placement = watch("registration", lambda f=small, r=registrar, s=rgb.shape: r.place(f, s))
         registrar.commit(placement)
-        quality = watch("quality", lambda v=view: look.quality(v))
+        quality = watch("quality", lambda v=view: judge.quality(v))
         # The first pass is not timed: an engine lays out its memory once.
         finder.find(shown, small)
         found = first("find_cells", lambda f=shown, s=small: finder.find(f, s))
@@ -95,7 +95,7 @@ def main() -> None:
         watch(
             "quality_of_cells",
             lambda q=quality, c=cells, s=small, f=shown: assess_cells(
-                c, q, max(f.shape[:2]), look.limits, s, f
+                c, q, max(f.shape[:2]), judge.limits, s, f
             ),
         )
         red = [c for c in cells if c.kind == "red-cell"]

@@ -124,7 +124,7 @@ def _network(model: str) -> Any:
     how = source.target
     if how.resize not in ("area", "linear") or how.mask != "black":
         raise UsageError(
-            f"{model} takes cells by resize {how.resize} and mask {how.mask}; pruning teaches on "
+            f"{model} takes cells by resize {how.resize} and mask {how.mask}; pruning trains on "
             "averaged areas with black around. Only area or linear, and black, are near enough."
         )
     return with_input_scale(source.plain)

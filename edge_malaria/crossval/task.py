@@ -104,7 +104,7 @@ class Task:
         return plan if self.study else None
 
     def distillation(self) -> Distillation | None:
-        """Who teaches, if anybody does."""
+        """The teachers, if there are any."""
         if not self.teachers:
             return None
         recipe = dataclasses.replace(

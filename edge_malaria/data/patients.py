@@ -57,7 +57,7 @@ def lies_there(storage: Storage) -> str | None:
 def joined(
     storage: Storage, rows: Sequence[Row], table: Table, classes: ClassNames
 ) -> tuple[list[Row], list[str]]:
-    """Rows with the table's patients, splits, folds and doubtful labels; and warnings.
+    """Rows with the table's patients, splits, folds and suspect labels; and warnings.
 
     Raises:
         DatasetError: the table does not name every file, names one in two ways, or has a bad cell.

@@ -24,7 +24,7 @@ class Row:
         patient_id: None where unknown.
         split: train, val, test, or None.
         fold: 0-based fold of a cross-validation, or None.
-        suspect: on a published list of doubtful labels.
+        suspect: on a published list of suspect labels.
         slide_key: the slide, or None.
     """
 

@@ -114,6 +114,6 @@ def field_inputs(
     """
     table, stain = None, preparation(target).stain
     if stain is not None:
-        colour = (slide or SlideColour()).look(cell_colours(image, cells))
+        colour = (slide or SlideColour()).take(cell_colours(image, cells))
         table = None if colour is None else stain.table(colour)
     return cell_inputs(image, cells, target, table)

@@ -163,7 +163,7 @@ class SlideColour:
 
     window: list[RGB] = field(default_factory=list)
 
-    def look(self, colours: Iterable[RGB | None]) -> RGB | None:
+    def take(self, colours: Iterable[RGB | None]) -> RGB | None:
         """Takes a field's cells and returns the colour that this field is scaled from."""
         own = [colour for colour in colours if colour is not None]
         seen = [*own, *self.window[: max(0, WINDOW_CELLS - len(own))]]

@@ -1,6 +1,6 @@
 """Colours of drawn smears: red cells, backgrounds, and how far a dye darkens what lies under it.
 
-The red-cell colours are the middles of seven groups of median colours of healthy cells in
+The red-cell colours are the centres of seven groups of median colours of healthy cells in
 smartphone pictures of Giemsa-stained thin smears, and of whole fields of other laboratories.
 A dye is a transmission per channel: 1 lets all light through.
 """

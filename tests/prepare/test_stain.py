@@ -103,20 +103,20 @@ def test_the_median_of_an_even_number_is_one_of_them() -> None:
 
 def test_a_field_of_few_cells_takes_those_before_it_along() -> None:
     slide = SlideColour()
-    assert slide.look([(100, 100, 100)] * 40) == (100, 100, 100)
+    assert slide.take([(100, 100, 100)] * 40) == (100, 100, 100)
     assert len(slide.window) == WINDOW_CELLS
-    assert slide.look([(200, 200, 200)] * 5) == (100, 100, 100)
-    assert slide.look([(200, 200, 200)] * (WINDOW_CELLS + 1)) == (200, 200, 200)
-    assert slide.look([None, None]) == (200, 200, 200)
-    assert SlideColour().look([]) is None
+    assert slide.take([(200, 200, 200)] * 5) == (100, 100, 100)
+    assert slide.take([(200, 200, 200)] * (WINDOW_CELLS + 1)) == (200, 200, 200)
+    assert slide.take([None, None]) == (200, 200, 200)
+    assert SlideColour().take([]) is None
 
 
 def test_a_restored_window_goes_on_alike() -> None:
     slide, other = SlideColour(), SlideColour()
-    slide.look([(v, 2 * v, 90) for v in range(60, 84)])
+    slide.take([(v, 2 * v, 90) for v in range(60, 84)])
     other.restore(tuple(slide.window))
     more = [(120, 130, 140)] * 4
-    assert slide.look(more) == other.look(more)
+    assert slide.take(more) == other.take(more)
     assert slide.window == other.window
 
 

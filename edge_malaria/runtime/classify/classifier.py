@@ -25,7 +25,7 @@ from edge_malaria.runtime.classify.cell_tint import (
     foreign_slide,
 )
 from edge_malaria.runtime.classify.flagged_views import Logits, mean_logits
-from edge_malaria.runtime.classify.second_look import SecondLook, second_look
+from edge_malaria.runtime.classify.second_opinion import SecondOpinion, second_opinion
 from edge_malaria.runtime.engines.base import Engine
 from edge_malaria.runtime.engines.opening import default_engine, open_engine
 
@@ -55,7 +55,7 @@ class Classifier:
         threads: of the engine.
         threshold: a site's own, instead of the operating point's.
         with_engine: an already opened engine (tests pass a ``FakeEngine``).
-        second_look: says which inputs are no red cells; see ``second_look``.
+        second_opinion: says which inputs are no red cells; see ``second_opinion``.
 
     Attributes:
         bundle: as given.
@@ -74,7 +74,7 @@ class Classifier:
         *,
         threshold: float | None = None,
         with_engine: Engine | None = None,
-        second_look: SecondLook | None = None,
+        second_opinion: SecondOpinion | None = None,
     ) -> None:
         self.bundle, spec = bundle, bundle.classifier
         if with_engine is None:
@@ -89,7 +89,7 @@ class Classifier:
         self.input_size_px = spec.size_px
         self.target: Target = spec.target
         self._decision = Decision(spec, self.threshold)
-        self._second_look = second_look
+        self._second_opinion = second_opinion
 
     def classify(
         self, crops: Sequence[Image], masks: Sequence[Mask | None] | None = None
@@ -112,7 +112,7 @@ class Classifier:
         if not len(batch):
             return []
         logits = self._decision.settled(self.logits(batch), batch, self.logits)
-        foreign = self._second_look.foreign(batch) if self._second_look else None
+        foreign = self._second_opinion.foreign(batch) if self._second_opinion else None
         return self._decision.predictions(logits, batch, foreign)
 
     def logits(self, batch: Image) -> NDArray[np.float32]:
@@ -213,7 +213,7 @@ class Decision:
         Args:
             logits: float32 [N], those that decide: see ``settled``.
             batch: uint8 [N, S, S, 3], what the network saw.
-            foreign: bool [N], what a second look called no red cell.
+            foreign: bool [N], what a second opinion called no red cell.
         """
         chances = self.probabilities(logits)
         unsure = self._unsure(chances, batch)
@@ -241,8 +241,8 @@ def crop_classifier(bundle: Bundle, **options: Any) -> Classifier:
 
     Options are those of ``Classifier``: variant, engine, operating_point, threads.
     """
-    look = second_look(bundle, options.get("engine"), options.get("threads", 1))
-    return Classifier(bundle, **options, second_look=look)
+    opinion = second_opinion(bundle, options.get("engine"), options.get("threads", 1))
+    return Classifier(bundle, **options, second_opinion=opinion)
 
 
 class OpenBundle:

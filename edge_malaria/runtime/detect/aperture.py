@@ -17,7 +17,7 @@ from edge_malaria.records import Cell, Image, Mask
 from edge_malaria.runtime.detect.light import shrink
 
 # The rim is looked for at this longest side.
-LOOK_SIDE_PX = 160
+SEARCH_SIDE_PX = 160
 # Darker than this share of the bright end (90th percentile of the brightest channel): unlit.
 # Densely stained red cells keep more than half of the light in one channel; light that spills over
 # the rim of an eyepiece stays below a third.
@@ -114,7 +114,7 @@ def find_aperture(image: Image) -> Aperture | None:
     Args:
         image: uint8 [H, W, 3] RGB, the field or a small copy of it.
     """
-    thumb = shrink(image, min(1.0, LOOK_SIDE_PX / max(image.shape[:2])))
+    thumb = shrink(image, min(1.0, SEARCH_SIDE_PX / max(image.shape[:2])))
     lit = _lit(thumb)
     if not (1 - lit.mean() >= LEAST_UNLIT_SHARE):
         return None
@@ -133,7 +133,7 @@ def find_aperture(image: Image) -> Aperture | None:
     if points is None:
         return None
     outline = cv2.convexHull(points)[:, 0, :].astype(np.float64)
-    # From pixels' middles to their outer edges, where the picture's edge cuts the outline.
+    # From pixels' centres to their outer edges, where the picture's edge cuts the outline.
     outline = np.where(outline == 0, 0.0, outline + 0.5)
     outline = np.where(outline >= (width - 0.5, height - 0.5), (width, height), outline)
     outline = outline / (width, height)

@@ -125,7 +125,7 @@ class FieldCorrection:
 
 
 def _terms() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The polynomial's terms at the tiles' middles [GRID^2, K], and the ridge that tames them."""
+    """The polynomial's terms at the tiles' centres [GRID^2, K], and the ridge that tames them."""
     axis = (np.arange(GRID) + 0.5) / GRID * 2 - 1
     y, x = (a.ravel() for a in np.meshgrid(axis, axis, indexing="ij"))
     powers = [(i, j) for i in range(DEGREE + 1) for j in range(DEGREE + 1 - i)]

@@ -36,13 +36,13 @@ __all__ = ["NOMINAL_DIAMETER_PX", "FinderSettings", "LearnedFinder"]
 
 # The sides of what the network sees are multiples of this: it halves three times.
 SIDE_MULTIPLE_PX = 8
-# The field is looked at this large (longest side) to find its scale; the coarser looks are cheap.
-LOOK_SIDES_PX = (448, 224, 112)
-# Between looks that share a page: further than a cell reaches.
-LOOK_GAP_PX = 16
+# The field is shown this large (longest side) to find its scale; the coarser passes are cheap.
+PASS_SIDES_PX = (448, 224, 112)
+# Between passes that share a page: further than a cell reaches.
+PASS_GAP_PX = 16
 # Off a cell's scale the network is rarely this sure of its centre.
 SURE = 0.6
-# Below this trust (see ``_Look``) the scale is asked of the classical measure too.
+# Below this trust (see ``_Pass``) the scale is asked of the classical measure too.
 LEAST_TRUST = 0.003
 # A scale known from earlier fields is rounded to such steps (natural log), and looked for anew
 # below this trust; fields of sparse but sure cells reach it.
@@ -59,7 +59,7 @@ MAX_NETWORK_PIXELS = 1600 * 1600
 
 
 @dataclass(frozen=True, eq=False)
-class _Look:
+class _Pass:
     """One run of the network.
 
     Attributes:
@@ -130,43 +130,43 @@ class LearnedFinder:
         """The things found in ``image``, uint8 [H, W, 3] RGB; see ``CellFinder``."""
         check_field(image)
         view = _View(image, small)
-        look = None if diameter_px is None else self._known_look(view, diameter_px)
-        return self._cells(view, look or self._best_look(view))
+        one = None if diameter_px is None else self._known_pass(view, diameter_px)
+        return self._cells(view, one or self._best_pass(view))
 
-    def _known_look(self, view: _View, diameter_px: float) -> _Look | None:
-        """The look at a known scale; None where it does not hold in this field."""
+    def _known_pass(self, view: _View, diameter_px: float) -> _Pass | None:
+        """The pass at a known scale; None where it does not hold in this field."""
         # In steps, so that the fields of a slide share one size: another one costs the engine
         # a new layout of its memory.
         diameter = float(np.exp(np.round(np.log(diameter_px) / KNOWN_STEP) * KNOWN_STEP))
         aim = _aim(diameter, view.longest)
-        look = self._look(view, aim / diameter)
+        one = self._pass(view, aim / diameter)
         low, high = SCALE_TOLERANCE
-        holds = look.seen_px is not None and low <= look.seen_px / aim <= high
-        return look if holds and look.trust >= KNOWN_TRUST else None
+        holds = one.seen_px is not None and low <= one.seen_px / aim <= high
+        return one if holds and one.trust >= KNOWN_TRUST else None
 
     def find_at(self, image: Image, diameter_px: float, small: Image | None = None) -> list[Cell]:
         """``find`` where the red cells' diameter, px of ``image``, is known; see ``CellFinder``."""
         check_field(image)
         view = _View(image, small)
-        return self._cells(view, self._look(view, NOMINAL_DIAMETER_PX / diameter_px))
+        return self._cells(view, self._pass(view, NOMINAL_DIAMETER_PX / diameter_px))
 
-    def _cells(self, view: _View, look: _Look) -> list[Cell]:
-        peaks = drop_red_in_white(read_peaks(look.answer, self.settings))
-        found = candidates(peaks, look.answer, look.factor, self.settings.reach)
+    def _cells(self, view: _View, one: _Pass) -> list[Cell]:
+        peaks = drop_red_in_white(read_peaks(one.answer, self.settings))
+        found = candidates(peaks, one.answer, one.factor, self.settings.reach)
         cells = cells_of(found, view.image.shape)
-        return without_stained(cells, view.shrunk(look.factor), look.factor)
+        return without_stained(cells, view.shrunk(one.factor), one.factor)
 
-    def _best_look(self, view: _View) -> _Look:
+    def _best_pass(self, view: _View) -> _Pass:
         """Finds the scale: sure answers of nominal size, on as much of the field as possible."""
         longest = view.longest
-        best = max(self._first_looks(view, min(4.0, LOOK_SIDES_PX[0] / longest)), key=_trust)
-        if longest > 2 * LOOK_SIDES_PX[0] and not (best.trust >= LEAST_TRUST):
-            # Very small cells in a very large picture show at a finer look only.
-            best = max(best, self._look(view, 2 * LOOK_SIDES_PX[0] / longest), key=_trust)
+        best = max(self._first_passes(view, min(4.0, PASS_SIDES_PX[0] / longest)), key=_trust)
+        if longest > 2 * PASS_SIDES_PX[0] and not (best.trust >= LEAST_TRUST):
+            # Very small cells in a very large picture show in a finer pass only.
+            best = max(best, self._pass(view, 2 * PASS_SIDES_PX[0] / longest), key=_trust)
         if not (best.trust >= LEAST_TRUST):
             scale = measure_scale(view.image)
             if scale is not None:
-                guess = self._look(view, NOMINAL_DIAMETER_PX / scale.diameter_px)
+                guess = self._pass(view, NOMINAL_DIAMETER_PX / scale.diameter_px)
                 best = max(best, guess, key=_trust)
         for _ in range(MOST_CORRECTIONS):
             if best.seen_px is None:
@@ -175,16 +175,16 @@ class LearnedFinder:
             low, high = SCALE_TOLERANCE
             if low <= best.seen_px / aim <= high:
                 break
-            best = self._look(view, best.factor * aim / best.seen_px)
+            best = self._pass(view, best.factor * aim / best.seen_px)
         return best
 
-    def _look(self, view: _View, factor: float) -> _Look:
+    def _pass(self, view: _View, factor: float) -> _Pass:
         """Runs the network at ``factor`` of the field's resolution."""
         area = view.image.shape[0] * view.image.shape[1] * factor**2
         factor = float(np.clip(factor * min(1.0, np.sqrt(MAX_NETWORK_PIXELS / area)), 1e-3, 4.0))
         return self._see(view.shrunk(factor), factor)
 
-    def _see(self, small: Image, factor: float) -> _Look:
+    def _see(self, small: Image, factor: float) -> _Pass:
         """Runs the network on a field that was shrunk by ``factor``."""
         height, width = small.shape[:2]
         down, right = -height % SIDE_MULTIPLE_PX, -width % SIDE_MULTIPLE_PX
@@ -192,13 +192,13 @@ class LearnedFinder:
         answer = self.engine.run(np.asarray(padded, np.uint8)[None])[0]
         return _judged(answer[: -(-height // STRIDE_PX), : -(-width // STRIDE_PX)], factor)
 
-    def _first_looks(self, view: _View, factor: float) -> list[_Look]:
+    def _first_passes(self, view: _View, factor: float) -> list[_Pass]:
         """The field at three scales in one run, the smaller two side by side below the largest.
 
         One run, because an engine lays out its memory anew for every other size.
         """
         fine = view.shrunk(factor)
-        parts = [shrink(fine, side / LOOK_SIDES_PX[0]) for side in LOOK_SIDES_PX[1:]]
+        parts = [shrink(fine, side / PASS_SIDES_PX[0]) for side in PASS_SIDES_PX[1:]]
         places = _side_by_side(fine, parts)
         right = max(x + part.shape[1] for (_, x), part in zip(places, [fine, *parts], strict=True))
         below = max(y + part.shape[0] for (y, _), part in zip(places, [fine, *parts], strict=True))
@@ -208,47 +208,47 @@ class LearnedFinder:
         for (y, x), part in zip(places, [fine, *parts], strict=True):
             page[y : y + part.shape[0], x : x + part.shape[1]] = part
         answer = self.engine.run(page[None])[0]
-        looks = []
-        for (y, x), part, side in zip(places, [fine, *parts], LOOK_SIDES_PX, strict=True):
+        passes = []
+        for (y, x), part, side in zip(places, [fine, *parts], PASS_SIDES_PX, strict=True):
             rows = slice(y // STRIDE_PX, -(-(y + part.shape[0]) // STRIDE_PX))
             columns = slice(x // STRIDE_PX, -(-(x + part.shape[1]) // STRIDE_PX))
-            looks.append(_judged(answer[rows, columns], factor * side / LOOK_SIDES_PX[0]))
-        return looks
+            passes.append(_judged(answer[rows, columns], factor * side / PASS_SIDES_PX[0]))
+        return passes
 
 
 def _side_by_side(fine: Image, parts: list[Image]) -> list[tuple[int, int]]:
-    """(row, column) of the finest look and of the others below it, on even pixels, apart."""
-    below = fine.shape[0] + LOOK_GAP_PX
+    """(row, column) of the finest pass and of the others below it, on even pixels, apart."""
+    below = fine.shape[0] + PASS_GAP_PX
     below += below % STRIDE_PX
     places, x = [(0, 0)], 0
     for part in parts:
         places.append((below, x))
-        x += part.shape[1] + LOOK_GAP_PX
+        x += part.shape[1] + PASS_GAP_PX
         x += x % STRIDE_PX
     return places
 
 
-def _judged(answer: FloatMap, factor: float) -> _Look:
+def _judged(answer: FloatMap, factor: float) -> _Pass:
     """An answer with the size of its sure red cells and how far it can be trusted."""
     y, x, score = centres(np.ascontiguousarray(answer[:, :, 0]), SURE)
     edges = np.maximum(answer[y, x, CHANNEL_EDGES], 0.0) * STRIDE_PX
     sizes = np.sqrt((edges[:, 0] + edges[:, 2]) * (edges[:, 1] + edges[:, 3]))
     fits = (sizes > 0.5 * NOMINAL_DIAMETER_PX) & (sizes < 2 * NOMINAL_DIAMETER_PX)
     if fits.sum() < 3:
-        return _Look(answer, factor, None, 0.0)
+        return _Pass(answer, factor, None, 0.0)
     area = answer.shape[0] * answer.shape[1] * STRIDE_PX**2
     trust = float(((score[fits] - SURE) * sizes[fits] ** 2).sum()) / area
-    return _Look(answer, factor, float(np.median(sizes[fits])), trust)
+    return _Pass(answer, factor, float(np.median(sizes[fits])), trust)
 
 
 def _aim(diameter_px: float, longest_px: int) -> float:
     """How large cells should be to the network, its pixels, in a field of this longest side.
 
-    Where a field is small a finer look costs little and places edges better.
+    Where a field is small a finer pass costs little and places edges better.
     """
     room = SMALL_SIDE_PX * diameter_px / (longest_px * NOMINAL_DIAMETER_PX)
     return NOMINAL_DIAMETER_PX * float(np.clip(room, 1.0, FINEST))
 
 
-def _trust(look: _Look) -> float:
-    return look.trust
+def _trust(one: _Pass) -> float:
+    return one.trust

@@ -28,7 +28,7 @@ TELLING_CELLS = 15
 # Where found cells explain less of what is stained, and round cells say another size, a field is
 # looked at again. Most fields: .69 and more; cells in rolls: .48 and more, without round ones.
 EXPLAINED = 0.6
-# The second look holds where it explains so many times as much.
+# The second pass holds where it explains so many times as much.
 MUCH_MORE = 1.25
 
 

@@ -112,8 +112,8 @@ def _detail(image: Image, whole: Sequence[Cell], diameter_px: float) -> float:
     what rings are told by. It is looked at in a window around the cell nearest to the middle.
     """
     height, width = image.shape[:2]
-    middles = np.array([[c.box[0] + c.box[2], c.box[1] + c.box[3]] for c in whole]) / 2
-    x, y = middles[np.argmin(np.abs(middles - (width / 2, height / 2)).sum(axis=1))]
+    centres = np.array([[c.box[0] + c.box[2], c.box[1] + c.box[3]] for c in whole]) / 2
+    x, y = centres[np.argmin(np.abs(centres - (width / 2, height / 2)).sum(axis=1))]
     factor = min(1.0, DETAIL_PX / diameter_px)
     half = DETAIL_WINDOW_PX / factor / 2
     left = int(np.clip(x - half, 0, max(0, width - 2 * half)))

@@ -21,7 +21,7 @@ from edge_malaria.runtime.detect.cells import CellFinder
 from edge_malaria.runtime.quality.field_quality import FieldQuality, describe
 from edge_malaria.runtime.screen.blank_frames import BlankFrames
 from edge_malaria.runtime.screen.config import ScreenConfig
-from edge_malaria.runtime.screen.field_look import FieldLook, FieldView, view_of
+from edge_malaria.runtime.screen.field_judge import FieldJudge, FieldView, view_of
 from edge_malaria.runtime.screen.field_pictures import FieldPictures
 from edge_malaria.runtime.slide.counted_cells import CountedCells
 from edge_malaria.runtime.slide.field_line import (
@@ -90,7 +90,7 @@ class SlidePipeline:
         self.directory, self.journal = directory, journal
         self.classifier = classifier
         self.config, self.options = config, options or ScreenOptions()
-        self._look = FieldLook(finder, config.quality, gate=self.options.quality_gate)
+        self._judge = FieldJudge(finder, config.quality, gate=self.options.quality_gate)
         self.totals = SlideTotals()
         likely_from = self.options.likely_from
         self._pictures = FieldPictures(directory, config.report, likely_from)
@@ -119,7 +119,7 @@ class SlidePipeline:
             if line.place is not None and not line.reason:
                 self._registrar.restore(line.place)
                 self._counted.restore(line.counted_boxes, line.place)
-                self._look.counted(line.counted_boxes)
+                self._judge.counted(line.counted_boxes)
                 if line.stain is not None:
                     self._colour.restore(line.stain.window)
         self._replay = {frame.field: frame for frame in self.totals.recent if frame.place}
@@ -200,8 +200,8 @@ class SlidePipeline:
             else:
                 self._write(FieldLine(item.name, item.index, SEEN_BEFORE))
             return
-        quality = self._look.quality(view)
-        if self._look.worth_looking(quality):
+        quality = self._judge.quality(view)
+        if self._judge.cells_decide(quality):
             seen = view.corrected()
             same = item.jpeg if seen is item.image else None
             self._count(replace(item, image=seen, jpeg=same), view, placement, quality)
@@ -223,7 +223,7 @@ class SlidePipeline:
         self, item: Field, view: FieldView, placement: Placement, quality: FieldQuality
     ) -> None:
         """Finds, classifies and counts the cells of a field; ``item`` holds it corrected."""
-        cells, quality = self._look.cells(view, item.image, quality)
+        cells, quality = self._judge.cells(view, item.image, quality)
         if self.options.quality_gate and not quality.accepted:
             self._refuse(item, placement, quality)
             return
@@ -237,14 +237,14 @@ class SlidePipeline:
         line = self._line(item, view.small, placement, quality, cells, predictions)
         if colour is not None:
             line = replace(line, stain=StainSeen(colour, tuple(self._colour.window)))
-        self._look.counted(line.counted_boxes)
+        self._judge.counted(line.counted_boxes)
         self._write(line)
 
     def _seen_colour(self, image: Image, cells: list[Cell]) -> RGB | None:
         """The colour that this field is scaled from; None where the bundle scales none."""
         if self._stain is None:
             return None
-        return self._colour.look(cell_colours(image, cells))
+        return self._colour.take(cell_colours(image, cells))
 
     def _classify(
         self, image: Image, cells: list[Cell], colour: RGB | None

@@ -36,7 +36,7 @@ _BRIGHTEST = 245.0
 _LEAST_LEVEL, _BURNT, _MOST_BURNT = 60.0, 254, 0.01
 # Cells darken a place by a sixth to a third over shares of a field; dust covers less than this.
 _UNEVEN, _MOST_UNEVEN = 0.06, 0.02
-_LOOK_SIDE_PX = 320
+_SEARCH_SIDE_PX = 320
 _NOT_EMPTY = "there are cells, dirt or bubbles"
 
 
@@ -170,7 +170,7 @@ def _beside_shading(picture: Image) -> NDArray[np.float64]:
 
     Shading is smooth: a polynomial of degree 4 in the logarithm, as in ``detect/flat_field``.
     """
-    factor = min(1.0, _LOOK_SIDE_PX / max(picture.shape[:2]))
+    factor = min(1.0, _SEARCH_SIDE_PX / max(picture.shape[:2]))
     small = cv2.resize(picture[:, :, 1], None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     light = np.log(np.maximum(np.asarray(small, np.float64), 1.0))
     height, width = light.shape

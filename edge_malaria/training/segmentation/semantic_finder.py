@@ -65,30 +65,30 @@ class SemanticFinder:
     ) -> list[Cell]:
         """The things found in ``image``, uint8 [H, W, 3] RGB; see ``CellFinder``."""
         check_field(image)
-        chances, factor = self._best_look(image)
+        chances, factor = self._best_pass(image)
         return cells_of(candidates(chances, factor), image.shape)
 
     def find_at(self, image: Image, diameter_px: float, small: Image | None = None) -> list[Cell]:
         """``find`` where the red cells' diameter, px of ``image``, is known; see ``CellFinder``."""
         check_field(image)
-        chances, factor = self._look(image, NOMINAL_DIAMETER_PX / diameter_px)
+        chances, factor = self._pass(image, NOMINAL_DIAMETER_PX / diameter_px)
         return cells_of(candidates(chances, factor), image.shape)
 
     def label_map(self, image: Image) -> Labels:
         """The class of every pixel: uint8 [H, W], an index of ``PIXEL_CLASSES``."""
         check_field(image)
-        chances, _ = self._best_look(image)
+        chances, _ = self._best_pass(image)
         labels = chances.argmax(2).astype(np.uint8)
         size = (image.shape[1], image.shape[0])
         return np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST), np.uint8)
 
-    def _best_look(self, image: Image) -> tuple[FloatMap, float]:
+    def _best_pass(self, image: Image) -> tuple[FloatMap, float]:
         """Probabilities [h, w, 5] at the cells' own scale, and network pixels a field's pixel."""
         scale = measure_scale(image)
         diameter = scale.diameter_px if scale else max(image.shape[:2]) / 12
         factor = NOMINAL_DIAMETER_PX / diameter
         for _ in range(MOST_CORRECTIONS):
-            chances, factor = self._look(image, factor)
+            chances, factor = self._pass(image, factor)
             seen = _typical_diameter(chances)
             if (
                 seen is None
@@ -96,9 +96,9 @@ class SemanticFinder:
             ):
                 return chances, factor
             factor *= NOMINAL_DIAMETER_PX / seen
-        return self._look(image, factor)
+        return self._pass(image, factor)
 
-    def _look(self, image: Image, factor: float) -> tuple[FloatMap, float]:
+    def _pass(self, image: Image, factor: float) -> tuple[FloatMap, float]:
         area = image.shape[0] * image.shape[1] * factor**2
         factor *= min(1.0, math.sqrt(MAX_NETWORK_PIXELS / area))
         factor = min(max(factor, 1e-3), LARGEST_FACTOR)

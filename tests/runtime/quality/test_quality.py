@@ -26,7 +26,7 @@ from edge_malaria.runtime.quality.field_quality import (
     separation,
 )
 from edge_malaria.runtime.screen.config import ScreenConfig, load_config
-from edge_malaria.runtime.screen.field_look import FieldLook, view_of
+from edge_malaria.runtime.screen.field_judge import FieldJudge, view_of
 from edge_malaria.synthetic import draw_field
 
 
@@ -308,10 +308,10 @@ def test_a_limit_that_is_set_changes_what_is_refused(
     for line in ("", f"{name} = {value}\n"):
         path = tmp_path / "mine.toml"
         path.write_text("[quality]\n" + beside + line)
-        look = FieldLook(ClassicalFinder(), load_config(path).quality)
-        quality = look.quality(view)
-        if look.worth_looking(quality):
-            _, quality = look.cells(view, view.corrected(), quality)
+        judge = FieldJudge(ClassicalFinder(), load_config(path).quality)
+        quality = judge.quality(view)
+        if judge.cells_decide(quality):
+            _, quality = judge.cells(view, view.corrected(), quality)
         said.append(quality.reason)
     assert said == ["" if reason else "out-of-focus", reason]
 

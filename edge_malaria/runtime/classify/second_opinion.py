@@ -1,9 +1,9 @@
 """The finder's opinion of a crop: is it a red cell at all?
 
 ``classify`` gets crops from anywhere, white cells and platelets among them, and the classifier
-answers for anything. The bundle's finder was taught what white cells and platelets look like, in
-fields of several laboratories. Each cell is laid on clear light at one size and shown to it. In
-``screen`` the finder has seen the field already, so no second look is needed there.
+answers for anything. The bundle's finder was trained on white cells and platelets too, in fields
+of several laboratories. Each cell is laid on clear light at one size and shown to it. In
+``screen`` the finder has seen the field already, so no second opinion is needed there.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BLACK = 8
 CELLS_AT_ONCE = 64
 
 
-class SecondLook:
+class SecondOpinion:
     """Tells white cells and platelets from red cells with the finder's network.
 
     Args:
@@ -83,10 +83,10 @@ def on_clear_light(cell: Image) -> Image:
     )
 
 
-def second_look(
+def second_opinion(
     bundle: Bundle, engine: str | None = None, threads: int = 1, variant: str = "int8"
-) -> SecondLook | None:
-    """The second look of ``bundle``; None where it holds no finder.
+) -> SecondOpinion | None:
+    """The second opinion of ``bundle``; None where it holds no finder.
 
     Raises:
         UsageError: the finder has no such variant for this engine.
@@ -96,4 +96,4 @@ def second_look(
         return None
     name = engine or default_engine()
     file = bundle.finder.file(variant, name)
-    return SecondLook(open_engine(bundle.read(file.file), name, threads))
+    return SecondOpinion(open_engine(bundle.read(file.file), name, threads))

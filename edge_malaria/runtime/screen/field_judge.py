@@ -47,7 +47,7 @@ def view_of(image: Image) -> FieldView:
     return FieldView(image, correction.apply(small), correction)
 
 
-class FieldLook:
+class FieldJudge:
     """Judges fields and finds their cells, at one scale for the slide.
 
     Args:
@@ -68,7 +68,7 @@ class FieldLook:
         quality = assess(view.small, self.limits)
         return replace(quality, measures={**light_path.measures, **quality.measures})
 
-    def worth_looking(self, quality: FieldQuality) -> bool:
+    def cells_decide(self, quality: FieldQuality) -> bool:
         """Whether a field's cells decide, or its quality has already."""
         return quality.accepted or quality.finder_decides or not self.gate
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 import edge_malaria
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.files import write_image
-from edge_malaria.runtime.classify.second_look import (
+from edge_malaria.runtime.classify.second_opinion import (
     CANVAS_PX,
     CLEAR_LIGHT,
-    SecondLook,
+    SecondOpinion,
     on_clear_light,
-    second_look,
+    second_opinion,
 )
 from edge_malaria.synthetic import draw_cell
 from tests.cli import run_cli
@@ -26,8 +26,8 @@ from tests.runtime.classify.test_abstain import drawn
 
 
 @pytest.fixture(scope="module")
-def look(shipped_bundle: Path) -> SecondLook:
-    found = second_look(read_bundle(shipped_bundle), "litert")
+def opinion(shipped_bundle: Path) -> SecondOpinion:
+    found = second_opinion(read_bundle(shipped_bundle), "litert")
     assert found is not None
     return found
 
@@ -51,17 +51,17 @@ def test_black_becomes_light_and_the_cell_stays(side: int, seed: int) -> None:
 
 
 @pytest.mark.slow
-def test_red_cells_stay_and_white_cells_go(look: SecondLook) -> None:
+def test_red_cells_stay_and_white_cells_go(opinion: SecondOpinion) -> None:
     for kind in ("healthy", "ring", "late-trophozoite"):
-        assert look.foreign(drawn(kind, 100, 5)).mean() <= 0.03, kind
-    assert look.foreign(drawn("white-cell", 100, 6)).mean() >= 0.35
+        assert opinion.foreign(drawn(kind, 100, 5)).mean() <= 0.03, kind
+    assert opinion.foreign(drawn("white-cell", 100, 6)).mean() >= 0.35
 
 
-def test_a_cells_answer_does_not_depend_on_its_batch(look: SecondLook) -> None:
+def test_a_cells_answer_does_not_depend_on_its_batch(opinion: SecondOpinion) -> None:
     cells = np.concatenate([drawn("healthy", 70, 7), drawn("white-cell", 5, 8)])
-    alone = [look.margins(cell[None])[0] for cell in cells]
-    assert look.margins(cells).tolist() == alone
-    assert look.margins(cells[:0]).shape == (0,)
+    alone = [opinion.margins(cell[None])[0] for cell in cells]
+    assert opinion.margins(cells).tolist() == alone
+    assert opinion.margins(cells[:0]).shape == (0,)
 
 
 def test_an_answer_that_is_no_number_is_no_red_cell() -> None:
@@ -69,14 +69,14 @@ def test_an_answer_that_is_no_number_is_no_red_cell() -> None:
         def run(self, batch: np.ndarray) -> np.ndarray:
             return np.full((len(batch), CANVAS_PX // 2, CANVAS_PX // 2, 8), np.nan, np.float32)
 
-    assert SecondLook(Broken()).foreign(drawn("healthy", 2, 9)).all()  # type: ignore[arg-type]
+    assert SecondOpinion(Broken()).foreign(drawn("healthy", 2, 9)).all()  # type: ignore[arg-type]
 
 
-def test_a_bundle_without_a_finder_has_no_second_look(shipped_bundle: Path) -> None:
+def test_a_bundle_without_a_finder_has_no_second_opinion(shipped_bundle: Path) -> None:
     bundle = read_bundle(shipped_bundle)
     alone = dataclasses.replace(bundle, models={"classifier": bundle.classifier})
     assert alone.finder is None
-    assert second_look(alone) is None
+    assert second_opinion(alone) is None
 
 
 def test_the_command_and_the_library_say_unsure_of_the_same_cells(tmp_path: Path) -> None:
