@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.evidence_file import ROOT, shipped_sha256, write_evidence
-from benchmarks.speed.instructions import CELLS_A_BATCH, CLASSIFY, FIELD, drawn_jpegs
+from benchmarks.speed.counting import CELLS_A_BATCH, CLASSIFY, FIELD, drawn_jpegs
 from edge_malaria.errors import EdgeMalariaError
 from tests.device import arm_root, processors
 
@@ -82,7 +82,7 @@ def counted(
 
 def measure(qemu: str, processor: processors.Processor, work: Path) -> dict[str, float]:
     """Instructions per field and per cell, rounded to thousands."""
-    plugin, jpegs = built_plugin(work), [str(path) for path in drawn_jpegs(work, MANY)]
+    plugin, jpegs = built_plugin(work), [str(path) for path in drawn_jpegs(work, MANY)[0]]
     bundle = str(ROOT / "edge_malaria/models/default")
 
     def fields(count: int) -> int:

@@ -24,9 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.evidence_file import EVIDENCE, ROOT, write_evidence
-from benchmarks.speed.instructions import FIELD, JPEG_QUALITY, counted
-from edge_malaria.files import encode_image, write_bytes
-from edge_malaria.synthetic import draw_field
+from benchmarks.speed.counting import FIELD, DrawnFields, counted, drawn_jpegs, need_valgrind
+from edge_malaria.files import write_bytes
 
 NAME = "growth"
 FIELDS = (2, 6, 14)
@@ -41,13 +40,7 @@ BUNDLE = ROOT / "edge_malaria/models/default"
 
 def cost(work: Path, fields: int, density: float = 0.35) -> tuple[int, int]:
     """(instructions of a run over ``fields`` drawn fields, start included; red cells in them)."""
-    pictures, red = [], 0
-    for seed in range(fields):
-        # Each of another place: one picture again and again would meet itself in the mosaic.
-        image, truth = draw_field(seed, 640, 480, 40.0, density=density)
-        pictures.append(work / f"field{seed}.jpg")
-        pictures[-1].write_bytes(encode_image(image, ".jpg", JPEG_QUALITY))
-        red += sum(drawn.is_red_cell for drawn in truth.objects)
+    pictures, red = drawn_jpegs(work, fields, DrawnFields(640, 480, 40.0, density))
     command = ["-c", FIELD, str(BUNDLE), str(fields), *map(str, pictures)]
     return counted(command, ROOT), red
 
@@ -123,8 +116,7 @@ def main() -> None:
     options = parser.parse_args()
     stored = EVIDENCE / f"{NAME}.json"
     if not options.draw:
-        if shutil.which("valgrind") is None:
-            raise SystemExit("skipped: valgrind is not installed (apt install valgrind)")
+        need_valgrind()
         figures: dict[str, Any] = {"processors": os.cpu_count()}
         if options.only:
             kept = json.loads(stored.read_text())

@@ -16,33 +16,30 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from benchmarks.evidence_file import EVIDENCE, write_evidence
-from edge_malaria.errors import EdgeMalariaError
-from edge_malaria.files import encode_image
-from edge_malaria.synthetic import draw_field
+from benchmarks.speed.counting import (
+    CELLS_A_BATCH,
+    CLASSIFY,
+    counted,
+    drawn_jpegs,
+    leave_bytecode,
+    need_valgrind,
+)
 
 NAME = "instructions"
 COMMAND = "python -m benchmarks.speed.instructions --write"
 MOST_GROWTH = 0.05
-# Five megapixels with about 300 red cells, as a microscope camera gives them.
-WIDTH_PX, HEIGHT_PX, DIAMETER_PX, DENSITY = 2592, 1944, 110.0, 0.55
-JPEG_QUALITY = 90
 FEW, MANY = 2, 5
-CELLS_A_BATCH = 64
-_VALGRIND = ("valgrind", "--tool=cachegrind", "--cache-sim=no", "--branch-sim=no")
-_COUNT = re.compile(r"I\s+refs:\s+([\d,]+)")
 _SCREEN = ("-m", "edge_malaria.cli.app", "screen")
 _VECTORS = ("sse4_2", "avx", "avx2", "fma")
 
@@ -51,23 +48,6 @@ import sys, numpy, cv2
 cv2.setNumThreads(1)
 for path in sys.argv[1:]:
     cv2.imdecode(numpy.fromfile(path, numpy.uint8), cv2.IMREAD_COLOR)
-"""
-# BUNDLE COUNT JPEG...: the whole path of a field, as `benchmark` times it.
-FIELD = """
-import sys, cv2
-from pathlib import Path
-from edge_malaria.benchmark.field_path import measure_fields
-from edge_malaria.bundle.format import read_bundle
-cv2.setNumThreads(1)
-pictures = [Path(name).read_bytes() for name in sys.argv[3:]]
-measure_fields(read_bundle(Path(sys.argv[1])), pictures, int(sys.argv[2]))
-"""
-CLASSIFY = """
-import sys, numpy, edge_malaria
-bundle = edge_malaria.open_bundle(sys.argv[1])
-crops = [numpy.full((80, 80, 3), 120 + i, numpy.uint8) for i in range({cells})]
-for _ in range(int(sys.argv[2])):
-    bundle.classify(crops)
 """
 
 
@@ -93,52 +73,9 @@ class Counts:
         return {**counts, "field_per_jpeg": round(self.field / self.jpeg, 2)}
 
 
-def counted(command: Sequence[str], tree: Path) -> int:
-    """The instructions that a Python command executes, ``tree`` first on its path.
-
-    Raises:
-        EdgeMalariaError: valgrind or the command failed.
-    """
-    # One thread and fixed hashes: the same work in every run.
-    fixed = {
-        "PYTHONPATH": str(tree),
-        "PYTHONHASHSEED": "0",
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
-        # Compiling the sources is no part of a start.
-        "PYTHONDONTWRITEBYTECODE": "",
-    }
-    call = [*_VALGRIND, "--cachegrind-out-file=/dev/null", sys.executable, *command]
-    ran = subprocess.run(
-        call, cwd=tree, env={**os.environ, **fixed}, capture_output=True, text=True, check=False
-    )
-    found = _COUNT.search(ran.stderr)
-    if ran.returncode or found is None:
-        raise EdgeMalariaError(f"counting failed: {' '.join(command)}: {ran.stderr[-800:]}")
-    return int(found[1].replace(",", ""))
-
-
-def leave_bytecode(commands: Sequence[Sequence[str]], tree: Path) -> None:
-    """Runs commands uncounted: the first counted one would compile the sources, the next not."""
-    for command in commands:
-        call = [sys.executable, *command]
-        env = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": ""}
-        subprocess.run(call, cwd=tree, env=env, capture_output=True, check=True)
-
-
-def drawn_jpegs(folder: Path, count: int) -> list[Path]:
-    """Writes drawn fields, each of another seed, into ``folder``."""
-    paths = []
-    for seed in range(count):
-        image, _ = draw_field(seed, WIDTH_PX, HEIGHT_PX, DIAMETER_PX, density=DENSITY)
-        paths.append(folder / f"field{seed}.jpg")
-        paths[-1].write_bytes(encode_image(image, ".jpg", JPEG_QUALITY))
-    return paths
-
-
 def measure(tree: Path, work: Path) -> Counts:
     """Counts the four workloads on one checkout."""
-    jpegs = drawn_jpegs(work, MANY)
+    jpegs, _ = drawn_jpegs(work, MANY)
     bundle = str(tree / "edge_malaria/models/default")
 
     def screen(count: int) -> int:
@@ -197,8 +134,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="keep the counts as evidence")
     parser.add_argument("--tree", type=Path, help="another checkout, counted beside this one")
     args = parser.parse_args()
-    if shutil.which("valgrind") is None:
-        raise SystemExit("skipped: valgrind is not installed (apt install valgrind)")
+    need_valgrind()
     here = Path(__file__).resolve().parents[2]
     with tempfile.TemporaryDirectory() as work:
         now = measure(here, Path(work)).as_json()

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.speed.instructions import counted, grown
+from benchmarks.speed.counting import counted
+from benchmarks.speed.instructions import grown
 from edge_malaria.errors import EdgeMalariaError
 
 ROOT = Path(__file__).resolve().parents[2]
