@@ -12,7 +12,9 @@ from edge_malaria.records import Image
 from edge_malaria.synthetic import draw_field
 
 WIDTH_PX, HEIGHT_PX, CELL_PX = 320, 240, 40
-_DRAWN, _AHEAD, _KEPT = 24, 6, 20
+# A watched folder is listed twice a second and a file taken at the second look: with few ahead the
+# server would wait for files most of the time.
+_DRAWN, _AHEAD, _KEPT = 24, 80, 20
 
 
 class DrawnFolder:

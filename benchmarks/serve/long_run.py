@@ -39,6 +39,8 @@ IDLE_LIMIT_MB, GROWTH_LIMIT, SLOWING_LIMIT = 150, 1.05, 0.10
 # docs/edge-malaria.service: nothing heard for so long is stuck.
 STUCK_S = 60.0
 _STALL_S = 3.0
+# How often it looks: no oftener than a phone or two would, so as not to be a load itself.
+_LOOK_S = 0.4
 # A device has one engine; the self-test would open the other one, too.
 NOT_ON_A_DEVICE = ("onnxruntime", "tensorflow", "keras", "scipy", "sklearn", "matplotlib")
 
@@ -47,6 +49,12 @@ def memory_mb(pid: int) -> float:
     """Resident memory of a process, MB."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     return int(found.group(1)) * 1024 / 1e6 if found else float("nan")
+
+
+def processor_s(pid: int) -> float:
+    """Seconds of processor time that a process took so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class LongRun:
@@ -59,7 +67,7 @@ class LongRun:
     """
 
     def __init__(self, browser: Browser, pid: int, fields: DrawnFolder) -> None:
-        self._browser, self._pid, self.fields = browser, pid, fields
+        self._browser, self.pid, self.fields = browser, pid, fields
         self.memory: list[tuple[int, float]] = []
         self.longest_s = 0.0
         self.counted = self.refused = 0
@@ -77,12 +85,12 @@ class LongRun:
         taken, changed = self._seen(where), time.monotonic()
         while taken < most and time.monotonic() < until:
             self.fields.feed(taken, most)
-            time.sleep(0.05)
+            time.sleep(_LOOK_S)
             now = self._seen(where)
             if now != taken:
                 self.longest_s = max(self.longest_s, time.monotonic() - changed)
                 taken, changed = now, time.monotonic()
-                self.memory.append((self.fields.written, memory_mb(self._pid)))
+                self.memory.append((self.fields.written, memory_mb(self.pid)))
             elif time.monotonic() - changed > STUCK_S:
                 raise RuntimeError(f"nothing was heard of {where} for {STUCK_S} s")
         return taken
@@ -97,7 +105,7 @@ class LongRun:
         while self._seen(where) < self.fields.of_slide:
             if time.monotonic() > end:
                 raise RuntimeError(f"a field of {where} was not taken within {STUCK_S} s")
-            time.sleep(0.05)
+            time.sleep(_LOOK_S)
 
     def _seen(self, where: str) -> int:
         values = self._browser.client.get(f"{where}/live").json()
@@ -130,13 +138,18 @@ def flat(memory: list[tuple[int, float]]) -> dict[str, float]:
 
 def slides_in_a_row(run: LongRun, fields: int, slide_fields: int, end: float) -> dict[str, Any]:
     """Slide after slide, so many fields in all."""
-    started, slides = time.monotonic(), 0
+    started, used, slides = time.monotonic(), processor_s(run.pid), 0
+    loads: list[float] = []
     while run.fields.written < fields and time.monotonic() < end:
         where = run.new_slide()
         run.read(where, min(slide_fields, fields - run.fields.written), end)
         run.drain(where)
         run.finish(where)
         slides += 1
+        loads.append(os.getloadavg()[0])
+        minutes = (time.monotonic() - started) / 60
+        print(f"{run.fields.written} fields, {minutes:.1f} minutes", file=sys.stderr, flush=True)
+    used = processor_s(run.pid) - used
     return {
         "fields_written": run.fields.written,
         "fields_counted": run.counted,
@@ -145,6 +158,8 @@ def slides_in_a_row(run: LongRun, fields: int, slide_fields: int, end: float) ->
         "field_px": [WIDTH_PX, HEIGHT_PX],
         "minutes": round((time.monotonic() - started) / 60, 1),
         "longest_between_fields_s": round(run.longest_s, 2),
+        "processor_s_a_field": round(used / run.fields.written, 4),
+        "machine": {"cores": os.cpu_count(), "median_load": round(statistics.median(loads), 1)},
         "memory": flat(run.memory),
     }
 

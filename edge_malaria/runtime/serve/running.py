@@ -12,10 +12,10 @@ from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.screen.screening import ScreenCall, Screened, screen
 from edge_malaria.runtime.screen.slide_errors import slide_errors
 from edge_malaria.runtime.screen.slide_pipeline import ScreenOptions
+from edge_malaria.runtime.serve.outlook import LatestOutlook, Outlook
 from edge_malaria.runtime.serve.settings import ServeSettings
 from edge_malaria.runtime.serve.steered import SteeredSource
 from edge_malaria.runtime.serve.tail import JournalTail
-from edge_malaria.runtime.slide.counts import Measured, SlideCount
 from edge_malaria.runtime.slide.field_line import SEEN_BEFORE, FieldLine
 from edge_malaria.runtime.slide.journal import NAME as JOURNAL_NAME
 from edge_malaria.runtime.slide.statistics import SlideStatistics
@@ -74,10 +74,10 @@ class RunningSlide:
         self.totals = SlideTotals()
         self._last: FieldLine | None = None
         self._frames_at_last = 0
-        self._measured: tuple[SlideCount, Measured | None] | None = None
         self.wish = ""
         errors = call.site.errors if call.site else slide_errors(bundle)
         self.statistics = SlideStatistics(errors, settings.config.verdict)
+        self._outlook = LatestOutlook(self.statistics)
         self._thread = threading.Thread(target=self._run, name=f"slide {slide}", daemon=True)
 
     def start(self) -> None:
@@ -120,20 +120,11 @@ class RunningSlide:
                 frames,
             )
 
-    def measured(self) -> Measured | None:
-        """How many parasites there are so far, by the program alone.
-
-        None where no number is known: before the first cell, and on a slide that the report would
-        give none for, too: unlike the fit, or with two points that contradict each other.
-        """
+    def outlook(self) -> Outlook:
+        """What the counts so far say, a little behind them."""
         with self._lock:
             count = self.totals.count
-            if self._measured is None or self._measured[0] != count:
-                found = self.statistics.measured(count)
-                known = found is not None and not found.disagree
-                sound = known and not self.statistics.unfamiliar(count)
-                self._measured = count, found if sound else None
-            return self._measured[1]
+        return self._outlook.of(count)
 
     def _step(self) -> None:
         """After each item: takes up what the journal got."""

@@ -7,8 +7,6 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from edge_malaria.errors import DataError, UsageError
-from edge_malaria.files import encode_image
-from edge_malaria.runtime.detect.light import shrink
 from edge_malaria.runtime.report import sayings
 from edge_malaria.runtime.report.interval_plot import interval_plot
 from edge_malaria.runtime.report.page import limits_card
@@ -23,8 +21,6 @@ from edge_malaria.runtime.slide.counts import rbc_per_ul
 from edge_malaria.runtime.store.disk import room
 from edge_malaria.runtime.words.language import mark
 
-# The live picture: enough to see the focus on a phone, some 40 kB.
-_LIVE_SIDE_PX = 800
 _SOURCES = {
     "camera": mark("Camera"),
     "picamera": mark("Camera"),
@@ -218,9 +214,7 @@ def live(visit: Visit) -> Response:
 def frame(visit: Visit) -> Response:
     """The newest frame, small."""
     running = visit.clinic.desk.running_of(visit.slide)
-    newest = running.source.newest() if running is not None else None
-    if newest is None:
+    picture = running.source.newest_jpeg() if running is not None else b""
+    if not picture:
         raise NotHere("There is no picture yet.")
-    image = newest[1]
-    small = shrink(image, min(1.0, _LIVE_SIDE_PX / max(image.shape[:2])))
-    return Response(encode_image(small, ".jpg", 80), media_type="image/jpeg")
+    return Response(picture, media_type="image/jpeg")

@@ -8,9 +8,10 @@ from collections.abc import Container, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-from edge_malaria.files import write_bytes
+from edge_malaria.files import encode_image, write_bytes
 from edge_malaria.image_files.content import HEAD_BYTES, content_of
 from edge_malaria.records import Field, Image
+from edge_malaria.runtime.detect.light import shrink
 from edge_malaria.runtime.serve.refused import Refused
 from edge_malaria.runtime.sources.base import Source, Unreadable
 from edge_malaria.runtime.sources.cameras import CameraSource
@@ -18,6 +19,8 @@ from edge_malaria.runtime.sources.files import read_fields
 from edge_malaria.runtime.sources.following import FollowedFolder
 
 MOST_UPLOADS = 2000
+# The live picture: enough to see the focus on a phone, some 40 kB.
+_LIVE_SIDE_PX, _LIVE_QUALITY = 800, 80
 
 
 class UploadFolder:
@@ -117,6 +120,8 @@ class SteeredSource:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._newest: tuple[int, Image] | None = None
+        self._small: tuple[int, bytes] = (0, b"")
+        self._drawing = threading.Lock()
         self._frames = 0
         self._heard = time.monotonic()
         self._at_work = False
@@ -149,6 +154,19 @@ class SteeredSource:
         """(number, picture) of the newest frame, uint8 [H, W, 3] RGB."""
         with self._lock:
             return self._newest
+
+    def newest_jpeg(self) -> bytes:
+        """The newest frame, small, as a JPEG; empty before the first.
+
+        Twenty phones ask for the same picture: it is made once.
+        """
+        with self._drawing:
+            newest = self.newest()
+            if newest is not None and newest[0] != self._small[0]:
+                number, image = newest
+                small = shrink(image, min(1.0, _LIVE_SIDE_PX / max(image.shape[:2])))
+                self._small = number, encode_image(small, ".jpg", _LIVE_QUALITY)
+            return self._small[1]
 
     def stop(self) -> None:
         """Ends ``fields`` behind the frame at hand."""
