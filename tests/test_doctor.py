@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -17,7 +19,7 @@ import pytest
 
 import edge_malaria
 from edge_malaria import extras
-from edge_malaria.doctor import device, packages
+from edge_malaria.doctor import clock, packages
 from edge_malaria.doctor.camera import camera
 from edge_malaria.doctor.device import examine_device
 from edge_malaria.doctor.finding import Finding
@@ -240,14 +242,82 @@ def test_heat_memory_and_file_systems_are_problems_with_a_fix(tmp_path: Path) ->
 
 def test_the_clock_is_compared_with_the_version_and_the_latest_slide(tmp_path: Path) -> None:
     root = _tree(tmp_path / "root", WELL)
-    assert "before this version" in device._clock(root, 1_600_000_000.0, 0.0).detail
-    late = device._clock(root, time.time(), time.time() + 7 * 86400)
+    assert "before this version" in clock.clock(root, 1_600_000_000.0, 0.0).detail
+    late = clock.clock(root, time.time(), time.time() + 7 * 86400)
     assert late.state == "problem" and "before the latest slide" in late.detail
     (root / "run/systemd/timesync/synchronized").unlink()
-    alone = device._clock(root, time.time(), 0.0)
+    alone = clock.clock(root, time.time(), 0.0)
     assert "no battery clock" in alone.detail and "RTC" in alone.fix
     _tree(root, {"sys/class/rtc/rtc0/time": "12:00:00\n"})
-    assert "kept by a battery clock" in device._clock(root, time.time(), 0.0).detail
+    assert "kept by a battery clock" in clock.clock(root, time.time(), 0.0).detail
+
+
+def test_what_chrony_says_is_read() -> None:
+    """Lines of chronyc 4.3: of a source, of the own clock in "local" mode, before any answer."""
+    rest = "0.000000038,0.017,0.002,0.238,0.000005893,0.000002314,1.0"
+    line = f"C0A80001,192.168.0.1,3,1795797374.101056901,-0.000001383,0.000000054,{rest},Normal"
+    assert clock._heard(line + "\n") == pytest.approx(1795797374.1, abs=0.01)
+    assert clock._heard(line.replace("C0A80001,192.168.0.1", "7F7F0101,")) is None
+    assert clock._heard(line.replace("Normal", "Not synchronised")) is None
+    never = line.replace("C0A80001,192.168.0.1", "00000000,").replace("1795797374.101056901", "0.0")
+    assert clock._heard(never) is None
+    for odd in ("", "506 Cannot talk to daemon", line.replace("1795797374.101056901", "nan")):
+        assert clock._heard(odd) is None
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as place:
+        place.bind(("127.0.0.1", 0))
+        return int(place.getsockname()[1])
+
+
+def _chronyd(folder: Path, *lines: str) -> subprocess.Popen[bytes]:
+    """chrony's server with its own settings; it leaves this machine's clock alone (-x)."""
+    folder.mkdir()
+    settings = folder / "chrony.conf"
+    settings.write_text("\n".join([*lines, f"pidfile {folder}/pid", "bindcmdaddress 127.0.0.1"]))
+    program = shutil.which("chronyd", path=f"{os.environ['PATH']}:/usr/sbin")
+    assert program is not None
+    command = [program, "-x", "-d", "-u", "root", "-f", str(settings)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.skipif(
+    shutil.which("chronyc") is None or not hasattr(os, "geteuid") or os.geteuid() != 0,
+    reason="needs chrony (apt install chrony) and root",
+)
+def test_a_clock_that_chrony_keeps_is_known(tmp_path: Path) -> None:
+    ask = ["chronyc", "-c", "-h", "127.0.0.1", "-p"]
+    ports = [_free_port() for _ in range(3)]
+    source = _chronyd(
+        tmp_path / "source", "local stratum 5", "allow 127.0.0.1", f"port {ports[0]}",
+        f"cmdport {ports[1]}",
+    )  # fmt: skip
+    keeper = _chronyd(
+        tmp_path / "keeper", f"server 127.0.0.1 port {ports[0]} iburst minpoll 0 maxpoll 0",
+        "port 0", f"cmdport {ports[2]}",
+    )  # fmt: skip
+    try:
+        end = time.monotonic() + 60
+        while (heard_s := clock.chrony_heard([*ask, str(ports[2]), "tracking"])) is None:
+            assert time.monotonic() < end
+            time.sleep(0.2)
+        assert abs(heard_s - time.time()) < 60
+        # Its own clock is no source: this one was set by nobody.
+        assert clock.chrony_heard([*ask, str(ports[1]), "tracking"]) is None
+    finally:
+        for running in (keeper, source):
+            running.terminate()
+            running.wait(30)
+    assert clock.chrony_heard([*ask, str(ports[2]), "tracking"]) is None
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel's word is Linux's")
+def test_the_kernel_is_asked_whether_its_clock_is_set() -> None:
+    """Another call of the C library's tells the same state."""
+    state = ctypes.CDLL(None).ntp_gettime(ctypes.create_string_buffer(512))
+    assert state >= 0
+    assert clock.kernel_synchronized() == (state != 5)
 
 
 def test_the_disk_is_measured_in_slides_and_days(tmp_path: Path) -> None:

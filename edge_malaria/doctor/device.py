@@ -8,9 +8,9 @@ import sqlite3
 import subprocess
 import time
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 
+from edge_malaria.doctor.clock import clock
 from edge_malaria.doctor.finding import Finding
 from edge_malaria.runtime.store.disk import FORGETTING, file_system
 
@@ -34,9 +34,6 @@ _NOW = {
 _SINCE = 16
 _WEAK, _HOT = "voltage", "temperature"
 _THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
-# No right clock is before that: this version and its bundles were made later.
-_MADE = datetime(2026, 11, 1, tzinfo=UTC)
-_CLOCK_SLACK_S = 3600.0
 
 
 def examine_device(data: Path | None, root: Path = Path("/")) -> list[Finding]:
@@ -53,7 +50,7 @@ def examine_device(data: Path | None, root: Path = Path("/")) -> list[Finding]:
         _file_system(folder, root, known=data is not None),
         *([_worklist(folder)] if data is not None else []),
         _memory(root),
-        _clock(root, time.time(), max((when for when, _ in slides), default=0.0)),
+        clock(root, time.time(), max((when for when, _ in slides), default=0.0)),
         _temperature(root),
         _power(root),
     ]
@@ -156,30 +153,6 @@ def _memory(root: Path) -> Finding:
         fix = "end other programs, the desktop above all: sudo systemctl set-default multi-user"
         return Finding("memory", "problem", detail, fix)
     return Finding("memory", "ok", detail)
-
-
-def _clock(root: Path, now_s: float, latest_s: float) -> Finding:
-    """Looks at the clock; ``latest_s`` is when the latest slide was read, 0 for none."""
-    now = datetime.fromtimestamp(now_s, UTC)
-    detail = f"{now:%Y-%m-%d %H:%M} UTC"
-    battery = (root / "sys" / "class" / "rtc" / "rtc0").exists()
-    # systemd-timesyncd leaves this file once the time was fetched (systemd-timesyncd.service(8)).
-    fetched = (root / "run" / "systemd" / "timesync" / "synchronized").exists()
-    set_it = 'sudo date -s "2026-11-27 12:34" sets it'
-    if now < _MADE:
-        detail += f", before this version and its bundle were made ({_MADE:%Y-%m-%d})"
-        return Finding("clock", "problem", detail, f"{set_it}; a battery clock keeps it")
-    if now_s < latest_s - _CLOCK_SLACK_S:
-        latest = datetime.fromtimestamp(latest_s, UTC)
-        detail += f", before the latest slide was read ({latest:%Y-%m-%d %H:%M})"
-        return Finding("clock", "problem", detail, f"{set_it}; a battery clock keeps it")
-    if fetched:
-        return Finding("clock", "ok", f"{detail}, set by the network")
-    if battery:
-        detail += ", kept by a battery clock, not set by the network"
-        return Finding("clock", "missing", detail, f"compare it with a watch; {set_it}")
-    detail += ", not set by the network, and no battery clock: it is wrong after each start"
-    return Finding("clock", "missing", detail, f"{set_it}; fit a battery clock (RTC)")
 
 
 def _is_pi(root: Path) -> bool:
