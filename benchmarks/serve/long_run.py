@@ -16,12 +16,14 @@ import json
 import math
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +94,9 @@ class LongRun:
                 taken, changed = now, time.monotonic()
                 self.memory.append((self.fields.written, memory_mb(self.pid)))
             elif time.monotonic() - changed > STUCK_S:
-                raise RuntimeError(f"nothing was heard of {where} for {STUCK_S} s")
+                raise RuntimeError(
+                    f"{where} has {taken} of {self.fields.of_slide} fields, none for {STUCK_S} s"
+                )
         return taken
 
     def drain(self, where: str) -> None:
@@ -104,7 +108,10 @@ class LongRun:
         end = time.monotonic() + STUCK_S
         while self._seen(where) < self.fields.of_slide:
             if time.monotonic() > end:
-                raise RuntimeError(f"a field of {where} was not taken within {STUCK_S} s")
+                raise RuntimeError(
+                    f"{where} has {self._seen(where)} of {self.fields.of_slide} fields after "
+                    f"{STUCK_S} s"
+                )
             time.sleep(_LOOK_S)
 
     def _seen(self, where: str) -> int:
@@ -243,6 +250,18 @@ def passed(figures: dict[str, Any], phones: int) -> bool:
     )
 
 
+@contextmanager
+def _told_where_it_stands(server: subprocess.Popen[bytes], log: Path) -> Iterator[None]:
+    """Where a run stands still, the place in the code of each of the server's threads."""
+    try:
+        yield
+    except (RuntimeError, httpx.HTTPError):
+        server.send_signal(signal.SIGABRT)
+        server.wait(60)
+        print(log.read_text(errors="replace")[-20_000:], file=sys.stderr)
+        raise
+
+
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Everything, in an empty folder."""
     ear = SystemdEar(folder / "notify.socket", WATCHDOG_S)
@@ -250,16 +269,18 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     end = time.monotonic() + 60 * options.minutes
     words = ("--source", str(fields.folder))
     log = folder / "log"
+    environment = {**ear.environment, "PYTHONFAULTHANDLER": "1"}
     with (
         process(
-            folder / "data", *words, log=log, environment=ear.environment, without=NOT_ON_A_DEVICE
+            folder / "data", *words, log=log, environment=environment, without=NOT_ON_A_DEVICE
         ) as (server, address),
         httpx.Client(base_url=address, timeout=120) as client,
     ):
         client.get("/healthz")
         idle = memory_mb(server.pid)
         run = LongRun(Browser(client), server.pid, fields)
-        slides = slides_in_a_row(run, options.fields, options.slide_fields, end)
+        with _told_where_it_stands(server, log):
+            slides = slides_in_a_row(run, options.fields, options.slide_fields, end)
         looked: dict[str, Any] = {"not_run": "--phones 0"}
         if options.phones:
             looked = with_phones(run, address, options.phones, options.windows, options.window_s)
