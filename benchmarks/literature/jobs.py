@@ -71,14 +71,9 @@ def cells_at(dataset: Any, size_px: int) -> Any:
 
 def protocol(name: str, dataset: Any, epochs: int) -> dict[str, Any]:
     """``sequential3`` under its own protocol, or with another fifth held back."""
-    from edge_malaria.keras_layers import keras
-    from edge_malaria.training.architectures import build
-    from edge_malaria.training.classifier.study import (
-        StudyPlan,
-        first_of_each_class,
-        fit_study,
-        random_of_each_class,
-    )
+    from edge_malaria.training.classifier.published import PUBLISHED
+    from edge_malaria.training.classifier.study import first_of_each_class, random_of_each_class
+    from edge_malaria.training.classifier.study_session import fit_as_studied
 
     _, split, seed = name.split("-")
     cells = cells_at(dataset, 128)
@@ -90,12 +85,11 @@ def protocol(name: str, dataset: Any, epochs: int) -> dict[str, Any]:
         held_out = np.array([row.split == "val" or row.split == "test" for row in cells.rows])
     val, train = cells.take(held_out), cells.take(~held_out)
     shared = len(set(val.patients.tolist()) & set(train.patients.tolist()))
-    keras.utils.set_random_seed(int(seed))
-    model = build("sequential3")
-    plan = StudyPlan(epochs=epochs, seed=int(seed))
-    history = fit_study(
-        model, (train.inputs, train.labels), (val.inputs, val.labels), plan, report=tell
+    plan = dataclasses.replace(PUBLISHED["sequential3"].plan, epochs=epochs, seed=int(seed))
+    model, stages = fit_as_studied(
+        "sequential3", train, val, plan, lambda stage, entry: tell(entry)
     )
+    history = stages["float"]
     best = max(history, key=lambda entry: entry["val_accuracy"])
     return {
         "split": split,
@@ -113,24 +107,22 @@ def protocol(name: str, dataset: Any, epochs: int) -> dict[str, Any]:
 
 def brief(name: str, dataset: Any, epochs: int, limit: int | None, run: Path) -> dict[str, Any]:
     """One architecture: trained briefly, exported to int8 and put through the parity gate."""
-    from edge_malaria.keras_layers import keras
-    from edge_malaria.training.architectures import build
+    from edge_malaria.parity.judges import PUBLISHED_PROTOCOL
     from edge_malaria.training.architectures.registry import count_macs
-    from edge_malaria.training.classifier.run_files import save_model
-    from edge_malaria.training.classifier.study import StudyPlan, fit_study
+    from edge_malaria.training.classifier.run_files import Trained, write_outcome
+    from edge_malaria.training.classifier.session import decide
+    from edge_malaria.training.classifier.study_plan import StudyPlan
+    from edge_malaria.training.classifier.study_session import fit_as_studied
 
     how = next(entry for entry in BRIEFS if name == f"brief-{entry.arch}")
     count = min(how.cells, limit) if limit else how.cells
     train = cells_at(dataset.select("train").thinned(count), how.size_px)
     val_set = dataset.select("val").thinned(GATE_CELLS)
     val = cells_at(val_set, how.size_px)
-    keras.utils.set_random_seed(0)
-    model = build(how.arch, how.size_px)
     plan = StudyPlan(epochs=epochs or how.epochs, batch=how.batch, learning_rate=how.rate)
     started = time.monotonic()
-    history = fit_study(
-        model, (train.inputs, train.labels), (val.inputs, val.labels), plan, report=tell
-    )
+    model, stages = fit_as_studied(how.arch, train, val, plan, lambda stage, entry: tell(entry))
+    history = stages["float"]
     row: dict[str, Any] = {
         **dataclasses.asdict(how),
         "cells": len(train),
@@ -140,8 +132,11 @@ def brief(name: str, dataset: Any, epochs: int, limit: int | None, run: Path) ->
         "macs": count_macs(model),
         "history": history,
     }
-    path = run / "brief" / f"{how.arch}.keras"
-    save_model(model, path)
+    place = run / "brief" / how.arch
+    # Like a run of ``train --recipe own``: the gate then knows which cells the network is for.
+    outcome = Trained(model, decide(model, val, train), stages)
+    write_outcome(place, outcome, plan, {"arch": how.arch, "protocol": PUBLISHED_PROTOCOL})
+    path = place / "model.keras"
     data = dataclasses.replace(dataset, rows=(*train.rows, *val_set.rows))
     report = dataset.select("test").thinned(min(REPORT_CELLS, limit or REPORT_CELLS))
     return row | exported(path, model, data, train.inputs, cells_at(report, how.size_px))
@@ -160,7 +155,7 @@ def exported(path: Path, model: Any, data: Any, inputs: Any, cells: Any) -> dict
     from edge_malaria.runtime.engines.opening import open_engine
     from edge_malaria.training.classifier.fit import predict
 
-    out = path.with_name(f"{path.stem}-bundle")
+    out = path.with_name("bundle")
     # The recipe that trains with rounding would train longer than these networks were trained.
     options = Options(force=True, fine_tune=False)
     variant = "int8"

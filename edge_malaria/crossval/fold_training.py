@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_malaria.crossval.folds import By, fold_masks
-from edge_malaria.crossval.results import FoldResult, History, Logits, read_result, write_result
+from edge_malaria.crossval.results import FoldResult, Logits, read_result, write_result
 from edge_malaria.files import write_json
 from edge_malaria.records import Image
 from edge_malaria.training.classifier.calibrate import fit_platt
@@ -32,7 +32,8 @@ from edge_malaria.training.classifier.session import (
     open_teacher,
     silent,
 )
-from edge_malaria.training.classifier.study import StudyPlan, fit_study
+from edge_malaria.training.classifier.study_plan import StudyPlan
+from edge_malaria.training.classifier.study_session import fit_as_studied
 from edge_malaria.training.classifier.teachers import Distillation, teacher_files
 
 # A network -> the function that runs it as it ships (int8 on a device engine). A network without
@@ -79,7 +80,7 @@ def run_fold(
     inner = cells["full"].take(masks["inner"])
     if study is not None:
         plan = dataclasses.replace(study, seed=study.seed + 101 * fold)
-        model, history = _as_studied(arch, train["full"], inner, plan, report)
+        model, history = fit_as_studied(arch, train["full"], inner, plan, report)
     else:
         examples = examples_of(train)
         model, history = fit_quantized(
@@ -117,24 +118,6 @@ def _fold_teachers(
     files = teacher_files(distillation, lambda: train, lambda: inner, run, report)
     size = int(inner.inputs.shape[1])
     return [open_teacher(file, size) for file in files]
-
-
-def _as_studied(
-    arch: str, train: CellSet, inner: CellSet, plan: StudyPlan, report: Report
-) -> tuple[Any, History]:
-    from edge_malaria.keras_layers import keras
-    from edge_malaria.training.architectures import build
-
-    keras.utils.set_random_seed(plan.seed)
-    model = build(arch, int(train.inputs.shape[1]))
-    history = fit_study(
-        model,
-        (train.inputs, train.labels),
-        (inner.inputs, inner.labels),
-        plan,
-        report=lambda entry: report("float", entry),
-    )
-    return model, {"float": history}
 
 
 def _shipped(model: Any, deploy: Deploy, inputs: Image) -> Callable[[Image], Logits]:

@@ -31,8 +31,9 @@ from edge_malaria.training.classifier.cells import (
     default_cache,
     load_renderings,
 )
+from edge_malaria.training.classifier.published import published
 from edge_malaria.training.classifier.recipe import Recipe
-from edge_malaria.training.classifier.study import StudyPlan
+from edge_malaria.training.classifier.study_plan import StudyPlan
 from edge_malaria.training.classifier.teachers import TEACHER_RECIPE, Distillation
 from edge_malaria.training.curves import plot_fold_curves, plot_roc
 
@@ -99,9 +100,12 @@ class Task:
         )
 
     def study_plan(self) -> StudyPlan | None:
-        """The study's plan where that is asked for."""
-        plan = StudyPlan(epochs=self.epochs, batch=self.batch, seed=self.seed)
-        return plan if self.study else None
+        """The plan of the architecture's study where that is asked for."""
+        if not self.study:
+            return None
+        own = published(self.arch)
+        plan = StudyPlan() if own is None else own.plan
+        return dataclasses.replace(plan, epochs=self.epochs, batch=self.batch, seed=self.seed)
 
     def distillation(self) -> Distillation | None:
         """The teachers, if there are any."""

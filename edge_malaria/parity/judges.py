@@ -1,10 +1,11 @@
 """Whose calls decide: those on drawn cells, or those on labelled ones.
 
-A network of somebody else was made for that author's cells. On drawn ones it may be sure of
+A network of somebody else was made for that author's cells, and one that was trained by a study's
+published protocol saw nothing but its study's cells. On drawn ones either may be sure of
 everything, or answer wildly; neither says how its exported files call real cells. So where enough
 labelled cells lie near the threshold, they decide, and drawn ones are compared and shown only. The
 limits are the same, and the labelled cells near the threshold are held to theirs as well. Where
-there are too few, drawn cells decide as for this project's own networks.
+there are too few, drawn cells decide as for networks trained by this project's recipe.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from edge_malaria.parity.findings import Failure, Settings
 from edge_malaria.parity.numeric import Cells, Outputs
 from edge_malaria.parity.opened import Subject
 from edge_malaria.runtime.classify.classifier import Decision
+
+# What stands under ``protocol`` in the provenance of a network trained by its study's protocol.
+PUBLISHED_PROTOCOL = "published"
 
 
 def near_threshold(logits: NDArray[np.float32], decision: Decision) -> NDArray[np.bool_]:
@@ -37,9 +41,14 @@ def least_near(settings: Settings) -> int:
 
 
 def is_foreign(subject: Subject) -> bool:
-    """Whether the network is somebody else's: its bundle records a contract."""
+    """Whether the network was made for other cells than this project's, drawn ones among them.
+
+    Its bundle then records a contract (somebody else's network) or a published protocol.
+    """
     provenance = subject.bundle.record.get("provenance")
-    return isinstance(provenance, dict) and "contract" in provenance
+    return isinstance(provenance, dict) and (
+        "contract" in provenance or provenance.get("protocol") == PUBLISHED_PROTOCOL
+    )
 
 
 def labelled_decide(subject: Subject, cells: Cells | None, reference: Outputs | None) -> bool:

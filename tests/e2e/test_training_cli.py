@@ -110,3 +110,28 @@ def test_train_from_another_body_with_whitened_input(tmp_path: Path) -> None:
     assert config["start"]["preprocess"] == "whiten"
     both = run_cli("train", archive, "-o", tmp_path / "x", *options, "--unfreeze", "1")
     assert both.code == 2 and "--freeze-body" in both.error
+
+
+@pytest.mark.long
+def test_the_published_recipe_is_named_and_runs(tmp_path: Path) -> None:
+    archive = write_dataset(tmp_path, {**SPLITS, "E": "val"}, per_patient=96)
+    small = ["--arch", "sequential3", "--input-size", "24", "--epochs", "8"]
+    run = tmp_path / "run"
+    done = run_cli("train", archive, "-o", run, *small, "--recipe", "own", "--json")
+    assert done.code == 0, done.err
+    validate(done.json, "train")
+    assert done.json["int8_ranges"] == "measured at export"
+    assert "batches of 16" in done.err
+    assert not has_ranges(load_model(Path(done.json["model"])))
+    config = json.loads((run / "config.json").read_text())
+    assert (config["protocol"], config["recipe"]["batch"]) == ("published", 16)
+    assert [entry["epoch"] for entry in json.loads((run / "history.json").read_text())["float"]]
+    record = json.loads((run / "model.json").read_text())
+    assert record["provenance"]["protocol"] == "published"
+    other = run_cli("train", archive, "-o", tmp_path / "r2", *small, "--teacher", "missing.keras")
+    assert "--recipe own" in other.err
+    for option in (["--resume"], ["--weights", "imagenet"], ["--teacher", "t.keras"]):
+        refused = run_cli(
+            "train", archive, "-o", run, *small, "--recipe", "own", "--force", *option
+        )
+        assert refused.code == 2 and option[0] in refused.error

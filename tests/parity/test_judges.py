@@ -1,4 +1,4 @@
-"""Whose calls decide: of somebody else's network labelled cells do, where enough lie near."""
+"""Whose calls decide: of networks made for other cells labelled ones do, where enough lie near."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from edge_malaria.bundle.format import Bundle, read_bundle, write_index
 from edge_malaria.bundle.golden import read_goldens
 from edge_malaria.data.dataset import Dataset, open_dataset
+from edge_malaria.data.stains import SlideTables
 from edge_malaria.files import write_image
 from edge_malaria.parity import Settings, gate
 from edge_malaria.prepare.contract import Preparation
@@ -55,12 +56,12 @@ def foreign(shipped_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         shutil.copytree(shipped_bundle, path)
     else:
         shutil.unpack_archive(shipped_bundle, path, "zip")
-    return _rewritten(path, contract=True)
+    return _rewritten(path, {"contract": {}})
 
 
-def _rewritten(path: Path, *, contract: bool, **gate_record: Any) -> Path:
+def _rewritten(path: Path, provenance: dict[str, Any], **gate_record: Any) -> Path:
     record = dict(read_bundle(path).record)
-    record["provenance"] = {"contract": {}} if contract else {}
+    record["provenance"] = provenance
     classifier = dict(record["models"]["classifier"])
     classifier["gate"] = {**classifier["gate"], **gate_record}
     # Asked once: this test's engines answer single views.
@@ -115,10 +116,21 @@ def test_drawn_cells_do_not_judge_a_foreign_network_beside_labelled_ones(
         assert "same call on" in " ".join(faults.messages(report))
 
 
+def test_nor_one_that_a_published_protocol_trained(
+    foreign: Path, near_cells: Dataset, tmp_path: Path
+) -> None:
+    studied = Path(shutil.copytree(foreign, tmp_path / "studied"))
+    wrong = _plain(read_bundle(_rewritten(studied, {"protocol": "published"})))
+    assert not _judged(studied, near_cells, wrong).drawn_decide
+    assert _judged(studied, None, wrong).drawn_decide
+
+
 def test_labelled_cells_near_the_threshold_are_held_to_their_limit(
     foreign: Path, near_cells: Dataset
 ) -> None:
-    wrong = [near_cells.read(row) for row in near_cells.rows[::6]]
+    # As the network sees them: the slides' colour is scaled.
+    tables = SlideTables(near_cells, read_bundle(foreign).classifier.target)
+    wrong = [tables.input(row) for row in near_cells.rows[::6]]
     report = _judged(foreign, near_cells, np.stack(wrong))
     assert "val cells (near the threshold)" in " ".join(faults.messages(report))
 
@@ -126,7 +138,7 @@ def test_labelled_cells_near_the_threshold_are_held_to_their_limit(
 def test_this_projects_own_networks_are_judged_by_drawn_cells_too(
     foreign: Path, near_cells: Dataset, tmp_path: Path
 ) -> None:
-    own = _rewritten(Path(shutil.copytree(foreign, tmp_path / "own")), contract=False)
+    own = _rewritten(Path(shutil.copytree(foreign, tmp_path / "own")), {})
     report = _judged(own, near_cells, _plain(read_bundle(own)))
     assert report.drawn_decide
     assert "drawn cells" in " ".join(faults.messages(report))
@@ -134,7 +146,7 @@ def test_this_projects_own_networks_are_judged_by_drawn_cells_too(
 
 def test_the_record_of_the_export_says_who_decided(foreign: Path, tmp_path: Path) -> None:
     path = Path(shutil.copytree(foreign, tmp_path / "again"))
-    _rewritten(path, contract=True, drawn_decide=False)
+    _rewritten(path, {"contract": {}}, drawn_decide=False)
     report = _judged(path, None, _plain(read_bundle(path)))
     assert not [f for f in report.all_failures() if f.subject == "fooled.int8-mixed"]
     assert any("labelled cells did when it was exported" in told for told in report.not_run)

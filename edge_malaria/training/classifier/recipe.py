@@ -95,7 +95,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def write_config(run: Path, recipe: Recipe, more: dict[str, Any]) -> None:
-    """config.json and versions.json of a run."""
+def write_config(run: Path, recipe: Any, more: dict[str, Any]) -> None:
+    """config.json and versions.json of a run; ``recipe`` is a ``Recipe`` or a ``StudyPlan``."""
     write_json(run / "config.json", {**more, "recipe": dataclasses.asdict(recipe)})
     write_json(run / "versions.json", versions())

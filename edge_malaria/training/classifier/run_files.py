@@ -9,6 +9,7 @@ from typing import Any
 from edge_malaria.files import storage_errors, write_json
 from edge_malaria.training.architectures.registry import count_macs
 from edge_malaria.training.classifier.recipe import Recipe, versions
+from edge_malaria.training.classifier.study_plan import StudyPlan
 from edge_malaria.training.curves import plot_learning_curve
 
 
@@ -28,7 +29,9 @@ class Trained:
     history: dict[str, list[dict[str, float]]]
 
 
-def write_outcome(run: Path, outcome: Trained, recipe: Recipe, settings: dict[str, Any]) -> None:
+def write_outcome(
+    run: Path, outcome: Trained, recipe: Recipe | StudyPlan, settings: dict[str, Any]
+) -> None:
     """model.keras, model.json, history.json and the learning curves of a finished run."""
     save_model(outcome.model, run / "model.keras")
     record = {

@@ -182,7 +182,7 @@ def train(
         "fine_tune_epochs": fine_tune_epochs,
         "teachers": [sha256_of(path) for path in teachers],
         "data": {
-            name: _described(part) for name, part in zip(("train", "val"), splits, strict=True)
+            name: described(part) for name, part in zip(("train", "val"), splits, strict=True)
         },
     }
     if splits[0].unknown_patients:
@@ -274,7 +274,8 @@ def open_teacher(path: Path, size_px: int) -> Any:
     return teacher
 
 
-def _described(part: Dataset) -> dict[str, int]:
+def described(part: Dataset) -> dict[str, int]:
+    """How many cells, parasitized ones and patients a part of a data set has."""
     return {
         "cells": len(part.rows),
         "parasitized": sum(row.label for row in part.rows),

@@ -1,50 +1,28 @@
 """Training as the studies before this project did it, so that their figures can be compared.
 
-Adam, small batches, cells as they are (no augmentation, no other renderings), stopping when the
-validation loss has not improved for ``patience`` epochs. The project's own recipe is ``session``.
+Cells as they are (no augmentation, no other renderings), stopping when the validation loss has not
+improved for ``patience`` epochs; Adam, or descent with momentum whose rate falls. What each
+architecture's study chose stands in ``published``. The project's own recipe is ``session``.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria.errors import ConfigError
 from edge_malaria.keras_layers import keras
 from edge_malaria.metrics import auc
 from edge_malaria.records import Image
 from edge_malaria.training.classifier.fit import predict
+from edge_malaria.training.classifier.study_plan import StudyPlan
 
 VAL_SHARE = 0.2
-
-
-@dataclass(frozen=True)
-class StudyPlan:
-    """How a network of a study is trained; the defaults are those of ``sequential3``.
-
-    Attributes:
-        epochs: at most so many passes.
-        batch: cells a step.
-        patience: epochs without a lower validation loss before stopping.
-        learning_rate: Adam's, constant (1e-3 is Keras's own default).
-        seed: decides weights, order and dropout.
-    """
-
-    epochs: int = 20
-    batch: int = 16
-    patience: int = 2
-    learning_rate: float = 1e-3
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not (self.epochs >= 1 and self.batch >= 1 and self.patience >= 1):
-            raise ConfigError("expected epochs, batch and patience >= 1.")
-        if not self.learning_rate > 0:
-            raise ConfigError(f"expected a learning rate > 0, got {self.learning_rate}.")
+# What counts as a lower validation loss for a rate that falls when training stalls.
+_LEAST_PROGRESS = 1e-4
 
 
 def first_of_each_class(labels: NDArray[np.int64], share: float = VAL_SHARE) -> NDArray[np.bool_]:
@@ -91,29 +69,29 @@ def fit_study(
         report: called after each epoch with its entry.
 
     Returns:
-        Per epoch ``epoch`` (0-based), ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy`` and
-        ``val_auc``.
+        Per epoch ``epoch`` (0-based), ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``,
+        ``val_auc``, ``learning_rate`` (of its steps) and ``seconds``.
     """
     history: list[dict[str, float]] = []
     model.compile(
-        optimizer=keras.optimizers.Adam(plan.learning_rate),
+        optimizer=_optimizer(plan),
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
         metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)],
     )
 
+    began = [time.monotonic()]
+
     def note(epoch: int, logs: dict[str, float]) -> None:
         entry = {"epoch": float(epoch), **{name: float(value) for name, value in logs.items()}}
+        entry["learning_rate"] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
         entry["val_auc"] = auc(val[1], predict(model, val[0])) or 0.5
+        entry["seconds"] = round(time.monotonic() - began[0], 1)
+        began[0] = time.monotonic()
         history.append(entry)
         report(entry)
 
-    # Told before stopping restores the best weights.
-    callbacks = [
-        keras.callbacks.LambdaCallback(on_epoch_end=note),
-        keras.callbacks.EarlyStopping(
-            monitor="val_loss", patience=plan.patience, restore_best_weights=True
-        ),
-    ]
+    # Told before the rate falls, and before stopping restores the best weights.
+    callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=note), *_callbacks(plan)]
     keras.utils.set_random_seed(plan.seed)
     model.fit(
         train[0],
@@ -126,3 +104,41 @@ def fit_study(
         verbose=0,
     )
     return history
+
+
+def _optimizer(plan: StudyPlan) -> Any:
+    if plan.momentum is None:
+        return keras.optimizers.Adam(plan.learning_rate)
+    return keras.optimizers.SGD(
+        plan.learning_rate,
+        momentum=plan.momentum,
+        nesterov=plan.nesterov,
+        weight_decay=plan.weight_decay or None,
+    )
+
+
+def _callbacks(plan: StudyPlan) -> list[Any]:
+    """How the rate falls, when training stops, and which weights stay."""
+    found: list[Any] = []
+    fall = plan.fall
+    if fall is not None and fall.when_stalled:
+        found.append(
+            keras.callbacks.ReduceLROnPlateau(
+                monitor="val_loss",
+                factor=fall.factor,
+                patience=fall.passes,
+                min_delta=_LEAST_PROGRESS,
+            )
+        )
+    elif fall is not None:
+        found.append(
+            keras.callbacks.LearningRateScheduler(
+                lambda epoch, rate: plan.learning_rate * fall.factor ** (epoch // fall.passes)
+            )
+        )
+    found.append(
+        keras.callbacks.EarlyStopping(
+            monitor="val_loss", patience=plan.patience, restore_best_weights=True
+        )
+    )
+    return found

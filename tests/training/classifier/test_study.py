@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from edge_malaria.errors import ConfigError
 from edge_malaria.training.classifier.study import (
-    StudyPlan,
     first_of_each_class,
     fit_study,
     random_of_each_class,
 )
+from edge_malaria.training.classifier.study_plan import StudyPlan
 from tests.training.classifier.test_training_data import cell
 
 LABELS = st.lists(st.integers(0, 1), min_size=1, max_size=60)
