@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,9 @@ from edge_malaria.synthetic import draw_field
 WIDTH_PX, HEIGHT_PX, CELL_PX = 320, 240, 40
 # A watched folder is listed twice a second and a file taken at the second look: with few ahead the
 # server would wait for files most of the time.
+# A frame that overlaps one of the six before it (``Registrar``) shows a place that was counted: the
+# server passes over it, rightly.
+_APART = 8
 _DRAWN, _AHEAD, _KEPT = 24, 80, 20
 
 
@@ -33,6 +37,7 @@ class DrawnFolder:
             draw_field(seed + n, WIDTH_PX, HEIGHT_PX, cell_diameter_px=CELL_PX)[0]
             for n in range(_DRAWN)
         ]
+        self._latest: deque[int] = deque(maxlen=_APART)
         self._lock = threading.Lock()
         self._names: list[Path] = []
         self.written = self._first = 0
@@ -70,7 +75,9 @@ class DrawnFolder:
             self._names = self._names[old:]
 
     def _next(self) -> Image:
-        image = self._drawn[int(self._dice.integers(len(self._drawn)))]
+        free = [n for n in range(_DRAWN) if n not in self._latest]
+        self._latest.append(free[int(self._dice.integers(len(free)))])
+        image = self._drawn[self._latest[-1]]
         shift = (int(self._dice.integers(HEIGHT_PX)), int(self._dice.integers(WIDTH_PX)))
         image = np.roll(image, shift, axis=(0, 1))
         if self._dice.random() < 0.5:
