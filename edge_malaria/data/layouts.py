@@ -69,6 +69,9 @@ def find_rows(storage: Storage, classes: ClassNames, roots: Sequence[str]) -> Fo
     """
     found = _in_class_folders(storage, classes, roots)
     if not found.rows:
+        packed = _packed(storage)
+        if packed:
+            raise DatasetError(packed)
         flat = _flat(storage, classes)
         if flat is not None:
             return flat
@@ -101,12 +104,20 @@ def _split_of(parents: Sequence[str]) -> str | None:
     return named[-1] if named else None
 
 
+def _packed(storage: Storage) -> str:
+    """What to say where the pictures lie in an archive inside; empty where there is none."""
+    inner = [name for name in storage.names if name.lower().endswith((".zip", ".tar", ".tar.gz"))]
+    if not inner or any(is_image(name) for name in storage.names):
+        return ""
+    path, whole = storage.path, storage.path / inner[0]
+    if path.is_dir() and whole.suffix.lower() == ".zip":
+        return f"{path} holds no images but {inner[0]}. Give that: {whole}"
+    return f"{path} holds no images but {inner[0]}. Unpack that and give it."
+
+
 def _nothing(storage: Storage, classes: ClassNames, found: Found) -> str:
     path = storage.path
     expected = f"Expected {path.name}/{classes.shown[1]}/* and {path.name}/{classes.shown[0]}/*"
-    inner = [name for name in storage.names if name.lower().endswith((".zip", ".tar", ".tar.gz"))]
-    if inner and not found.folders:
-        return f"{path} holds no images but {inner[0]}. Unpack that and give it."
     if not found.folders:
         return f"{path} holds no images in class folders. {expected}."
     seen = ", ".join(f"{name} ({count})" for name, count in found.folders.most_common(6))

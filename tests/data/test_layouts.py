@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edge_malaria.data.dataset import open_dataset
 from edge_malaria.data.labels import meaning_of, parse_classes
 from edge_malaria.errors import DatasetError, UsageError
-from tests.data.cells import write
+from tests.data.cells import picture, write
 
 
 @pytest.mark.parametrize(
@@ -161,3 +161,21 @@ def test_a_flat_table_that_does_not_fit_is_an_error(tmp_path: Path, text: str, w
     (root / "labels.csv").write_text(text)
     with pytest.raises(DatasetError, match=words):
         open_dataset(root, classes="infected,healthy")
+
+
+def test_a_folder_that_holds_the_archive_says_to_give_that(tmp_path: Path) -> None:
+    folder = tmp_path / "nih"
+    folder.mkdir()
+    (folder / "patients.csv").write_text(
+        "file,class,patient_id\na.png,Parasitized,P1\nb.png,Uninfected,H1\n"
+    )
+    with zipfile.ZipFile(folder / "cell_images.zip", "w") as archive:
+        for name in ("cell_images/Parasitized/a.png", "cell_images/Uninfected/b.png"):
+            archive.writestr(name, picture(len(name)))
+    with pytest.raises(DatasetError, match=r"Give that: .*cell_images\.zip$") as refused:
+        open_dataset(folder)
+    given = Path(str(refused.value).rpartition("Give that: ")[2])
+    assert len(open_dataset(given).rows) == 2
+    (folder / "cell_images.zip").rename(folder / "cell_images.tar")
+    with pytest.raises(DatasetError, match=r"cell_images\.tar\. Unpack that"):
+        open_dataset(folder)
