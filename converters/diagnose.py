@@ -23,7 +23,7 @@ from edge_malaria.runtime.engines.litert import load_interpreter_module
 _MOVERS = {"QUANTIZE", "DEQUANTIZE", "RESHAPE", "SHAPE", "STRIDED_SLICE", "PACK", "DELEGATE"}
 # What hands values on as they are: behind it, a rounded output is still a rounded one.
 _PASSING = _MOVERS | {"MAX_POOL_2D", "PAD", "PADV2", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS"}
-# Every tensor of every cell is kept in memory; a few dozen cells settle a ratio of powers.
+# A few dozen cells settle a ratio of powers.
 DIAGNOSE_CELLS = 48
 # Above this a layer's noise is lost in the rounding of its neighbours.
 _CLEAN_DB = 120.0
@@ -63,14 +63,6 @@ class LayerNoise:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class _Layer:
-    operator: str
-    tensor: str
-    readers: tuple[str, ...]
-    values: list[NDArray[np.float64]]
-
-
 def _readers(operations: Sequence[Any], end: int) -> list[int]:
     """Outputs of the operators that read a tensor, through those that only hand it on."""
     found: list[int] = []
@@ -104,46 +96,80 @@ def _real(values: NDArray[Any], quantization: tuple[float, int]) -> NDArray[np.f
     return (wide - zero_point) * scale if scale else wide
 
 
-def _run(data: bytes, inputs: Image) -> list[_Layer]:
-    """Every layer's output, dequantized, cell by cell."""
-    interpreter = _interpreter(data)
-    entry = interpreter.get_input_details()[0]
-    details = {int(t["index"]): t for t in interpreter.get_tensor_details()}
-    everything = interpreter._get_ops_details()
-    operations = [op for op in everything if op["op_name"] not in _MOVERS]
-    ends = [int(op["outputs"][0]) for op in operations]
-    names = {index: str(tensor["name"]) for index, tensor in details.items()}
-    layers = [
-        _Layer(
-            str(op["op_name"]), names[end], tuple(names[i] for i in _readers(everything, end)), []
-        )
-        for op, end in zip(operations, ends, strict=True)
-    ]
-    for cell in inputs:
+@dataclass(frozen=True)
+class _Layer:
+    operator: str
+    tensor: str
+    readers: tuple[str, ...]
+    end: int
+
+
+class _Network:
+    """A file, run cell by cell with every layer's output kept until the next cell."""
+
+    def __init__(self, data: bytes) -> None:
+        self._interpreter = _interpreter(data)
+        self._entry = self._interpreter.get_input_details()[0]
+        self._details = {int(t["index"]): t for t in self._interpreter.get_tensor_details()}
+        everything = self._interpreter._get_ops_details()
+        names = {index: str(tensor["name"]) for index, tensor in self._details.items()}
+        self.layers = [
+            _Layer(
+                str(op["op_name"]),
+                names[end],
+                tuple(names[i] for i in _readers(everything, end)),
+                end,
+            )
+            for op in everything
+            if op["op_name"] not in _MOVERS
+            for end in [int(op["outputs"][0])]
+        ]
+
+    def run(self, cell: Image) -> None:
+        """uint8 [S, S, 3]."""
         values = cell[None].astype(np.float32)
-        if np.dtype(entry["dtype"]) == np.int8:
+        if np.dtype(self._entry["dtype"]) == np.int8:
             values = (cell[None].astype(np.int16) - 128).astype(np.int8)
-        interpreter.set_tensor(entry["index"], values)
-        interpreter.invoke()
-        for layer, end in zip(layers, ends, strict=True):
-            layer.values.append(_real(interpreter.get_tensor(end), details[end]["quantization"]))
-    return layers
+        self._interpreter.set_tensor(self._entry["index"], values)
+        self._interpreter.invoke()
+
+    def output(self, layer: _Layer) -> NDArray[np.float64]:
+        """Dequantized [values, channels] of the cell that was run last."""
+        found = self._interpreter.get_tensor(layer.end)
+        real = _real(found, self._details[layer.end]["quantization"])
+        return real.reshape(-1, real.shape[-1])
 
 
-def _sqnr(reference: list[NDArray[np.float64]], candidate: list[NDArray[np.float64]]) -> float:
-    """Variance within channels over mean square error, dB.
+class _Powers:
+    """Variance within channels, and mean square error, summed up cell by cell.
 
-    A channel's constant part carries nothing: with it, one huge channel would hide that no steps
-    are left for the others.
+    A large network's outputs of all cells would take gigabytes. A channel's constant part carries
+    nothing: with it, one huge channel would hide that no steps are left for the others.
     """
-    one, other = np.concatenate(reference), np.concatenate(candidate)
-    signal = float(one.reshape(-1, one.shape[-1]).var(axis=0).sum())
-    noise = float(((one - other) ** 2).reshape(-1, one.shape[-1]).mean(axis=0).sum())
-    if not (math.isfinite(noise) and math.isfinite(signal)):
-        return -math.inf
-    if noise == 0.0:
-        return _CLEAN_DB
-    return 10.0 * math.log10(signal / noise) if signal > 0.0 else -math.inf
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._sum: Any = 0.0
+        self._squares: Any = 0.0
+        self._errors: Any = 0.0
+
+    def add(self, reference: NDArray[np.float64], candidate: NDArray[np.float64]) -> None:
+        """Of one cell, [values, channels] each."""
+        self._count += len(reference)
+        self._sum = self._sum + reference.sum(axis=0)
+        self._squares = self._squares + (reference**2).sum(axis=0)
+        self._errors = self._errors + ((reference - candidate) ** 2).sum(axis=0)
+
+    def sqnr_db(self) -> float:
+        """Variance over mean square error, both summed over channels, dB."""
+        mean = self._sum / self._count
+        signal = float((self._squares / self._count - mean**2).sum())
+        noise = float((self._errors / self._count).sum())
+        if not (math.isfinite(noise) and math.isfinite(signal)):
+            return -math.inf
+        if noise == 0.0:
+            return _CLEAN_DB
+        return 10.0 * math.log10(signal / noise) if signal > 0.0 else -math.inf
 
 
 def keras_name(tensor: str) -> str:
@@ -177,16 +203,23 @@ def layer_noise(
         UsageError: the two files are not the same network.
     """
     chosen = inputs[:: max(1, len(inputs) // cells)][:cells]
-    reference, candidate = _run(float_file, chosen), _run(int8_file, chosen)
-    kinds = [[layer.operator for layer in layers] for layers in (reference, candidate)]
+    reference, candidate = _Network(float_file), _Network(int8_file)
+    kinds = [[layer.operator for layer in one.layers] for one in (reference, candidate)]
     if kinds[0] != kinds[1]:
         raise UsageError(
             f"the files are not the same network: {len(kinds[0])} layers in float32, "
             f"{len(kinds[1])} in int8."
         )
+    pairs = list(zip(reference.layers, candidate.layers, strict=True))
+    powers = [_Powers() for _ in pairs]
+    for cell in chosen:
+        reference.run(cell)
+        candidate.run(cell)
+        for (one, other), power in zip(pairs, powers, strict=True):
+            power.add(reference.output(one), candidate.output(other))
     found, before = [], _CLEAN_DB
-    for one, other in zip(reference, candidate, strict=True):
-        now = _sqnr(one.values, other.values)
+    for (one, _), power in zip(pairs, powers, strict=True):
+        now = power.sqnr_db()
         name = keras_name(one.tensor)
         noise = LayerNoise(name, one.tensor, one.operator, now, before - now, one.readers)
         found.append(noise)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.keras_engine import run_in_batches
+from converters.keras_engine import in_batches
 from edge_malaria.keras_layers import keras
 from edge_malaria.records import Image
 
@@ -95,12 +95,25 @@ def equalized(model: Any, cells: Image) -> Any:
     if not pairs:
         return made
     chosen = cells[:: max(1, len(cells) // _CELLS)][:_CELLS]
-    for pair in pairs:
-        watched = keras.Model(made.input, pair.stored.output)
-        values = run_in_batches(watched, chosen)
-        largest = np.abs(values).reshape(-1, values.shape[-1]).max(axis=0).astype(np.float64)
+    for pair, largest in zip(pairs, _largest(made, pairs, chosen), strict=True):
         _balance(pair, largest)
     return made
+
+
+def _largest(model: Any, pairs: list[_Pair], cells: Image) -> list[NDArray[np.float64]]:
+    """The largest size of each channel of each pair, one row of channels a pair.
+
+    One run serves them all: balancing one pair changes no activation of another.
+    """
+    found: list[Any] = [0.0] * len(pairs)
+    watched = keras.Model(model.input, [pair.stored.output for pair in pairs])
+    for part in in_batches(model, cells):
+        outputs = watched(part.astype(np.float32), training=False)
+        outputs = outputs if isinstance(outputs, list) else [outputs]
+        for index, values in enumerate(outputs):
+            sizes = np.abs(np.asarray(values)).reshape(-1, values.shape[-1]).max(axis=0)
+            found[index] = np.maximum(found[index], sizes)
+    return [sizes.astype(np.float64) for sizes in found]
 
 
 def _balance(pair: _Pair, largest: NDArray[np.float64]) -> None:

@@ -81,7 +81,12 @@ def test_the_reference_runs_the_same_cells_once() -> None:
     other = cells.copy()
     other[3, 2, 1, 0] ^= 1
     assert (engine.run_raw(other) != first_kept).sum() == 1
-    assert sum(ran) == 40
+    assert sum(ran) == 21, "the changed cell alone"
+    # The same numbers as floats are no other cells' answers, and cells of a batch keep their rows.
+    halved = engine.run_raw(cells.astype(np.float32) / 2.0)
+    assert not np.array_equal(halved, first_kept)
+    np.testing.assert_array_equal(engine.run_raw(cells[[7, 3, 7]]), first_kept[[7, 3, 7]])
+    assert sum(ran) == 41
 
 
 @pytest.mark.parametrize(("filters", "most"), [(4, 256), (4000, 30)])
@@ -100,6 +105,27 @@ def test_keras_runs_as_many_cells_as_its_layers_outputs_fit(filters: int, most: 
     got = run_in_batches(Counted(), cells)
     assert max(sizes) <= most and sum(sizes) == len(cells)
     np.testing.assert_allclose(got, np.asarray(model(cells.astype(np.float32))), atol=1e-2)
+
+
+def test_a_large_network_answers_the_same_compiled() -> None:
+    model = network(4000)
+    cells = np.random.default_rng(2).integers(0, 256, (70, 32, 32, 3), dtype=np.uint8)
+    layer_by_layer = run_in_batches(model, cells)
+    ran = []
+    call = type(model).__call__
+
+    def counted(*given: Any, **named: Any) -> Any:
+        ran.append(1)
+        return call(*given, **named)
+
+    engine = KerasEngine(model)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(type(model), "__call__", counted)
+        got = engine.run(cells)
+        again = engine.run(cells)
+    assert len(ran) == 1, "traced once, however many batches"
+    np.testing.assert_allclose(got, layer_by_layer, atol=1e-2, rtol=1e-5)
+    np.testing.assert_array_equal(got, again)
 
 
 def test_a_network_of_open_sides_runs_on_pictures_of_any_size() -> None:
