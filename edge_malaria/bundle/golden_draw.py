@@ -81,14 +81,37 @@ def draw_golden_cells(
         size_px: S, or the whole way of preparing.
         n: how many, at least 2.
         seed: of the drawing.
-        halvings: first steps towards the threshold, each a run of the reference on all pairs.
+        halvings: first steps towards the threshold, each a run of the reference on all pairs; 0
+            makes no blends: for a large network whose calls on drawn cells decide nothing.
     """
     expect(n >= 16, "n >= 16", n)
     # Plain cells take a quarter of n of each class; pairs for blending are drawn among them all.
-    each = max(n * 5 // 16, 8)
+    each = max(n * 5 // 16, 8) if halvings else -(-n // 2)
     ill, healthy, state = _plain_cells(seed, each, size_px)
     rng = np.random.default_rng()
     rng.bit_generator.state = state
+    if halvings:
+        drawn = _with_blends(logits, threshold_logit, (ill, healthy), rng, n, halvings)
+    else:
+        inputs, truth = np.concatenate([ill, healthy])[:n], (np.arange(n) < each).astype(np.uint8)
+        drawn = inputs, np.abs(_wide(logits(inputs)) - threshold_logit) <= NEAR_LOGITS, truth
+    crops = tuple(_draw_crop(rng, index) for index in range(CROPS))
+    decoded = [crop.decoded() for crop in crops]
+    crop_inputs = network_inputs([c for c, _ in decoded], size_px, [m for _, m in decoded])
+    return GoldenCells(*drawn, float(threshold_logit), seed, crops, crop_inputs)
+
+
+def _with_blends(
+    logits: Logits,
+    threshold_logit: float,
+    cells: tuple[Image, Image],
+    rng: np.random.Generator,
+    n: int,
+    halvings: int,
+) -> tuple[Image, NDArray[np.bool_], NDArray[np.uint8]]:
+    """``n`` cells, near and truth: plain ones of ``cells``, then as many blends as come close."""
+    ill, healthy = cells
+    each = len(ill)
     pairs = rng.integers(0, each, (2, n * 5 // 8))
     targets = threshold_logit + rng.uniform(-NEAR_LOGITS, NEAR_LOGITS, (pairs.shape[1],))
     search = _Blends(logits, targets, (ill, healthy), pairs)
@@ -105,12 +128,7 @@ def draw_golden_cells(
     inputs = np.concatenate([ill[: (plain + 1) // 2], healthy[: plain // 2], blends])
     truth = np.concatenate([np.ones((plain + 1) // 2), np.zeros(plain // 2), values >= 0.0])
     near = np.concatenate([np.zeros(plain, bool), np.abs(values) <= NEAR_LOGITS])
-    crops = tuple(_draw_crop(rng, index) for index in range(CROPS))
-    decoded = [crop.decoded() for crop in crops]
-    crop_inputs = network_inputs([c for c, _ in decoded], size_px, [m for _, m in decoded])
-    return GoldenCells(
-        inputs, near, truth.astype(np.uint8), float(threshold_logit), seed, crops, crop_inputs
-    )
+    return inputs, near, truth.astype(np.uint8)
 
 
 def _draw(rng: np.random.Generator, parasitized: int, size_px: int) -> tuple[Image, Mask]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from converters.calibration import CALIBRATION_CELLS
-from edge_malaria.bundle.golden_draw import HALVINGS, PAIRS
+from edge_malaria.bundle.golden_draw import CELLS, HALVINGS, PAIRS
 from edge_malaria.parity import Settings
 
 # Reading, drawing and resizing one pixel of the input take about as long as so many
@@ -22,6 +22,7 @@ _LOOKED_AT, _CALIBRATION, _JUDGING, _BLENDING = 100e9, 50e9, 200e9, 1000e9
 _LEAST_LOOKED_AT, _MOST_LOOKED_AT = 200, 600
 _LEAST_CALIBRATION = 100
 _LEAST_HALVINGS = 2
+_GOLDEN = 100e9
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,14 @@ class Effort:
         calibration: train cells that set int8 ranges.
         judging: val cells of the gate; at least so many that they can show its margin.
         halvings: steps that bring blends of drawn cells close to the threshold.
+        golden: stored drawn cells, where calls on labelled ones decide; elsewhere all.
     """
 
     looked_at: int
     calibration: int
     judging: int
     halvings: int
+    golden: int
 
 
 def effort_of(model: Any, delta: float) -> Effort:
@@ -59,4 +62,5 @@ def effort_of(model: Any, delta: float) -> Effort:
         calibration=min(CALIBRATION_CELLS, max(_LEAST_CALIBRATION, int(_CALIBRATION / cost))),
         judging=max(least_judging, int(_JUDGING / cost)),
         halvings=min(HALVINGS, max(_LEAST_HALVINGS, halvings)),
+        golden=min(CELLS, max(Settings().min_stored, int(_GOLDEN / cost))),
     )

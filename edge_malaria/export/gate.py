@@ -13,6 +13,7 @@ in order, each with a line of progress:
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,16 +74,18 @@ def export_bundle(
     if labels is not None:
         calls = sanity.check_on_labels(source, labels, effort.looked_at, log)
     calibration = _calibration(source, options, dataset, effort, log)
+    judging = _judging(dataset, effort, log)
+    delta = margin.widened(options.delta, judging, log)
+    if not sanity.labelled_will_decide(source, judging, effort, delta, log):
+        effort = replace(effort, golden=golden_draw.CELLS)
     with new_directory(out, force=options.force) as directory:
-        work = Work(directory, source, options, log, effort, calibration)
+        work = Work(directory, source, options, log, effort, calibration, delta=delta)
         work.patients_unknown = dataset is not None and dataset.unknown_patients
         cells = _write_goldens(work, calls)
         for variant in options.variants:
             _add_variant(work, cells, variant)
         if options.finder:
             add_finder(work)
-        judging = _judging(dataset, effort, log)
-        work.delta = margin.widened(options.delta, judging, log)
         report = _gate(work, cells, dataset, judging)
         evaluation = _evaluate(directory, judging, options, log)
         write_record(work, evaluation, report)
@@ -120,8 +123,9 @@ def _write_goldens(work: Work, calls: Calls | None) -> golden.GoldenCells:
         source.logits,
         source.threshold_logit,
         source.target,
+        work.effort.golden,
         seed=GOLDEN_SEED,
-        halvings=work.effort.halvings,
+        halvings=work.effort.halvings if work.effort.golden == golden_draw.CELLS else 0,
     )
     if source.contract is not None and not (calls is not None and calls.better_than_chance):
         sanity.check_on_drawn(source, cells, calls, work.log)
@@ -149,10 +153,9 @@ def _gate(
     work: Work, cells: golden.GoldenCells, dataset: Dataset | None, judging: Dataset | None
 ) -> parity.ParityReport:
     started = time.monotonic()
-    reference = KerasEngine(work.source.plain, remember=True)
 
     def run() -> parity.ParityReport:
-        return _run_gate(work, judging, reference)
+        return _run_gate(work, judging)
 
     report = run()
     if not report.passed and "int8" in work.files and _only_int8_failed(report):
@@ -188,13 +191,13 @@ def _judging(dataset: Dataset | None, effort: Effort, log: Log) -> Dataset | Non
     return chosen
 
 
-def _run_gate(work: Work, dataset: Dataset | None, reference: KerasEngine) -> parity.ParityReport:
+def _run_gate(work: Work, dataset: Dataset | None) -> parity.ParityReport:
     write_record(work, None)
     return parity.gate(
         read_bundle(work.directory, proven=False),  # this is what proves it
         dataset=dataset,
         split="val",
-        reference=reference,
+        reference=work.source.reference,
         settings=parity.Settings(delta=work.delta),
     )
 

@@ -10,13 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge_malaria.bundle import golden
+import numpy as np
+
+from edge_malaria import parity
+from edge_malaria.bundle import golden, golden_draw
 from edge_malaria.data.dataset import Dataset
 from edge_malaria.errors import GateFailed
 from edge_malaria.export.chance import ENOUGH, Calls, check_calls
 from edge_malaria.export.convert import Log
+from edge_malaria.export.effort import Effort
 from edge_malaria.export.importers import Declared, Loading, proof
 from edge_malaria.export.source import Source
+from edge_malaria.parity import judges
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +74,26 @@ def check_on_labels(source: Source, dataset: Dataset, count: int, log: Log) -> C
     calls = check_calls(source.logits(inputs), truth, source.threshold_logit, cells)
     log(f"labels    AUC {calls.auc:.4f} on {len(truth)} val cells, before conversion")
     return calls
+
+
+def labelled_will_decide(
+    source: Source, judging: Dataset | None, effort: Effort, delta: float, log: Log
+) -> bool:
+    """Whether the gate will take labelled cells for its judges (``parity.judges``).
+
+    Asked of a large network before its golden cells are drawn: then a quarter of them, without
+    blends at the threshold, are enough to show that a file gives its outputs again. The gate asks
+    once more; should it not agree, so few drawn cells are no evidence, and it refuses.
+    """
+    if source.contract is None or judging is None or effort.golden >= golden_draw.CELLS:
+        return False
+    inputs, truth = proof.labelled(judging, source.target, 0)
+    logits = source.logits(inputs)
+    near = np.abs(logits - source.threshold_logit) <= golden.NEAR_LOGITS
+    found = judges.enough_labelled(truth, near, parity.Settings(delta=delta))
+    word = "decide" if found else "are too few to decide"
+    log(f"labels    {int(near.sum())} of {len(truth)} val cells near the threshold: they {word}")
+    return found
 
 
 def check_on_drawn(

@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 import zipfile
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,9 @@ from edge_malaria.export.importers.original import is_foreign
 from edge_malaria.files import sha256_of
 from edge_malaria.prepare.contract import Preparation
 from edge_malaria.prepare.stain import StainScaling
+
+if TYPE_CHECKING:
+    from converters.keras_engine import KerasEngine
 
 # Val cells that prove the order of the classes.
 _PROOF_CELLS = 400
@@ -103,11 +107,16 @@ class Source:
         z = float(np.log(p / (1.0 - p)))
         return z * float(self.decision["temperature"]) - float(self.decision["bias"])
 
+    @cached_property
+    def reference(self) -> KerasEngine:
+        """The float network as an engine, which is asked about each cell once."""
+        from converters.keras_engine import KerasEngine
+
+        return KerasEngine(self.plain, remember=True)
+
     def logits(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Pixel values [N, S, S, 3], uint8 or float32 -> the float network's logits float32 [N]."""
-        from converters.keras_engine import run_in_batches
-
-        return run_in_batches(self.plain, pixels).reshape(-1).astype(np.float32)
+        return self.reference.run(pixels).reshape(-1)
 
 
 def resolve_model(model: str) -> Path:

@@ -26,6 +26,8 @@ class Settings:
         operating_point: whose threshold makes the calls.
         resamples, seed: of the bootstrap over patients.
         min_golden: fewest drawn cells that count as evidence.
+        min_stored: fewest where labelled cells are the evidence, and drawn ones only show that
+            every file still gives its stored outputs.
         limits: by variant.
     """
 
@@ -34,6 +36,7 @@ class Settings:
     resamples: int = 2000
     seed: int = 0
     min_golden: int = 1024
+    min_stored: int = 256
     limits: Mapping[str, Limits] = field(default_factory=lambda: LIMITS)
 
     def __post_init__(self) -> None:

@@ -38,13 +38,14 @@ def check_cells(
     """Enough cells, of the right size, the ones that were run; where they decide, enough near."""
     cells, found = goldens.cells, []
     n, near = len(cells.inputs), int(cells.near.sum())
+    least = settings.min_golden if decide else min(settings.min_stored, settings.min_golden)
     least_near = int(np.ceil(_LEAST_NEAR_SHARE * settings.min_golden))
 
     def fail(file: str, what: str, got: object, expected: object, cause: str = "") -> None:
         found.append(Failure("goldens", file, what, str(got), str(expected), "", cause))
 
-    if not (n >= settings.min_golden):
-        fail(CELLS_FILE, "drawn cells", n, f">= {settings.min_golden}", "too few cells")
+    if not (n >= least):
+        fail(CELLS_FILE, "drawn cells", n, f">= {least}", "too few cells")
     if decide and not (near >= least_near):
         cause = (
             "too few cells near the threshold to show a changed call: the network is too sure of "

@@ -65,10 +65,17 @@ def labelled_decide(subject: Subject, cells: Cells | None, reference: Outputs | 
     if cells is None or cells.truth is None or reference is None:
         gate = subject.spec.record.get("gate")
         return isinstance(gate, dict) and gate.get("drawn_decide") is False
-    sick = int(np.count_nonzero(cells.truth))
-    enough = min(sick, len(cells.truth) - sick) >= subject.settings.min_cells
-    near = int(np.count_nonzero(near_threshold(reference.logits, subject.decision)))
-    return enough and near >= least_near(subject.settings)
+    near = near_threshold(reference.logits, subject.decision)
+    return enough_labelled(cells.truth, near, subject.settings)
+
+
+def enough_labelled(
+    truth: NDArray[np.bool_], near: NDArray[np.bool_], settings: Settings
+) -> bool:
+    """Whether cells of this truth, of which these lie near the threshold, can decide; bool [N]."""
+    sick = int(np.count_nonzero(truth))
+    enough = min(sick, len(truth) - sick) >= settings.min_cells
+    return enough and int(np.count_nonzero(near)) >= least_near(settings)
 
 
 def near_failures(

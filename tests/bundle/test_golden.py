@@ -66,6 +66,22 @@ def test_few_halvings_and_steep_networks_come_near_as_well(steepness: float, hal
     assert sum(ran) < 128 + 80 * (2 + halvings + 8)
 
 
+def test_without_blends_every_cell_is_drawn_and_asked_once() -> None:
+    ran = []
+
+    def counted(pixels: np.ndarray) -> np.ndarray:
+        ran.append(len(pixels))
+        return logits(pixels)
+
+    threshold = middle()
+    made = golden_draw.draw_golden_cells(counted, threshold, 48, n=64, seed=5, halvings=0)
+    assert sum(ran) == len(made.inputs) == 64
+    assert made.truth.tolist() == [1] * 32 + [0] * 32
+    distance = np.abs(logits(made.inputs) - threshold)
+    np.testing.assert_array_equal(made.near, distance <= NEAR_LOGITS)
+    assert len({cell.tobytes() for cell in made.inputs}) == 64
+
+
 def test_drawing_is_repeatable(cells: golden.GoldenCells) -> None:
     threshold = cells.threshold_logit
     again = golden_draw.draw_golden_cells(logits, threshold, 48, n=128, seed=5)
