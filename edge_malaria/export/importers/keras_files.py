@@ -150,7 +150,11 @@ def _classes(value: Any) -> Iterator[tuple[str, str, str]]:
 
 def _refuse_code(path: Path, config: str, custom: Mapping[str, Any] | None) -> None:
     try:
-        found = list(_classes(json.loads(config)))
+        value = json.loads(config)
+        if isinstance(value, dict):
+            # Metrics, losses and optimizers of the author's own: they are not loaded.
+            value.pop("compile_config", None)
+        found = list(_classes(value))
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path} is damaged ({error}).") from error
     if custom is not None:

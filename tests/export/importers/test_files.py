@@ -117,6 +117,33 @@ def test_code_is_named_and_runs_only_when_asked(tmp_path: Path) -> None:
         import_model(path, TOLD)
 
 
+@pytest.mark.parametrize("file", ["a.keras", "a.h5"])
+def test_a_metric_and_a_loss_of_the_authors_own_are_not_asked_for(
+    tmp_path: Path, file: str
+) -> None:
+    import keras
+
+    @keras.saving.register_keras_serializable("theirs")
+    class F1(keras.metrics.Mean):
+        def update_state(self, truth: Any, answers: Any, sample_weight: Any = None) -> Any:
+            return super().update_state(truth * answers)
+
+    @keras.saving.register_keras_serializable("theirs")
+    def loss(truth: Any, answers: Any) -> Any:
+        return keras.losses.binary_crossentropy(truth, answers)
+
+    model = small()
+    model.compile("adam", loss, metrics=["accuracy", F1(name="f1")])
+    model.fit(PIXELS, np.arange(6.0) % 2, verbose=0)
+    model.save(tmp_path / file)
+    for name in ("theirs>F1", "theirs>loss"):
+        keras.saving.get_custom_objects().pop(name)
+    made = import_model(tmp_path / file, TOLD)
+    want = np.asarray(model(PIXELS / np.float32(255.0)))[:, 0]
+    got = 1.0 / (1.0 + np.exp(-logits_of(made.model, PIXELS)))
+    assert np.abs(got - want).max() <= 1e-5
+
+
 def test_architecture_and_weights_apart(tmp_path: Path) -> None:
     model = small()
     model.save_weights(tmp_path / "a.weights.h5")
