@@ -69,9 +69,7 @@ def labelled_decide(subject: Subject, cells: Cells | None, reference: Outputs | 
     return enough_labelled(cells.truth, near, subject.settings)
 
 
-def enough_labelled(
-    truth: NDArray[np.bool_], near: NDArray[np.bool_], settings: Settings
-) -> bool:
+def enough_labelled(truth: NDArray[np.bool_], near: NDArray[np.bool_], settings: Settings) -> bool:
     """Whether cells of this truth, of which these lie near the threshold, can decide; bool [N]."""
     sick = int(np.count_nonzero(truth))
     enough = min(sick, len(truth) - sick) >= settings.min_cells
