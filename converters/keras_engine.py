@@ -55,7 +55,8 @@ def compiled(model: Any, size_px: int) -> Call:
     import tensorflow as tf
 
     signature = [tf.TensorSpec((None, size_px, size_px, 3), tf.float32)]
-    return tf.function(lambda batch: model(batch, training=False), input_signature=signature)
+    call: Call = tf.function(lambda x: model(x, training=False), input_signature=signature)
+    return call
 
 
 class KerasEngine:

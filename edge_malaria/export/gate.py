@@ -154,8 +154,10 @@ def _gate(
 ) -> parity.ParityReport:
     started = time.monotonic()
 
+    memory = parity.Memory()
+
     def run() -> parity.ParityReport:
-        return _run_gate(work, judging)
+        return _run_gate(work, judging, memory)
 
     report = run()
     if not report.passed and "int8" in work.files and _only_int8_failed(report):
@@ -191,7 +193,7 @@ def _judging(dataset: Dataset | None, effort: Effort, log: Log) -> Dataset | Non
     return chosen
 
 
-def _run_gate(work: Work, dataset: Dataset | None) -> parity.ParityReport:
+def _run_gate(work: Work, dataset: Dataset | None, memory: parity.Memory) -> parity.ParityReport:
     write_record(work, None)
     return parity.gate(
         read_bundle(work.directory, proven=False),  # this is what proves it
@@ -199,6 +201,7 @@ def _run_gate(work: Work, dataset: Dataset | None) -> parity.ParityReport:
         split="val",
         reference=work.source.reference,
         settings=parity.Settings(delta=work.delta),
+        memory=memory,
     )
 
 

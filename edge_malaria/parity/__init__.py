@@ -11,6 +11,7 @@ from __future__ import annotations
 from edge_malaria.bundle.limits import LIMITS, Limits
 from edge_malaria.parity.exact import Twin
 from edge_malaria.parity.findings import STAGES, Failure, Flip, Pair, Settings
+from edge_malaria.parity.memory import Memory
 from edge_malaria.parity.report import ParityReport
 from edge_malaria.parity.suite import gate
 
@@ -23,6 +24,7 @@ __all__ = [
     "Failure",
     "Flip",
     "Limits",
+    "Memory",
     "Pair",
     "ParityReport",
     "Settings",

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from edge_malaria.bundle.file_spec import FileSpec
-from edge_malaria.bundle.format import Bundle, ModelSpec
+from edge_malaria.bundle.format import Bundle, ModelSpec, sha256_hex
 from edge_malaria.bundle.golden import Goldens
 from edge_malaria.errors import BundleIntegrityError, MissingExtra, UsageError
 from edge_malaria.parity import onnx_file, tflite_file
 from edge_malaria.parity.exact import Twins
 from edge_malaria.parity.findings import Failure, Findings, Settings, signature_failure
+from edge_malaria.parity.memory import Memory, RememberingEngine
 from edge_malaria.parity.metadata import read_metadata
 from edge_malaria.parity.tflite_file import StoredTensor
 from edge_malaria.runtime.classify.classifier import Decision
@@ -109,7 +110,12 @@ def chosen_engines(named: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def open_files(
-    bundle: Bundle, model: ModelSpec, engines: Sequence[str], *, name_all: bool
+    bundle: Bundle,
+    model: ModelSpec,
+    engines: Sequence[str],
+    *,
+    name_all: bool,
+    memory: Memory | None = None,
 ) -> tuple[dict[str, OpenedFile], Findings]:
     """Opens every file of a model that one of ``engines`` runs.
 
@@ -118,6 +124,7 @@ def open_files(
         model: the classifier or the finder of it.
         engines: that may run.
         name_all: list the files of other engines as not run.
+        memory: of earlier runs of the gate in this process.
 
     Returns:
         ``engine.variant`` -> the file, and a failure for each that cannot be opened.
@@ -137,7 +144,9 @@ def open_files(
                 data = bundle.read(spec.file)
                 tensors, kind = read_file(data, engine, spec.file)
                 says = read_metadata(data, engine, spec.file)
-                runner = open_engine(data, engine)
+                runner: Engine = open_engine(data, engine)
+                if memory is not None:
+                    runner = RememberingEngine(runner, sha256_hex(data), memory)
             except BundleIntegrityError as error:
                 told = ("model file", "not readable", "a file that loads", str(error))
                 failures.append(signature_failure(name, *told))

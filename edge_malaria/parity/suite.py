@@ -28,8 +28,9 @@ from edge_malaria.parity.dtypes import check_dtypes
 from edge_malaria.parity.exact import Twins
 from edge_malaria.parity.finder_stage import check_finder
 from edge_malaria.parity.findings import Failure, Findings, Pair, Settings
+from edge_malaria.parity.memory import Memory
 from edge_malaria.parity.names import check_names
-from edge_malaria.parity.numeric import Outputs
+from edge_malaria.parity.numeric import Cells, Outputs
 from edge_malaria.parity.opened import Subject, chosen_engines, open_files
 from edge_malaria.parity.report import ParityReport
 from edge_malaria.parity.shapes import check_shapes
@@ -50,6 +51,7 @@ def gate(
     finder: bool = True,
     twins: Twins | None = None,
     left_out: Sequence[str] = (),
+    memory: Memory | None = None,
 ) -> ParityReport:
     """Proves, or refuses, that the files of a bundle are the model they were made from.
 
@@ -66,6 +68,8 @@ def gate(
         finder: compare the bundle's cell finder too, where it has one.
         twins: of the extra candidates: whose bits each must give.
         left_out: what the caller could not run, and why; listed under ``not_run``.
+        memory: of a gate that runs again in one process: files that stayed the same, by their
+            SHA-256, are not asked again, and labelled cells are not read again.
 
     Raises:
         MissingExtra: a named engine is not installed.
@@ -77,7 +81,7 @@ def gate(
     opened = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
     stored = read_goldens(opened.contents)
     chosen, name_all = chosen_engines(engines), engines is None
-    files, told = open_files(opened, opened.classifier, chosen, name_all=name_all)
+    files, told = open_files(opened, opened.classifier, chosen, name_all=name_all, memory=memory)
     decides = settings or Settings()
     subject = Subject(opened, stored, decides, files, extra or {}, twins or {}, reference)
 
@@ -87,7 +91,7 @@ def gate(
     found += check_dtypes(subject)
     found += check_weights(subject)
     found += check_thresholds(subject)
-    cells = None if dataset is None else labelled_cells(subject, dataset, split)
+    cells = None if dataset is None else _labelled(subject, dataset, split, memory)
     answers: Outputs | None = None
     if cells is not None and judges.is_foreign(subject):
         answers = reference_of(subject, cells.inputs)
@@ -113,6 +117,13 @@ def gate(
         finder=found.finder,
         drawn_decide=not labelled,
     )
+
+
+def _labelled(subject: Subject, dataset: Dataset, split: str, memory: Memory | None) -> Cells:
+    known = {} if memory is None else memory.cells
+    if split not in known:
+        known[split] = labelled_cells(subject, dataset, split)
+    return known[split]
 
 
 def _because(failures: Sequence[Failure], causes: Mapping[str, str]) -> tuple[Failure, ...]:
