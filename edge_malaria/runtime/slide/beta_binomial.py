@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -53,55 +54,59 @@ def beta_cdf(a: ArrayLike, b: ArrayLike, x: ArrayLike) -> Floats:
     Continued fraction by Lentz's method (Numerical Recipes, 6.4), on the side where it converges
     in about sqrt(max(a, b)) steps.
     """
-    first, second, point = np.broadcast_arrays(
-        np.asarray(a, np.float64), np.asarray(b, np.float64), np.asarray(x, np.float64)
-    )
+    first, second, point = (np.asarray(value, np.float64) for value in (a, b, x))
     flip = point > (first + 1) / (first + second + 2)
     aa, bb = np.where(flip, second, first), np.where(flip, first, second)
     z = np.clip(np.where(flip, 1 - point, point), 0.0, 1.0)
     inside = (point > 0) & (point < 1)
     safe = np.where(inside, z, 0.5)
-    front = np.exp(aa * np.log(safe) + bb * np.log1p(-safe) - log_beta(aa, bb)) / aa
+    # ln B(a, b) is ln B(b, a), and a and b are mostly the same for all of many x.
+    front = np.exp(aa * np.log(safe) + bb * np.log1p(-safe) - log_beta(first, second)) / aa
     part = np.clip(
-        front * _beta_fraction(aa.ravel(), bb.ravel(), safe.ravel()).reshape(z.shape), 0, 1
+        front * _beta_fraction(aa.ravel(), bb.ravel(), safe.ravel()).reshape(safe.shape), 0, 1
     )
     share = np.where(flip, 1 - part, part)
     return np.asarray(np.where(inside, share, (point >= 1).astype(np.float64)), np.float64)
 
 
 def _beta_fraction(a: Floats, b: Floats, x: Floats) -> Floats:
-    tiny = 1e-300
-    c = np.ones_like(x)
-    d = 1 - (a + b) * x / (a + 1)
-    d = 1 / np.where(np.abs(d) < tiny, tiny, d)
-    result = d.copy()
-    part, place = result.copy(), np.arange(x.size)
+    result = np.ones_like(x)
+    place: Any = slice(None)
+    c, total = np.ones_like(x), a + b
+    d = 1 / _off_zero(1 - total * x / (a + 1))
+    part = d.copy()
     for m in range(1, 5000):
-        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        twice = a + 2 * m
+        even = m * (b - m) * x / ((twice - 1) * twice)
+        odd = -(a + m) * (total + m) * x / (twice * (twice + 1))
         for term in (even, odd):
-            d = 1 + term * d
-            d = 1 / np.where(np.abs(d) < tiny, tiny, d)
-            c = 1 + term / c
-            c = np.where(np.abs(c) < tiny, tiny, c)
-            part = part * (d * c)
+            d = 1 / _off_zero(1 + term * d)
+            c = _off_zero(1 + term / c)
+            step = d * c
+            part *= step
         # Only what has not settled yet goes on: a few awkward points do not hold up the rest.
-        active = np.abs(d * c - 1) > 1e-12
-        if not active.all():
+        active = np.abs(step - 1) > 1e-12
+        going = int(np.count_nonzero(active))
+        if going < len(active):
             result[place] = part
-            if not active.any():
+            if not going:
                 return result
-            a, b, x, c, d, part = (v[active] for v in (a, b, x, c, d, part))
-            place = place[active]
+            a, b, x, c, d, part, total = (v[active] for v in (a, b, x, c, d, part, total))
+            place = np.arange(len(result))[place][active]
     result[place] = part
     return result
 
 
+def _off_zero(values: Floats) -> Floats:
+    """``values``, changed in place where they are too near 0 to divide by."""
+    tiny = 1e-300
+    np.copyto(values, tiny, where=np.abs(values) < tiny)
+    return values
+
+
 def binomial_cdf(k: ArrayLike, n: ArrayLike, rate: ArrayLike) -> Floats:
     """P(K <= k) of Binomial(n, rate), broadcasting; 0 for k < 0, 1 for k >= n."""
-    kk, nn, qq = np.broadcast_arrays(
-        np.asarray(k, np.float64), np.asarray(n, np.float64), np.asarray(rate, np.float64)
-    )
+    kk, nn, qq = (np.asarray(value, np.float64) for value in (k, n, rate))
     inside = (kk >= 0) & (kk < nn)
     lower = np.where(inside, nn - kk, 1.0)
     upper = np.where(inside, kk + 1, 1.0)
@@ -111,9 +116,7 @@ def binomial_cdf(k: ArrayLike, n: ArrayLike, rate: ArrayLike) -> Floats:
 
 def binomial_sf(k: ArrayLike, n: ArrayLike, rate: ArrayLike) -> Floats:
     """P(K >= k) of Binomial(n, rate), broadcasting; exact in the far tail."""
-    kk, nn, qq = np.broadcast_arrays(
-        np.asarray(k, np.float64), np.asarray(n, np.float64), np.asarray(rate, np.float64)
-    )
+    kk, nn, qq = (np.asarray(value, np.float64) for value in (k, n, rate))
     inside = (kk > 0) & (kk <= nn)
     value = beta_cdf(np.where(inside, kk, 1.0), np.where(inside, nn - kk + 1, 1.0), qq)
     return np.asarray(np.where(inside, value, (kk <= 0).astype(np.float64)), np.float64)
