@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,95 +13,18 @@ pytest.importorskip("paho.mqtt", reason="sending needs the [push] extra")
 
 from benchmarks.serve.endpoints import (
     Dhis2Endpoint,
-    Endpoint,
     FhirEndpoint,
     Subscriber,
     broker,
     brokers,
     free_port,
 )
-from edge_malaria.runtime.push.parcel import SUMMARY, NotSent, Parcel
-from edge_malaria.runtime.push.sender import Sender
-from edge_malaria.runtime.push.targets import Dhis2Target, FhirTarget, MqttTarget, PushSettings
-from edge_malaria.runtime.report.fhir import Sample, fhir_bundle
-from edge_malaria.runtime.serve.store import Store
-from edge_malaria.runtime.store.database import NAME, open_database
-from edge_malaria.runtime.store.outbox import Backoff, Letter, Outbox
-from edge_malaria.runtime.store.slides import SlideEntry, Worklist
+from edge_malaria.runtime.push.parcel import SUMMARY, NotSent
+from edge_malaria.runtime.push.targets import FhirTarget, MqttTarget, PushSettings
+from edge_malaria.runtime.store.database import NAME
+from edge_malaria.runtime.store.outbox import Backoff
+from tests.runtime.push.sending import QUICK, Sending, dhis2, parcel
 from tests.runtime.report.test_fhir import REPORT
-
-QUICK = Backoff(0.05, 0.2)
-ELEMENTS = {"verdict": "d1234567890", "sample": "e1234567890", "parasitemia": "f1234567890"}
-
-
-@pytest.fixture(autouse=True)
-def _forgetful_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGE_MALARIA_FORGETFUL_DISK", "1")
-
-
-def parcel(slide: str = "s1", sha256: str = "a" * 64) -> Parcel:
-    """A signed slide."""
-    created = f"2026-11-27T08:00:{int(slide[1:]) % 60:02d}+00:00"
-    entry = SlideEntry(
-        slide, "B-7", "Amina", state="signed", created=created,
-        signed_by="Sam", signed_at="2026-11-27T09:00:00+00:00", signed_sha256=sha256,
-    )  # fmt: skip
-    sample = Sample(entry.sample, entry.created, entry.signed_at, "Sam")
-    return Parcel("ward-7", entry, REPORT, fhir_bundle(REPORT, sample))
-
-
-def dhis2(endpoint: Endpoint, **more: object) -> Dhis2Target:
-    uids = {"program": "a1234567890", "program_stage": "b1234567890", "org_unit": "c1234567890"}
-    return Dhis2Target(
-        name="district", url=endpoint.url, data_elements=ELEMENTS, **uids, **more,  # type: ignore[arg-type]
-    )  # fmt: skip
-
-
-class Sending:
-    """A store with signed slides, and a sender for one target."""
-
-    def __init__(
-        self,
-        data: Path,
-        target: FhirTarget | Dhis2Target | MqttTarget,
-        *slides: str,
-        retry: Backoff = QUICK,
-    ) -> None:
-        self.store, self.told = Store(data), []
-        self.target = target
-        with self.store.use() as connection:
-            for slide in slides:
-                made = parcel(slide)
-                Worklist(connection, data).put(made.entry)
-                Outbox(connection).queue(slide, made.entry.signed_sha256, [target.name])
-        self.sender = Sender(
-            target, retry, self.store.use, lambda letter: parcel(letter.slide), self.told.append
-        )
-
-    def letters(self) -> list[Letter]:
-        """All, the oldest first."""
-        with self.store.use() as connection:
-            return Outbox(connection).latest(100)[::-1]
-
-    def until_sent(self, most_s: float = 30) -> None:
-        end = time.monotonic() + most_s
-        while any(not letter.sent for letter in self.letters()):
-            assert time.monotonic() < end, self.letters()
-            time.sleep(0.02)
-
-
-@pytest.fixture
-def fhir() -> Iterator[FhirEndpoint]:
-    endpoint = FhirEndpoint()
-    yield endpoint
-    endpoint.close()
-
-
-@pytest.fixture
-def tracker() -> Iterator[Dhis2Endpoint]:
-    endpoint = Dhis2Endpoint()
-    yield endpoint
-    endpoint.close()
 
 
 def test_a_fhir_server_gets_each_result_once(fhir: FhirEndpoint, tmp_path: Path) -> None:
@@ -279,51 +200,6 @@ def test_an_answer_that_says_too_little_is_no_proof(
         monkeypatch.setattr(tracker, "post", lambda *_, told=document: (200, told))
         with pytest.raises(NotSent, match="did not import"):
             to_dhis2.send(dhis2(tracker), parcel())
-
-
-def test_keys_are_the_same_for_every_try_and_no_two_results_share_one() -> None:
-    assert parcel("s1").key == parcel("s1").key
-    many = [parcel(f"s{n}") for n in range(200)] + [parcel("s1", "b" * 64)]
-    assert len({one.key for one in many}) == len({one.uid for one in many}) == 201
-    assert all(one.uid[0].isalpha() and one.uid.isalnum() for one in many)
-    assert tuple(parcel().summary()) == tuple(n for n in SUMMARY if n in parcel().summary())
-
-
-def test_a_slide_is_queued_once_and_a_lost_database_queues_it_again(tmp_path: Path) -> None:
-    connection = open_database(tmp_path)
-    outbox = Outbox(connection)
-    for _ in range(3):
-        outbox.queue("s1", "a" * 64, ["laboratory", "ward"])
-    assert [(c.target, c.waiting) for c in outbox.counts()] == [("laboratory", 1), ("ward", 1)]
-    for number, day in enumerate(("2026-10-31", "2026-11-02")):
-        made = replace(parcel(f"t{number}").entry, signed_at=f"{day}T10:00:00+00:00")
-        Worklist(connection, tmp_path).put(made)
-    outbox.queue_signed("ward", "2026-11-01")
-    assert [letter.slide for letter in outbox.latest(9)] == ["t1", "s1", "s1"]
-    connection.close()
-
-
-def test_waiting_survives_a_clock_that_is_set_back(tmp_path: Path) -> None:
-    connection = open_database(tmp_path)
-    now = [2_000_000_000.0]
-    outbox = Outbox(connection, lambda: now[0])
-    outbox.queue("s1", "a" * 64, ["ward"])
-    letter = outbox.due("ward", QUICK)
-    assert letter is not None
-    outbox.mark_failed(letter, "no network", QUICK.wait_s(1))
-    assert outbox.due("ward", QUICK) is None
-    # The clock's battery was empty: thirty years back.
-    now[0] -= 1_000_000_000
-    assert outbox.due("ward", QUICK) is not None
-    connection.close()
-
-
-def test_waits_double_up_to_the_longest() -> None:
-    backoff = Backoff(15, 3600)
-    assert [backoff.wait_s(n) for n in (1, 2, 3, 9, 10, 5000)] == [15, 30, 60, 3600, 3600, 3600]
-    for first, most in ((0, 1), (2, 1), (float("nan"), 1), (1, float("nan")), (1, 1e9)):
-        with pytest.raises(ValueError, match="expected"):
-            Backoff(first, most)
 
 
 def test_no_secret_stands_in_the_database(fhir: FhirEndpoint, tmp_path: Path) -> None:
