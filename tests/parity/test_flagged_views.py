@@ -77,4 +77,4 @@ FAULTS = (
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_is_named(fault: Fault, asked: Path, tmp_path: Path) -> None:
-    faults.assert_refused(fault, asked, tmp_path / "bundle")
+    faults.assert_refused(fault, tmp_path / "bundle", asked)

@@ -15,6 +15,7 @@ import pytest
 from edge_malaria.bundle import golden_draw
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.golden import read_goldens
+from edge_malaria.bundle.shipped import SHIPPED_MODELS
 from edge_malaria.parity import gate
 from tests.parity import faults
 from tests.parity.faults import Fault, Plant
@@ -108,7 +109,12 @@ FAULTS = (
     Fault("output scale recorded", _record_says("scale", 0.5), ("wrong scale",)),
     Fault("labels swapped in bundle.json", _labels_swapped, ("labels swapped",)),
     Fault("another model's int8 goldens", _another_models_engine_goldens, ("another model's",)),
-    Fault("another model's Keras goldens", _another_models_keras_goldens, ("another model's",)),
+    Fault(
+        "another model's Keras goldens",
+        _another_models_keras_goldens,
+        ("another model's",),
+        "default",
+    ),
     Fault("threshold of another variant", _other_threshold, ("threshold of another variant",)),
     Fault("no cells near the threshold", _no_goldens_near, ("too few cells near",)),
     Fault("forty goldens", _few_goldens, ("too few cells",)),
@@ -117,12 +123,13 @@ FAULTS = (
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
-def test_fault_is_refused_and_named(fault: Fault, shipped_bundle: Path, tmp_path: Path) -> None:
-    faults.assert_refused(fault, shipped_bundle, tmp_path / "bundle")
+def test_fault_is_refused_and_named(fault: Fault, tmp_path: Path) -> None:
+    faults.assert_refused(fault, tmp_path / "bundle")
 
 
-def test_the_honest_bundle_passes(shipped_bundle: Path, tmp_path: Path) -> None:
-    bundle = faults.copy_bundle(shipped_bundle, tmp_path / "bundle")
+@pytest.mark.parametrize("name", ["default", "micro"])
+def test_the_honest_bundle_passes(name: str, tmp_path: Path) -> None:
+    bundle = faults.copy_bundle(SHIPPED_MODELS / name, tmp_path / "bundle")
     faults.record_again(bundle)
     report = gate(bundle, finder=False)
     assert faults.messages(report) == []
