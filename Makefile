@@ -66,7 +66,7 @@ test: $(HOST)    ## the tests; real cells where EDGE_MALARIA_DATA names them
 	$(BIN)/python -m pytest -n $(WORKERS) $(LONGEST_FIRST) -m "not long and not timed and not device"
 	$(BIN)/python -m pytest -m "timed and not device"
 
-test-long: $(HOST) ## trainings, folds and exports that take minutes; .ci/run runs them too
+test-long: $(HOST) ## trainings, folds, exports and measurements of many seconds; .ci/run runs them too
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "long and not timed and not device"
 
 test-quick: $(HOST) ## the tests for the loop of a change: no training, no conversion, no minutes

@@ -13,7 +13,7 @@ pytest.importorskip("schemathesis")
 from benchmarks.serve.http_fuzz import fuzz, passed
 from edge_malaria.runtime.serve.routes import DOORS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def test_no_odd_request_is_a_server_s_error_or_opens_a_door(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.long
 def test_fields_in_a_row_and_a_frozen_camera(tmp_path: Path) -> None:
     words = ["--fields", "30", "--slide-fields", "15", "--phones", "2", "--windows", "1"]
     figures = measure(tmp_path, arguments([*words, "--window-s", "2"]))

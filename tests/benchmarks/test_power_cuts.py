@@ -13,7 +13,7 @@ pytest.importorskip("paho.mqtt", reason="sending needs the [push] extra")
 from benchmarks.serve.disk_full import disk_full, small_disk
 from benchmarks.serve.power_cuts import passed, run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def test_killed_a_few_times_nothing_is_lost(tmp_path: Path) -> None:

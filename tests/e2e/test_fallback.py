@@ -10,18 +10,21 @@ import pytest
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.data.dataset import open_dataset
 from edge_malaria.files import write_image
-from edge_malaria.parity import gate
+from edge_malaria.parity import Settings, gate
 from edge_malaria.prepare.preprocess import network_input
 from edge_malaria.synthetic import draw_cell
 from tests.cli import run_cli
 
 pytest.importorskip("tensorflow", reason="converting needs the [export] extra")
 pytestmark = pytest.mark.slow
+# Of a class, before they are turned; five of six are val cells. With 80 of those the gate proves a
+# change of 3 / 80.
+CELLS, DELTA = 24, 3 / 80
 
 
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Drawn cells of twelve patients, each in four turns: 320 of a class on val.
+    """Drawn cells of twelve patients, each in four turns: 80 of a class on val.
 
     Their class is what the spot network says of them: export refuses a network that is no better
     than chance, and this one has learnt nothing. Nearly undecided cells are left out.
@@ -32,15 +35,15 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data") / "cells"
     rng, model = np.random.default_rng(2), strip_fake_quant(spot_network(stride=1))
     lines, counts = ["file,class,patient_id,split"], {"Parasitized": 0, "Uninfected": 0}
-    while min(counts.values()) < 96:
-        images = [draw_cell(rng, k, 60).image for k in ("ring", "healthy") * 48]  # type: ignore[arg-type]
+    while min(counts.values()) < CELLS:
+        images = [draw_cell(rng, k, 60).image for k in ("ring", "healthy") * CELLS]  # type: ignore[arg-type]
         turned = [[np.ascontiguousarray(np.rot90(i, n)) for n in range(4)] for i in images]
         pixels = np.stack([network_input(one, 48) for four in turned for one in four])
         logits = model.predict(pixels.astype(np.float32), verbose=0).reshape(-1, 4)
         for four, said in zip(turned, logits, strict=True):
             label = "Parasitized" if said[0] > 0 else "Uninfected"
             index = counts[label]
-            if index == 96 or not (np.abs(said).min() > 0.5 and np.ptp(np.sign(said)) == 0):
+            if index == CELLS or not (np.abs(said).min() > 0.5 and np.ptp(np.sign(said)) == 0):
                 continue
             counts[label] += 1
             split = ("train", "val", "val", "val", "val", "val")[index % 6]
@@ -96,7 +99,8 @@ def test_int8_that_fails_ships_as_int8_mixed_named_by_its_recipe(
     worst = next(line for line in lines if line.startswith("worst"))
     assert worst.startswith("worst     first")
     assert exported.report.worst_layers
-    assert gate(exported.path, dataset=dataset, split="val").passed
+    settings = Settings(delta=DELTA)
+    assert gate(exported.path, dataset=dataset, split="val", settings=settings).passed
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +145,7 @@ def hopeless(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_no_fine_tune_never_trains_and_leaves_no_bundle(
     hopeless: Path, cells: Path, tmp_path: Path
 ) -> None:

@@ -117,12 +117,12 @@ def check_author(habit: Habit, folder: Path) -> None:
             settle(path.name, habit.size, said, told, labels=True)
 
 
-@pytest.mark.parametrize("habit", drawn_habits(4), ids=str)
+@pytest.mark.parametrize("habit", drawn_habits(2), ids=str)
 def test_some_authors(habit: Habit, tmp_path: Path) -> None:
     check_author(habit, tmp_path)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("habit", drawn_habits(20)[4:], ids=str)
+@pytest.mark.parametrize("habit", drawn_habits(20)[2:], ids=str)
 def test_more_authors(habit: Habit, tmp_path: Path) -> None:
     check_author(habit, tmp_path)

@@ -86,8 +86,15 @@ def test_sequential3_is_the_studys() -> None:
     assert rates == [0.2, 0.3, 0.3, 0.5]
 
 
+# Keras builds their hundreds of layers for seconds.
+DEEP = {"densenet121", "resnet50", "xception", "googlenet"}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(SMALLEST))
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.long] if n in DEEP else []) for n in sorted(SMALLEST)],
+)
 def test_each_gives_one_logit_and_folds_or_says_why_not(name: str) -> None:
     size = SMALLEST[name]
     model = lively(name, size)

@@ -178,6 +178,7 @@ def test_penultimate_features_lead_to_the_logit() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_network_features_feed_an_svm(archive: Path, tmp_path: Path) -> None:
     dataset = open_dataset(archive)
     setting = Settings("vgg16-svm", input_size=32, epochs=1, batch=24)
