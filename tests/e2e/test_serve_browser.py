@@ -93,9 +93,11 @@ def walk(page: playwright.Page, address: str, width: int, tmp_path: Path) -> Non
     page.get_by_label("haematocrit").check()
     page.get_by_label("Measured value").fill("41.5")
     look(page, "new", width)
-    page.get_by_role("button", name="Make the slide").click()
+    # An impatient thumb makes no second slide, and starts none twice.
+    page.get_by_role("button", name="Make the slide").dblclick()
+    page.get_by_role("button", name="Start").wait_for()
     look(page, "ready", width)
-    page.get_by_role("button", name="Start").click()
+    page.get_by_role("button", name="Start").dblclick()
     page.locator(".frame[src]").or_(page.get_by_role("heading", name="What to do now")).wait_for()
     look(page, "live", width)
     # The drawn slide ends by itself; a camera's is finished by the button.
@@ -114,6 +116,9 @@ def walk(page: playwright.Page, address: str, width: int, tmp_path: Path) -> Non
     page.get_by_text("Final. Signed by Amina").wait_for()
     look(page, "signed", width)
     documents(page, tmp_path)
+    page.get_by_role("link", name="Slides", exact=True).click()
+    page.get_by_role("link", name=f"A-{width}").wait_for()
+    assert page.get_by_role("link", name=f"A-{width}").count() == 1
 
 
 def judge(page: playwright.Page, width: int) -> None:
@@ -121,6 +126,10 @@ def judge(page: playwright.Page, width: int) -> None:
     look(page, "review", width)
     image = page.locator(".stage img")
     assert image.evaluate("i => i.decode().then(() => i.naturalWidth)") >= 96
+    # The keys lie below the thumb without a move of the page.
+    low = page.locator(".keys").bounding_box()
+    assert low is not None
+    assert low["y"] + low["height"] <= page.viewport_size["height"]
     total = int(page.locator("progress").get_attribute("max") or 0)
     assert total >= 4
     for number in range(total):

@@ -101,17 +101,22 @@ class Desk(Judging):
         """What ended the slide's latest run, "" where nothing did."""
         return self._trouble.get(slide, "")
 
-    def start(self, slide: str) -> None:
+    def start(self, slide: str) -> bool:
         """Reads a slide from now on, or goes on with it.
 
+        Returns:
+            False where it is being read already: a second tap on the button.
+
         Raises:
-            UsageError: signed, running already, another slide runs, or the source cannot be.
+            UsageError: signed, another slide runs, or the source cannot be.
             DataError: no room on the disk, or a site profile that cannot be read.
         """
         with self._lock:
             entry = self.get(slide)
             if entry.state == "signed":
                 raise Refused("A signed slide is closed.")
+            if self._running is not None and self._running.slide == slide:
+                return False
             if self._running is not None:
                 raise Refused("Another slide is being read. Pause or finish it first.")
             if room(self.settings.data).free_bytes < LEAST_ROOM_BYTES:
@@ -134,6 +139,7 @@ class Desk(Judging):
             self._open.bar(slide)
             self._running = running
             running.start()
+        return True
 
     def _source(self, entry: SlideEntry) -> Source:
         if entry.source == UPLOADS:
@@ -173,8 +179,11 @@ class Desk(Judging):
             folder.add(data)
         return len(pictures)
 
-    def stop(self, slide: str, wish: State, timeout_s: float = 60.0) -> None:
+    def stop(self, slide: str, wish: State, timeout_s: float = 60.0) -> bool:
         """Pauses or finishes a slide; waits until its report is written.
+
+        Returns:
+            False where there was nothing to do: a second tap, or a page from before.
 
         Raises:
             UsageError: it cannot be finished: nothing was read yet.
@@ -183,12 +192,14 @@ class Desk(Judging):
         if running is not None:
             running.stop(wish)
             running.join(timeout_s)
-            return
+            return True
         entry = self.get(slide)
         if wish == "finished" and entry.state == "paused":
             self._settle(slide, "finished")
-        elif wish == "finished" and entry.state == "new":
+            return True
+        if wish == "finished" and entry.state == "new":
             raise Refused("Nothing was read of this slide yet.")
+        return False
 
     def _ended(self, running: RunningSlide, done: Screened | None, error: Exception | None) -> None:
         """In the run's thread: what it left enters the worklist and the journal."""

@@ -8,7 +8,7 @@ import json
 import re
 import zipfile
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -204,9 +204,16 @@ def day_archive(visit: Visit) -> Response:
 
 def _wanted_day(visit: Visit) -> str:
     wanted = visit.asked("day")
-    if wanted and not _DAY.fullmatch(wanted):
+    if wanted and not _is_day(wanted):
         raise Refused("A day looks like 2026-11-27.")
     return wanted
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return bool(_DAY.fullmatch(text)) and bool(date.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 def _table(entries: Iterable[SlideEntry]) -> str:

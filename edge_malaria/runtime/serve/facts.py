@@ -10,7 +10,6 @@ from edge_malaria.runtime.words.language import Words
 def table(words: Words, entry: SlideEntry, report: SlideReport) -> list[tuple[str, str]]:
     """(name, value) of the report's table."""
     numbers = report.details["statistics"]
-    review = report.review
     rows = [
         (words.say("Sample"), entry.sample),
         (words.say("Slide"), entry.id),
@@ -18,15 +17,7 @@ def table(words: Words, entry: SlideEntry, report: SlideReport) -> list[tuple[st
         (words.say("Who reads"), entry.reader),
         (words.say("Red cells counted"), words.number(report.cells_counted)),
         (words.say("Fields counted"), words.number(report.details["fields_accepted"])),
-        (
-            words.say("Flagged cells"),
-            words.say(
-                "%(flagged)s, looked at %(reviewed)s, confirmed %(confirmed)s",
-                flagged=words.number(review["flagged"]),
-                reviewed=words.number(review["reviewed"]),
-                confirmed=words.number(review["confirmed"]),
-            ),
-        ),
+        (words.say("Flagged cells"), _flagged(words, report)),
         (words.say("Parasitemia"), parasitemia(words, report)),
         (words.say("Parasites per microlitre"), per_microlitre(words, report)),
         (
@@ -41,6 +32,24 @@ def table(words: Words, entry: SlideEntry, report: SlideReport) -> list[tuple[st
         (words.say("Model"), f"{report.model}, {report.variant}, {report.engine}"),
     ]
     return [(name, value) for name, value in rows if value]
+
+
+def _flagged(words: Words, report: SlideReport) -> str:
+    review = report.review
+    text = words.say(
+        "%(flagged)s, looked at %(reviewed)s, confirmed %(confirmed)s",
+        flagged=words.number(review["flagged"]),
+        reviewed=words.number(review["reviewed"]),
+        confirmed=words.number(review["confirmed"]),
+    )
+    # Readers who cannot say, or who disagree: whoever signs has to know.
+    unanswered = review["reviewed"] - review["confirmed"] - review["overturned"]
+    if not unanswered:
+        return text
+    more = words.say(
+        "On some flagged cells no answer stands: %(open)s.", open=words.number(unanswered)
+    )
+    return f"{text}. {more}"
 
 
 def _limit(words: Words, share: float | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edge_malaria.runtime.quality.field_quality import QualityLimits
 from edge_malaria.runtime.report.sayings import REASONS, reason
 from edge_malaria.runtime.serve.running import Seen
+from edge_malaria.runtime.serve.steered import Away
 from edge_malaria.runtime.words.language import Words, mark
 
 STATES = {
@@ -32,20 +33,26 @@ ACTIONS = {
     "sent": mark("sent by the device"),
     "sent-again": mark("asked the device to send again"),
 }
+_AWAY = {
+    "camera": mark("The camera is gone. Look at its cable: the slide goes on by itself."),
+    "folder": mark(
+        "The folder is gone. Look at the disk or the network: the slide goes on by itself."
+    ),
+}
 # What counts as only just sharp enough, and as few or many cells, of the limits of quality.toml.
 _JUST_SHARP, _FEW_COVER, _MUCH_COVER = 1.15, 0.12, 0.65
 
 
-def hint(words: Words, seen: Seen, *, away: bool = False) -> str:
+def hint(words: Words, seen: Seen, *, away: Away = "") -> str:
     """One sentence for the person at the microscope.
 
     Args:
         words: the language.
         seen: what happened so far.
-        away: whether the camera went away and is waited for.
+        away: what went away and is waited for.
     """
     if away:
-        return words.say("The camera is gone. Look at its cable: the slide goes on by itself.")
+        return words.say(_AWAY[away])
     if seen.standing:
         return words.say(REASONS["seen-before"])
     if seen.fields == 0:

@@ -174,22 +174,22 @@ def _taken(visit: Visit, source: str) -> str:
 
 def start(visit: Visit) -> Response:
     """Starts or goes on."""
-    visit.clinic.desk.start(visit.slide)
-    visit.note("started", visit.slide)
+    if visit.clinic.desk.start(visit.slide):
+        visit.note("started", visit.slide)
     return visit.to(f"/slides/{visit.slide}")
 
 
 def pause(visit: Visit) -> Response:
     """Pauses; what was counted stands."""
-    visit.clinic.desk.stop(visit.slide, "paused")
-    visit.note("paused", visit.slide)
+    if visit.clinic.desk.stop(visit.slide, "paused"):
+        visit.note("paused", visit.slide)
     return visit.to(f"/slides/{visit.slide}")
 
 
 def finish(visit: Visit) -> Response:
     """Finishes: now the flagged cells are looked at."""
-    visit.clinic.desk.stop(visit.slide, "finished")
-    visit.note("finished", visit.slide)
+    if visit.clinic.desk.stop(visit.slide, "finished"):
+        visit.note("finished", visit.slide)
     return visit.to(f"/slides/{visit.slide}")
 
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Container, Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edge_malaria.files import encode_image, write_bytes
 from edge_malaria.image_files.content import HEAD_BYTES, content_of
@@ -18,6 +18,7 @@ from edge_malaria.runtime.sources.cameras import CameraSource
 from edge_malaria.runtime.sources.files import read_fields
 from edge_malaria.runtime.sources.following import FollowedFolder
 
+Away = Literal["", "camera", "folder"]
 MOST_UPLOADS = 2000
 # The live picture: enough to see the focus on a phone, some 40 kB.
 _LIVE_SIDE_PX, _LIVE_QUALITY = 800, 80
@@ -132,9 +133,12 @@ class SteeredSource:
         return not self._at_work and isinstance(self._source, UploadFolder | FollowedFolder)
 
     @property
-    def away(self) -> bool:
-        """Whether a camera went away and is waited for."""
-        return isinstance(self._source, CameraSource) and self._source.away
+    def away(self) -> Away:
+        """What went away and is waited for, "" for nothing."""
+        if isinstance(self._source, CameraSource):
+            return "camera" if self._source.away else ""
+        gone = isinstance(self._source, FollowedFolder) and not self._source.folder.is_dir()
+        return "folder" if gone else ""
 
     @property
     def frames(self) -> int:

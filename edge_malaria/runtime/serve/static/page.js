@@ -20,16 +20,15 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// A decision is sent once, however often a thumb hits the button.
-const keys = document.querySelector("[data-keys]");
-if (keys) {
-  let sent = false;
-  keys.addEventListener("submit", (event) => {
-    if (sent) event.preventDefault();
-    sent = true;
-  });
-  addEventListener("pageshow", () => { sent = false; });
-}
+// A form is sent once, however often a thumb hits the button.
+document.addEventListener("submit", (event) => {
+  if (event.target.method !== "post") return;
+  if (event.target.dataset.sent) event.preventDefault();
+  event.target.dataset.sent = "yes";
+});
+addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+});
 
 // The live page: values and picture follow the slide.
 const live = document.querySelector("[data-live]");
