@@ -100,9 +100,22 @@ def read_graph(proto: Any, name: str, input_size: int | None) -> Graph:
         for d in inputs[0].type.tensor_type.shape.dim
     ]
     first, size = _layout(shape, name, input_size)
+    kind = inputs[0].type.tensor_type.elem_type
+    if kind != onnx.TensorProto.FLOAT:
+        word = onnx.TensorProto.DataType.Name(kind).lower()
+        raise ModelFileError(f"{name}: expected float32 input, got {word}. Write it in float32.")
+    if shape[0] > 1:
+        raise ModelShapeError(
+            f"{name} takes {shape[0]} cells at a time: write it for one cell, or for any number."
+        )
     nodes = tuple(_node(node) for node in graph.node)
-    if any(node.op == "If" or node.op == "Loop" for node in nodes):
-        raise ModelFileError(f"{name} branches or loops: export it in inference mode.")
+    turns = next((node for node in nodes if node.op in ("If", "Loop", "Scan")), None)
+    if turns is not None:
+        raise ModelFileError(
+            f"{name} branches or loops ({turns.op} {turns.name}). Recurrent layers cannot be read: "
+            "docs/OWN_MODEL.md says what takes their place. A branch for training goes away where "
+            "the network is written in inference mode."
+        )
     readers = Counter(i for node in nodes for i in node.inputs)
     readers[graph.output[0].name] += 1
     opset = next((int(o.version) for o in proto.opset_import if o.domain in ("", "ai.onnx")), 17)

@@ -109,8 +109,9 @@ def build(original: Original, contract: Contract) -> Imported:
             model = finish(net, end, contract.positive, _keras_name(original.name))
         except Untranslatable as error:
             raise ModelFileError(
-                f"{original.path} cannot be brought into this project's form: {error}. "
-                "docs/OWN_MODEL.md lists what can."
+                f"{original.path} cannot be brought into this project's form: {error}. Put another "
+                "layer in its place where it was trained and train it again: docs/OWN_MODEL.md "
+                "lists the layers that can be read and what takes the place of others."
             ) from error
     pixels = probes(contract.size_px)
     before = answers(original, contract, pixels)
@@ -174,7 +175,11 @@ def logits_of(model: Any, pixels: Image) -> NDArray[np.float32]:
 
 def answers(original: Original, contract: Contract, pixels: Image) -> NDArray[np.float64]:
     """The original's probability of parasitized, float64 [N], for prepared cells uint8."""
-    raw = original.run(contract.scaling.apply(pixels)).astype(np.float64)
+    try:
+        raw = original.run(contract.scaling.apply(pixels)).astype(np.float64)
+    except Exception as error:  # each framework raises its own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise ModelFileError(f"{original.path} cannot be run as it is ({reason}).") from error
     raw = raw.reshape(len(pixels), -1)
     return chances_of(raw, contract.output, contract.positive)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from converters.quiet import quiet
 from edge_malaria.errors import ModelFileError, UsageError
-from edge_malaria.export.importers import keras2
+from edge_malaria.export.importers import keras2, keras_calls
 from edge_malaria.keras_layers import keras
 
 # What to build in place of code that a file may not bring along.
@@ -43,6 +43,10 @@ def load_keras(path: Path, custom: Mapping[str, Any] | None, arch: str | None) -
         try:
             if keras2.is_old(config, _version(path)):
                 model = keras2.build(config, _objects(custom))
+                keras2.load_weights(model, path)
+                return model
+            if not zipfile.is_zipfile(path) and keras_calls.stands_in(config):
+                model = keras_calls.build(config, _objects(custom))
                 keras2.load_weights(model, path)
                 return model
             return keras.models.load_model(
@@ -101,13 +105,15 @@ def _from_parts(path: Path, custom: Mapping[str, Any] | None, arch: str | None) 
     candidates = [path, stem.with_name(f"{stem.name}.weights.h5"), stem.with_suffix(".h5")]
     weights = next((p for p in candidates if p.suffix == ".h5" and p.is_file()), None)
     if weights is None:
+        if '"class_name"' not in path.read_text(encoding="utf-8", errors="replace"):
+            raise ModelFileError(f"{path} is no architecture of Keras (model.to_json()).")
         raise UsageError(f"{path} is an architecture: put its weights beside it as {stem.name}.h5.")
     if arch is not None:
         from edge_malaria.training.architectures.registry import build
 
         model = build(arch)
     elif described.is_file():
-        text = described.read_text(encoding="utf-8")
+        text = described.read_text(encoding="utf-8", errors="replace")
         _refuse_code(described, text, custom)
         with quiet():
             try:

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from converters import graph_copies
 from converters.quiet import quiet, require
-from edge_malaria.errors import ModelFileError, UsageError
+from edge_malaria.errors import ModelFileError, ModelShapeError, UsageError
 from edge_malaria.export.importers.graph import Graph, read_graph
+from edge_malaria.export.importers.pickles import PICKLES, TORCH, instead
 
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 OPSET = 17
-TORCH = (".pt", ".pth", ".ckpt", ".pkl")
 KINDS = (".keras", ".h5", ".hdf5", ".json", ".onnx", ".tflite")
 # Cells at a time while a foreign model runs, as pixels: 4 of 224 x 224, or 49 of 64 x 64.
 _PIXELS_AT_ONCE = 4 * 224 * 224
@@ -49,7 +49,7 @@ class Original:
 def is_foreign(model: str) -> bool:
     """Whether this names a file or folder of a kind that is imported."""
     path = Path(model)
-    return path.suffix.lower() in (*KINDS, *TORCH) or (path / "saved_model.pb").is_file()
+    return path.suffix.lower() in (*KINDS, *TORCH, *PICKLES) or (path / "saved_model.pb").is_file()
 
 
 def read_original(
@@ -66,8 +66,8 @@ def read_original(
         ModelShapeError: not one RGB picture in and one tensor out.
     """
     suffix = path.suffix.lower()
-    if suffix in TORCH:
-        raise UsageError(_torch_line(path, input_size))
+    if suffix in (*TORCH, *PICKLES):
+        raise UsageError(instead(path, input_size))
     if path.is_dir():
         return _saved_model(path, input_size)
     if suffix not in KINDS:
@@ -85,13 +85,10 @@ def read_original(
     return _keras(path, input_size, custom, arch)
 
 
-def _torch_line(path: Path, input_size: int | None) -> str:
-    side = input_size or 64
-    return (
-        f"{path} is PyTorch's, which is code and weights: write it as ONNX where it was trained, "
-        "then export that file:\n  torch.onnx.export(model.eval(), torch.zeros(1, 3, "
-        f'{side}, {side}), "{path.stem}.onnx", opset_version=17, dynamo=False)'
-    )
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    # TensorFlow puts where it happened first, and what happened last.
+    return lines[-1 if lines[0].startswith("in user code") else 0].strip()[:200]
 
 
 def in_parts(run: Run, values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -132,14 +129,18 @@ def _keras(
     from edge_malaria.export.importers.keras_files import load_keras
 
     model = load_keras(path, custom, arch)
+    ends = len(getattr(model, "inputs", None) or "1"), len(getattr(model, "outputs", None) or "1")
+    if ends != (1, 1):
+        raise ModelShapeError(
+            f"{path}: expected one input and one output, got {ends[0]} and {ends[1]}."
+        )
     told = _resizing(model)
     size = _keras_side(model, path, input_size, told)
     with quiet():
         try:
             proto = _traced(lambda pixels: model(pixels, training=False), size)
         except Exception as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-            raise ModelFileError(f"{path} cannot be traced ({reason}).") from error
+            raise ModelFileError(f"{path} cannot be traced ({_first_line(error)}).") from error
 
     def run(values: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(model(values, training=False))
@@ -184,9 +185,9 @@ def _keras_side(model: Any, path: Path, input_size: int | None, told: dict[str, 
             "--input-size 64"
         )
     if shape[1] != shape[2] or shape[3] != 3:
-        from edge_malaria.errors import ModelShapeError
-
-        raise ModelShapeError(f"{path}: expected input [N, S, S, 3], got {shape}.")
+        raise ModelShapeError(
+            f"{path}: expected input [N, S, S, 3], square and of three channels, got {shape}."
+        )
     return int(side or input_size or 0)
 
 
@@ -202,12 +203,22 @@ def _saved_model(path: Path, input_size: int | None) -> Original:
             call = next(iter(loaded.signatures.values()))
         except Exception as error:
             raise ModelFileError(f"{path} cannot be loaded as a SavedModel ({error}).") from error
-        [key], [out] = list(call.structured_input_signature[1]), list(call.structured_outputs)
+        keys, outs = list(call.structured_input_signature[1]), list(call.structured_outputs)
+        if len(keys) != 1 or len(outs) != 1:
+            raise ModelShapeError(
+                f"{path}: expected one input and one output, got {len(keys)} and {len(outs)}."
+            )
+        [key], [out] = keys, outs
         shape = call.structured_input_signature[1][key].shape.as_list()
+        if len(shape) != 4:
+            raise ModelShapeError(f"{path}: expected input [N, S, S, 3], got {shape}.")
         side = shape[1] or input_size
         if side is None:
             raise UsageError(f"{path} leaves the side of its input open. Say it: --input-size 64")
-        proto = _traced(lambda pixels: call(**{key: pixels})[out], int(side))
+        try:
+            proto = _traced(lambda pixels: call(**{key: pixels})[out], int(side))
+        except Exception as error:
+            raise ModelFileError(f"{path} cannot be traced ({_first_line(error)}).") from error
 
     def run(values: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(call(**{key: tf.constant(values)})[out])
@@ -271,8 +282,14 @@ def _tflite(path: Path, input_size: int | None) -> Original:
             raise ModelFileError(f"{path} is not a TFLite file or is damaged ({error}).") from error
         entry, out = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
         _refuse_integers(path, interpreter)
-        with graph_copies.freed():
-            proto, _ = tf2onnx.convert.from_tflite(str(path), opset=OPSET)
+        try:
+            with graph_copies.freed():
+                proto, _ = tf2onnx.convert.from_tflite(str(path), opset=OPSET)
+        except Exception as error:  # its converters raise of many kinds
+            raise ModelFileError(
+                f"{path} holds an operation that cannot be read ({_first_line(error)}). Give the "
+                "Keras model or the SavedModel that it was made from."
+            ) from error
 
     def run(values: NDArray[np.float32]) -> NDArray[np.float32]:
         found = []

@@ -144,6 +144,23 @@ def test_a_metric_and_a_loss_of_the_authors_own_are_not_asked_for(
     assert np.abs(got - want).max() <= 1e-5
 
 
+@pytest.mark.parametrize("file", ["a.keras", "a.h5"])
+def test_preprocessing_by_calls_inside_the_network_is_read(tmp_path: Path, file: str) -> None:
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(4)
+    inputs = keras.Input((32, 32, 3))
+    x = keras.applications.mobilenet.preprocess_input(inputs)
+    x = keras.ops.relu(layers.Conv2D(4, 3)(x)) * 0.5
+    model = keras.Model(inputs, layers.Dense(1)(layers.GlobalAveragePooling2D()(x)))
+    said = Declared(None, "rgb", "area", classes=("Uninfected", "Parasitized"))
+    made = rebuilt(model, tmp_path / file, said)
+    assert made.contract.input_range == "0-255"
+    want = np.asarray(model(PIXELS.astype(np.float32)))[:, 0]
+    assert np.abs(logits_of(made.model, PIXELS) - want).max() <= 1e-4
+
+
 def test_architecture_and_weights_apart(tmp_path: Path) -> None:
     model = small()
     model.save_weights(tmp_path / "a.weights.h5")
@@ -203,3 +220,65 @@ def test_a_table_of_expected_answers_is_read_or_refused(tmp_path: Path) -> None:
         read_expected(path)
     path.write_text("file,p_parasitized\n" + rows)
     assert read_expected(path)["c3.png"] == 0.3
+
+
+def test_each_file_that_cannot_be_read_says_what_to_do(tmp_path: Path) -> None:
+    import keras
+    import onnx
+    import tensorflow as tf
+    from keras import layers
+    from onnx import TensorProto, helper
+
+    def refused(path: Path, error: type[Exception], words: str) -> None:
+        with pytest.raises(error, match=words):
+            import_model(path, TOLD)
+
+    for name in ("a.pkl", "a.joblib"):
+        refused(tmp_path / name, UsageError, r"pickle.*model\.save.*torch\.onnx\.export")
+    (tmp_path / "history.json").write_text('{"loss": [0.3, 0.2]}')
+    refused(tmp_path / "history.json", ModelFileError, "no architecture of Keras")
+    (tmp_path / "empty.h5").write_bytes(b"")
+    refused(tmp_path / "empty.h5", ModelFileError, "is not a Keras file")
+
+    reads = keras.Sequential(
+        [keras.Input((32, 32, 3)), layers.Reshape((32, 96)), layers.LSTM(4), layers.Dense(1)]
+    )
+    reads.save(tmp_path / "lstm.keras")
+    refused(tmp_path / "lstm.keras", ModelFileError, r"Recurrent layers.*OWN_MODEL")
+    grey = keras.Sequential([keras.Input((32, 32, 1)), layers.Flatten(), layers.Dense(1)])
+    grey.save(tmp_path / "grey.keras")
+    refused(tmp_path / "grey.keras", ModelShapeError, "three channels")
+
+    pair = [keras.Input((32, 32, 3)) for _ in range(2)]
+    both = layers.Dense(1)(layers.Flatten()(layers.Concatenate()(pair)))
+    keras.Model(pair, both).save(tmp_path / "pair.keras")
+    refused(tmp_path / "pair.keras", ModelShapeError, "one input and one output, got 2 and 1")
+
+    class Two(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 32, 32, 3), tf.float32)])
+        def __call__(self, x: Any) -> Any:
+            return {"a": tf.reduce_mean(x, [1, 2, 3]), "b": tf.reduce_max(x, [1, 2, 3])}
+
+    two = Two()
+    tf.saved_model.save(two, str(tmp_path / "two"), signatures=two.__call__)
+    refused(tmp_path / "two", ModelShapeError, "one output, got 1 and 2")
+
+    def onnx_file(name: str, kind: int, batch: int | str) -> Path:
+        entry = helper.make_tensor_value_info("x", kind, [batch, 3, 32, 32])
+        end = helper.make_tensor_value_info("y", kind, [batch, 1])
+        constants = [
+            helper.make_tensor("w", kind, [1, 3, 32, 32], np.zeros(3072)),
+            helper.make_tensor("s", TensorProto.INT64, [2], [-1, 1]),
+        ]
+        nodes = [
+            helper.make_node("Conv", ["x", "w"], ["c"]),
+            helper.make_node("Reshape", ["c", "s"], ["y"]),
+        ]
+        graph = helper.make_graph(nodes, "g", [entry], [end], constants)
+        opset = [helper.make_opsetid("", 17)]
+        onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), tmp_path / name)
+        return tmp_path / name
+
+    half = onnx_file("half.onnx", TensorProto.FLOAT16, "n")
+    refused(half, ModelFileError, "expected float32 input, got float16")
+    refused(onnx_file("eight.onnx", TensorProto.FLOAT, 8), ModelShapeError, "8 cells at a time")
