@@ -45,7 +45,7 @@ def _marked(value: Any, known: Mapping[str, Any]) -> Any:
 def stands_in(config: str) -> bool:
     """Whether a configuration (JSON text) holds such a call."""
     value = json.loads(config)
-    return value != _marked(value, _classes())
+    return bool(value != _marked(value, _classes()))
 
 
 def build(config: str, custom: Mapping[str, Any]) -> Any:
