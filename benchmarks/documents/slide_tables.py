@@ -13,6 +13,7 @@ FOUND = (
     ("draaslan256", "report third", "F1", "f1"),
     ("draaslan256", "report third", "white cells counted as red", "white_counted_as_red"),
     ("chula", "report third", "points in exactly one cell", "points_in_one_cell"),
+    ("chula", "report third", "elliptocytes' points in exactly one", "elliptocytes_in_one_cell"),
     ("bccd", "report third", "recall", "recall"),
     ("bccd", "report third", "white cells counted as red", "white_counted_as_red"),
     ("mpidb_preview", "all 6", "parasites in a counted cell", "parasites_in_counted_cell"),

@@ -17,6 +17,7 @@ from edge_malaria.runtime.detect.cells import box_iou
 
 Boxes = NDArray[np.float64]
 PARASITIZED = {"ring", "trophozoite", "schizont", "gametocyte"}
+LONG = "Elliptocyte"
 RED = {"RBC", "red blood cell", "RBC_blob", *PARASITIZED}
 
 
@@ -109,6 +110,8 @@ def count_points(cells: list[Cell], rows: list[dict[str, str]]) -> Counter[str]:
         masks = sum(bool(c.mask[y - c.box[1], x - c.box[0]]) for c in holds)
         count.update(points=1, in_one_mask=int(masks == 1), in_one_box=int(len(holds) == 1))
         count.update(in_no_cell=int(masks == 0), in_several=int(masks > 1))
+        if row["label"] == LONG:
+            count.update(long_points=1, long_in_one_mask=int(masks == 1))
     count.update(found=len(red))
     return count
 
@@ -151,6 +154,7 @@ def rates(count: Counter[str]) -> dict[str, float]:
         ("white_counted_as_red", "white_counted_as_red", "white"),
         ("points_in_one_cell", "in_one_mask", "points"),
         ("points_in_one_box", "in_one_box", "points"),
+        ("elliptocytes_in_one_cell", "long_in_one_mask", "long_points"),
         ("parasites_in_counted_cell", "parasites_inside", "parasites"),
     ):
         if count[whole] and (part in count):

@@ -18,6 +18,7 @@ from edge_malaria.records import Cell, Image
 from edge_malaria.runtime.detect.cells import cells_of, check_field
 from edge_malaria.runtime.detect.chromatin import without_stained
 from edge_malaria.runtime.detect.light import FloatMap, shrink, shrink_to
+from edge_malaria.runtime.detect.long_cells import join_halves
 from edge_malaria.runtime.detect.peaks import (
     CHANNEL_EDGES,
     CHANNELS,
@@ -152,6 +153,7 @@ class LearnedFinder:
 
     def _cells(self, view: _View, one: _Pass) -> list[Cell]:
         peaks = drop_red_in_white(read_peaks(one.answer, self.settings))
+        peaks = join_halves(peaks, one.answer)
         found = candidates(peaks, one.answer, one.factor, self.settings.reach)
         cells = cells_of(found, view.image.shape)
         return without_stained(cells, view.shrunk(one.factor), one.factor)
