@@ -27,6 +27,8 @@ from edge_malaria.runtime.detect.peaks import (
 WIDEST, LONGEST = 0.85, 2.4
 # Length over width, and area over that of the convex hull.
 LEAST_RATIO, LEAST_SOLIDITY = 1.5, 0.93
+# What is broader than this is told from its pixels in the cover map, without an outline.
+SURELY_WIDE = 1.1 * WIDEST
 # The piece is looked at this much finer than the cover map.
 _FINER = 2 * STRIDE_PX
 
@@ -86,6 +88,8 @@ def _long_cell(
 
     ``cover`` and ``piece`` are cut to the piece, whose top left corner lies at ``corner``.
     """
+    if _breadth(piece) > SURELY_WIDE * typical:
+        return None
     # Outside the piece the map is kept below zero, so that a neighbour does not reach into it.
     own = np.where(piece, cover, np.minimum(cover, 0.0)).astype(np.float32)
     framed = np.pad(own, 1, constant_values=-4.0)
@@ -102,6 +106,14 @@ def _long_cell(
     left, top = ((start - 1) * STRIDE_PX for start in corner)
     left, top = left + xa, top + ya
     return (left, top, left + across, top + along)
+
+
+def _breadth(piece: NDArray[np.bool_]) -> float:
+    """The shorter axis, network pixels, of the ellipse with the piece's second moments."""
+    held = cv2.moments(piece.astype(np.uint8), True)
+    across, along, both = (held[key] / held["m00"] for key in ("mu20", "mu02", "mu11"))
+    least = (across + along) / 2 - np.hypot((across - along) / 2, both)
+    return float(4.0 * np.sqrt(max(least, 0.0)) * STRIDE_PX)
 
 
 def _finer(rows: FloatMap) -> FloatMap:
