@@ -47,6 +47,7 @@ from edge_malaria.training.classifier.laboratory_rounds import (
     examples,
     fine_tuned,
     home_by,
+    teachers,
 )
 from edge_malaria.training.classifier.pool import PoolPlan
 from edge_malaria.training.classifier.recipe import versions
@@ -137,7 +138,8 @@ def finished(material: Material, name: str, pool: Path, runs: Path) -> Path:
     if not (run / "model.keras").is_file():
         home = stored_logits(material.reference, "reference")
         logits = home_by(home, stored_logits(network, name))
-        given = examples(material, pool, material.split("train"), logits=logits)
+        train = material.split("train")
+        given = examples(material, pool, train, logits=logits, turned=plan.turned)
         rounded, _ = quantize(
             network,
             given,
@@ -145,6 +147,7 @@ def finished(material: Material, name: str, pool: Path, runs: Path) -> Path:
             plan.rounds[-1],
             run / "int8",
             fine_tune_epochs=plan.fine_tune_epochs,
+            teachers=teachers(material, name, pool, run),
             resume=True,
             report=log_epoch,
         )
@@ -193,7 +196,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--runs", type=Path, default=Path("runs/laboratories"))
-    parser.add_argument("--only", default=",".join(PLANS))
+    parser.add_argument("--only", default="default,micro")
     parser.add_argument("--start", type=Path, required=True)
     parser.add_argument("--without", metavar="LABORATORY[,LABORATORY]", default="")
     parser.add_argument("--ship", action="store_true", help="replace the shipped models")

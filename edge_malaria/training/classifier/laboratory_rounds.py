@@ -22,6 +22,7 @@ from edge_malaria.training.classifier.fit import fit, predict
 from edge_malaria.training.classifier.laboratory_material import SIZE_PX, Material, stored_logits
 from edge_malaria.training.classifier.pool_batches import PooledExamples, PoolLogits, Reference
 from edge_malaria.training.classifier.recipe import Recipe
+from edge_malaria.training.classifier.residual import residual_network
 from edge_malaria.training.classifier.run_files import save_model
 from edge_malaria.training.pruning.pruned import load_prunable
 
@@ -38,7 +39,7 @@ class Plan:
     """How one model is fine-tuned.
 
     Attributes:
-        arch: architecture.
+        arch: architecture, or ``residual``.
         rounds: of the float stage; ``batch`` counts home cells. The first draws its hard negatives
             by what the shipped network says, the others by what the network itself says when a
             pass is first read.
@@ -48,6 +49,10 @@ class Plan:
         fine_tune_epochs: passes with rounding.
         cross_parts: groups of folds left out in turn.
         flagged_views: whether flagged cells are asked again in eight views.
+        from_start: whether it starts from the weights before; else from random ones.
+        turned: whether cells of the pool are turned and flipped anew in every pass.
+        taught_by: the plan of a network whose opinion has ``Recipe.teacher_share`` of the targets;
+            "" for none.
     """
 
     arch: str
@@ -57,15 +62,19 @@ class Plan:
     fine_tune_epochs: int = 2
     cross_parts: int = 3
     flagged_views: bool = True
+    from_start: bool = True
+    turned: bool = False
+    taught_by: str = ""
 
 
-def _recipe(epochs: int, rate: float, seed: int = 0) -> Recipe:
+def _recipe(epochs: int, rate: float, seed: int = 0, decay: float = 1e-4) -> Recipe:
     return Recipe(
         epochs=epochs,
         batch=BATCH[0],
         learning_rate=rate,
-        weight_decay=1e-4,
+        weight_decay=decay,
         label_smoothing=0.0,
+        teacher_share=0.5,
         patience=epochs,
         seed=seed,
     )
@@ -74,6 +83,14 @@ def _recipe(epochs: int, rate: float, seed: int = 0) -> Recipe:
 PLANS = {
     "default": Plan("compact", (_recipe(3, 3e-4), _recipe(4, 3e-4, 7)), _recipe(8, 3e-3)),
     "micro": Plan("micro", (_recipe(4, 3e-4), _recipe(6, 3e-4, 7)), _recipe(8, 3e-3)),
+    # Never shipped: what ``taught_by`` may name.
+    "teacher": Plan(
+        "residual",
+        (_recipe(4, 2e-3, 1, decay=0.02), _recipe(6, 2e-3, 8, decay=0.02)),
+        _recipe(8, 3e-3),
+        from_start=False,
+        turned=True,
+    ),
 }
 
 
@@ -83,6 +100,7 @@ def examples(
     allowed: NDArray[np.bool_],
     without: tuple[str, ...] = (),
     logits: PoolLogits | None = None,
+    turned: bool = False,
 ) -> PooledExamples:
     """Batches for one network; ``logits``: of its reference, None for labels alone."""
     return PooledExamples(
@@ -93,16 +111,17 @@ def examples(
         without,
         BATCH,
         None if logits is None else Reference(logits),
+        turned,
     )
 
 
-def interpolate(before: Any, after: Any, share: float) -> None:
-    """Sets ``after`` to the weights between two networks, ``share`` of the way from ``before``.
+def interpolate(before: list[Any], after: Any, share: float) -> None:
+    """Sets ``after`` to weights between ``before`` and its own, ``share`` of the way.
 
     Such a network ranks foreign cells as well as the fine-tuned one and loses less at home
     (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", arXiv 2109.01903).
     """
-    pairs = zip(before.get_weights(), after.get_weights(), strict=True)
+    pairs = zip(before, after.get_weights(), strict=True)
     after.set_weights([(1.0 - share) * old + share * new for old, new in pairs])
 
 
@@ -123,23 +142,49 @@ def fine_tuned(
     file, plan = run / "float.keras", PLANS[name]
     if file.is_file():
         return load_model(file)
-    start = load_prunable(material.start / f"{name}.keras")
-    network = load_prunable(material.start / f"{name}.keras")
+    taught_by = teachers(material, name, pool, run, without, report)
+    network = _beginning(material, name)
+    before = network.get_weights()
     home = stored_logits(material.reference, "reference")
+    train = material.split("train")
     for number, recipe in enumerate(plan.rounds):
         foreign = stored_logits(network, f"{run.name}-{number}") if number else home
-        given = examples(material, pool, material.split("train"), without, home_by(home, foreign))
+        logits = home_by(home, foreign)
         network = _round(
             network,
-            given,
+            examples(material, pool, train, without, logits, plan.turned),
             material.val,
             recipe,
             run / f"round{number}",
+            taught_by,
             partial(report, f"{run.name} round {number}"),
         )
-    interpolate(start, network, plan.share)
+    if plan.from_start:
+        interpolate(before, network, plan.share)
     save_model(network, file)
     return network
+
+
+def teachers(
+    material: Material,
+    name: str,
+    pool: Path,
+    run: Path,
+    without: tuple[str, ...] = (),
+    report: Report = lambda stage, entry: None,
+) -> tuple[Any, ...]:
+    """The networks that teach ``name``, fitted without the same laboratories, in ``run``."""
+    by = PLANS[name].taught_by
+    return (fine_tuned(material, by, pool, run / by, without, report),) if by else ()
+
+
+def _beginning(material: Material, name: str) -> Any:
+    """The float network that a plan begins with."""
+    plan = PLANS[name]
+    if plan.from_start:
+        return load_prunable(material.start / f"{name}.keras")
+    keras.utils.set_random_seed(plan.rounds[0].seed)
+    return residual_network(SIZE_PX) if plan.arch == "residual" else build(plan.arch, SIZE_PX)
 
 
 def _round(
@@ -148,6 +193,7 @@ def _round(
     val: CellSet,
     recipe: Recipe,
     run: Path,
+    taught_by: Sequence[Any],
     report: Callable[[dict[str, float]], None],
 ) -> Any:
     """One round; its last averaged weights.
@@ -157,7 +203,15 @@ def _round(
     """
     keras.utils.set_random_seed(recipe.seed)
     network, _ = fit(
-        network, given, val.inputs, val.labels, recipe, run, resume=True, report=report
+        network,
+        given,
+        val.inputs,
+        val.labels,
+        recipe,
+        run,
+        teachers=taught_by,
+        resume=True,
+        report=report,
     )
     network.set_weights(read_checkpoint(run / "checkpoint.npz").averaged)
     return network

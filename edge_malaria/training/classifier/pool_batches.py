@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_malaria.errors import DataError, DatasetError
+from edge_malaria.records import Image
 from edge_malaria.training.classifier.pool import PARTS
 from edge_malaria.training.classifier.recipe import Floats, Recipe
 
@@ -54,6 +55,7 @@ class PooledExamples:
         without: laboratories that this network must not see, as recipients of parasites neither.
         batch: cells of each of ``PARTS`` in a batch.
         reference: None for labels alone.
+        turned: whether each cell is shown in one of its eight turns and flips, drawn anew.
     """
 
     directory: Path
@@ -63,6 +65,7 @@ class PooledExamples:
     without: tuple[str, ...] = ()
     batch: tuple[int, int, int, int] = (96, 44, 20, 24)
     reference: Reference | None = None
+    turned: bool = False
     passes: tuple[Path, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -103,8 +106,10 @@ class PooledExamples:
                 own = order[part][number * count : (number + 1) * count]
                 cells.append(arrays[part][own])
                 targets.append(home_targets[own] if part == "home" else np.full(count, truth[part]))
-            batch = np.concatenate(cells).astype(np.float32)
-            yield batch, np.concatenate(targets).astype(np.float32)[:, None]
+            batch = np.concatenate(cells)
+            if self.turned:
+                batch = turned(batch, rng)
+            yield batch.astype(np.float32), np.concatenate(targets).astype(np.float32)[:, None]
 
     def _home(self, folder: Path, rng: np.random.Generator) -> tuple[NDArray[np.int64], Floats]:
         """(places in the pass that may be shown, shuffled; targets of all places)."""
@@ -155,6 +160,15 @@ class PooledExamples:
         if self.reference is not None:
             kept &= self.reference.logits(folder, "transplanted") > self.reference.visible
         return _repeated(np.flatnonzero(kept), count, rng)
+
+
+def turned(cells: Image, rng: np.random.Generator) -> Image:
+    """Each cell of uint8 [N, S, S, 3] in one of its eight quarter turns and flips."""
+    made, which = cells.copy(), rng.integers(0, 8, len(cells))
+    for view in range(1, 8):
+        own = cells[which == view]
+        made[which == view] = np.rot90(own[:, :, ::-1] if view >= 4 else own, view % 4, (1, 2))
+    return made
 
 
 def _repeated(places: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:

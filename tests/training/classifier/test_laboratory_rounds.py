@@ -24,6 +24,7 @@ from edge_malaria.training.classifier.foreign_cells import ForeignCells, cutting
 from edge_malaria.training.classifier.laboratory_material import Material, stored_logits
 from edge_malaria.training.classifier.pool import PoolPlan
 from edge_malaria.training.classifier.recipe import Recipe
+from edge_malaria.training.classifier.residual import residual_network
 from edge_malaria.training.classifier.run_files import save_model
 from edge_malaria.training.classifier.transplant import extract
 
@@ -79,7 +80,7 @@ def pool(material: Material) -> Path:
 def test_interpolation_lies_between_the_two_networks() -> None:
     before, after = build("micro", 48), build("micro", 48)
     old, new = before.get_weights(), after.get_weights()
-    rounds.interpolate(before, after, 0.25)
+    rounds.interpolate(old, after, 0.25)
     for was, became, now in zip(old, new, after.get_weights(), strict=True):
         np.testing.assert_allclose(now, 0.75 * was + 0.25 * became, atol=1e-6)
 
@@ -112,6 +113,42 @@ def test_rounds_end_with_the_last_average_and_start_from_what_was_there(
     again = rounds.fine_tuned(material, "default", pool, tmp_path / "run")
     for weight, other in zip(made.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(weight, other)
+
+
+@pytest.mark.slow
+def test_a_teacher_is_fitted_first_without_the_same_laboratories(
+    material: Material, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Recipe(epochs=1, batch=4, learning_rate=1e-3, label_smoothing=0.0, teacher_share=1.0)
+    taught = rounds.Plan("micro", (recipe,), recipe, taught_by="teacher", turned=True)
+    monkeypatch.setitem(rounds.PLANS, "default", taught)
+    by = rounds.Plan("micro", (recipe,), recipe, from_start=False)
+    monkeypatch.setitem(rounds.PLANS, "teacher", by)
+    monkeypatch.setattr(rounds, "BATCH", (4, 2, 2, 2))
+    monkeypatch.setattr(rounds, "Reference", lambda logits: _open_minded(logits))
+    asked: list[tuple[str, ...]] = []
+    given = rounds.examples
+
+    def noted(*args: Any, **named: Any) -> Any:
+        asked.append(args[3])
+        return given(*args, **named)
+
+    monkeypatch.setattr(rounds, "examples", noted)
+    rounds.fine_tuned(material, "default", pool, tmp_path / "run", ("pbc",))
+    assert asked == [("pbc",), ("pbc",)]
+    assert (tmp_path / "run" / "teacher" / "float.keras").is_file()
+    (again,) = rounds.teachers(material, "default", pool, tmp_path / "run", ("pbc",))
+    last = read_checkpoint(tmp_path / "run" / "teacher" / "round0" / "checkpoint.npz").averaged
+    for weight, kept in zip(again.get_weights(), last, strict=True):
+        np.testing.assert_array_equal(weight, kept)
+
+
+def test_a_residual_teacher_has_one_logit_and_stays_below_400_kb_in_int8() -> None:
+    network = residual_network(48)
+    assert network.output_shape == (None, 1)
+    assert 200_000 < network.count_params() < 400_000
+    cells = np.zeros((2, 48, 48, 3), np.float32)
+    assert np.isfinite(np.asarray(network(cells, training=False))).all()
 
 
 def _open_minded(logits: Any) -> Any:
