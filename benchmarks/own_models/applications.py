@@ -1,11 +1,12 @@
 """Networks of keras.applications at 224 px: time, peak memory and verdict of their export.
 
     python -m benchmarks.own_models.applications --data DATASET [--work runs/applications]
-        [--only NAME] [--float-only]
+        [--only NAME] [--float-only] [--random]
 
 They start from random weights and are trained briefly on train cells, so that they are better than
 chance: the figures are of the export, not of the networks. Eight bits may well be refused for such
-weights; the verdict says so. Resumable. Writes docs/evidence/own_models_large.json.
+weights; the verdict says so. With ``--random`` they stay at random, which takes no training: the
+export must refuse them before it converts anything. Resumable. Writes docs/evidence/own_models_large.json.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ APPLICATIONS: Mapping[str, Application] = {
 
 
 def make(name: str, data: Path, path: Path, count: int = TRAINED, epochs: int = EPOCHS) -> None:
-    """Trains one network briefly on ``count`` train cells and saves it; one logit out."""
+    """Trains one network briefly on ``count`` train cells (0: not at all) and saves it."""
     import keras
 
     from edge_malaria.export.importers.contract import scaling_of
@@ -56,10 +57,6 @@ def make(name: str, data: Path, path: Path, count: int = TRAINED, epochs: int = 
     from edge_malaria.prepare.preprocess import network_inputs
 
     one, dataset = APPLICATIONS[name], open_dataset(data)
-    chosen = dataset.select("train").thinned(count)
-    cells = network_inputs([dataset.read(row) for row in chosen.rows], Preparation(SIDE, "linear"))
-    pixels = scaling_of(one.input_range, one.colour).apply(cells)
-    truth = np.array([row.label == 1 for row in chosen.rows], np.float32)
     keras.utils.set_random_seed(0)
     body = getattr(keras.applications, one.maker)(
         weights=None, include_top=False, input_shape=(SIDE, SIDE, 3), pooling="avg"
@@ -69,16 +66,26 @@ def make(name: str, data: Path, path: Path, count: int = TRAINED, epochs: int = 
             layer.momentum = 0.8  # so few steps settle it
     model = keras.Model(body.input, keras.layers.Dense(1)(body.output), name=name)
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    if not count:
+        model.save(path)
+        return
+    chosen = dataset.select("train").thinned(count)
+    cells = network_inputs([dataset.read(row) for row in chosen.rows], Preparation(SIDE, "linear"))
+    pixels = scaling_of(one.input_range, one.colour).apply(cells)
+    truth = np.array([row.label == 1 for row in chosen.rows], np.float32)
     model.compile(keras.optimizers.Adam(1e-3), loss)
     model.fit(pixels, truth, batch_size=BATCH, epochs=epochs, verbose=0)
     model.save(path)
 
 
-def measured(name: str, data: Path, work: Path, float_only: bool) -> dict[str, Any]:
+def measured(
+    name: str, data: Path, work: Path, *, float_only: bool, random: bool
+) -> dict[str, Any]:
     """One network through the export, in a process of its own."""
     one, path = APPLICATIONS[name], work / f"{name}.keras"
     if not path.is_file():
-        maker = multiprocessing.get_context("spawn").Process(target=make, args=(name, data, path))
+        given = (name, data, path, 0 if random else TRAINED)
+        maker = multiprocessing.get_context("spawn").Process(target=make, args=given)
         maker.start()
         maker.join()
     contract = ("--input-range", one.input_range, "--colour", one.colour, "--resize", "linear")
@@ -87,7 +94,12 @@ def measured(name: str, data: Path, work: Path, float_only: bool) -> dict[str, A
     out = ("-o", work / f"{name}-bundle", "--force")
     ran = timed(*call, *out, *(() if float_only else ("--int8",)))
     said = ran.pop("out")
-    row = {"commit": commit(), "float_only": float_only, "export": ran}
+    row = {
+        "commit": commit(),
+        "float_only": float_only,
+        "cells_trained_on": 0 if random else TRAINED,
+        "export": ran,
+    }
     if ran["exit"] == 0:
         document = json.loads(said)
         row["accuracy"] = document["evaluation"]["accuracy"]
@@ -102,13 +114,15 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/applications"))
     parser.add_argument("--only", choices=list(APPLICATIONS), help="Measure this network alone.")
     parser.add_argument("--float-only", action="store_true", help="Leave out --int8.")
+    parser.add_argument("--random", action="store_true", help="Leave the weights at random.")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     rows = {}
     for name in APPLICATIONS:
         kept = given.work / f"{name}.json"
         if not kept.is_file() and given.only in (None, name):
-            write_json(kept, measured(name, given.data, given.work, given.float_only))
+            options = {"float_only": given.float_only, "random": given.random}
+            write_json(kept, measured(name, given.data, given.work, **options))
         if kept.is_file():
             rows[name] = json.loads(kept.read_text(encoding="utf-8"))
             print(name, json.dumps(rows[name])[:400], flush=True)
