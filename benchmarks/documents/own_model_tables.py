@@ -39,4 +39,21 @@ def _row(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
     return (name, author, f"{row['accuracy']:.3f}", variant, *sizes, *spent, ", ".join(ran))
 
 
-TABLES: Mapping[str, Callable[[], str]] = {"own-models": measured}
+def large() -> str:
+    """A row for each network of keras.applications at 224 px: time, memory and verdict."""
+    models = (evidence("own_models_large") or {"models": {}})["models"]
+    head = ("network", "weights", "CPU seconds", "peak, MiB", "accuracy, val", "verdict")
+    return table(head, [_large_row(name, row) for name, row in models.items()])
+
+
+def _large_row(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
+    export, cells = row["export"], row["cells_trained_on"]
+    weights = f"trained on {cells:,} cells" if cells else "random"
+    spent = (f"{export['cpu_s']:.0f}", f"{export['peak_mib']:,}")
+    if export["exit"]:
+        return (name, weights, *spent, "", f"refused: {export['said']}")
+    kinds = sorted({file.split(".")[1] for file in row["bytes"]})
+    return (name, weights, *spent, f"{row['accuracy']:.3f}", f"passed: {', '.join(kinds)}")
+
+
+TABLES: Mapping[str, Callable[[], str]] = {"own-models": measured, "own-models-large": large}

@@ -6,7 +6,8 @@
 They start from random weights and are trained briefly on train cells, so that they are better than
 chance: the figures are of the export, not of the networks. Eight bits may well be refused for such
 weights; the verdict says so. With ``--random`` they stay at random, which takes no training: the
-export must refuse them before it converts anything. Resumable. Writes docs/evidence/own_models_large.json.
+export must refuse them before it converts anything. Resumable. Writes
+docs/evidence/own_models_large.json.
 """
 
 from __future__ import annotations
