@@ -23,24 +23,26 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # `make test` hands out whole files, these first, each more than ten seconds of a core: the two
 # processes then end together.
 LONGEST_FIRST = (
-    "parity/test_network_faults.py",
-    "training/classifier/test_training_fit.py",
-    "training/baselines/test_baselines.py",
-    "batch/test_workers.py",
-    "e2e/test_fallback.py",
     "e2e/test_export.py",
+    "batch/test_workers.py",
+    "parity/test_network_faults.py",
+    "e2e/test_fallback.py",
     "training/pruning/test_training_prune.py",
+    "e2e/test_screen.py",
+    "training/classifier/test_training_fit.py",
     "training/architectures/test_literature.py",
     "export/importers/test_grid.py",
     "export/test_exported.py",
     "parity/test_record_faults.py",
-    "e2e/test_screen.py",
+    "training/baselines/test_baselines.py",
     "e2e/test_site.py",
     "converters/firmware/test_to_c.py",
     "firmware_examples/test_firmware_examples.py",
     "runtime/serve/test_slides.py",
     "runtime/serve/test_sources.py",
     "runtime/review/test_ends.py",
+    "device/test_pi_install.py",
+    "device/test_legacy_install.py",
 )
 
 # Loading TensorFlow takes longer than a quick test; the networks need it.
