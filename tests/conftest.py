@@ -32,7 +32,7 @@ LONGEST_FIRST = (
     "training/classifier/test_training_fit.py",
     "training/architectures/test_literature.py",
     "export/importers/test_grid.py",
-    "export/test_exported.py",
+    "e2e/test_few_labels.py",
     "parity/test_record_faults.py",
     "training/baselines/test_baselines.py",
     "e2e/test_site.py",

@@ -128,7 +128,7 @@ def test_a_hundred_cells_of_unknown_patients_are_exported(
         kind, folder = (("ring", "infected"), ("healthy", "healthy"))[number % 2]
         image = draw_cell(np.random.default_rng(number), kind, 40).image  # type: ignore[arg-type]
         write_image(cells / folder / f"more_{number}.png", image)
-    contract = ("--colour", "rgb", "--resize", "area")
+    contract = ("--colour", "rgb", "--resize", "area", "--format", "tflite")
     names = ("--classes", "healthy,infected")
     out = tmp_path / "bundle"
     call = ("export", working_keras, "--int8", "--data", cells, *names, *contract, "-o", out)
