@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 from importlib import resources
@@ -31,20 +32,11 @@ def template(name: str) -> Template:
     return Template(text.read_text(encoding="utf-8"))
 
 
-def page(
-    words: Words,
-    directory: Path,
-    journal: Journal,
-    totals: SlideTotals,
-    report: SlideReport,
-    review: Review,
-    *,
-    commands: bool = True,
-    running: bool = False,
-) -> str:
-    """The whole page, self-contained but for the links to full-resolution fields.
+@dataclass(frozen=True)
+class Content:
+    """What a report's files say, in one language.
 
-    Args:
+    Attributes:
         words: the language.
         directory: of the report.
         journal: of the slide.
@@ -54,9 +46,23 @@ def page(
         commands: whether to name the commands that a step is done with.
         running: whether the slide is still read: the page then loads itself anew.
     """
+
+    words: Words
+    directory: Path
+    journal: Journal
+    totals: SlideTotals
+    report: SlideReport
+    review: Review
+    commands: bool = True
+    running: bool = False
+
+
+def page(content: Content) -> str:
+    """The whole page, self-contained but for the links to full-resolution fields."""
+    words, report, totals, review = content.words, content.report, content.totals, content.review
     say = words.say
     tone, soft = TONES[report.verdict]
-    refresh = f'<meta http-equiv="refresh" content="{REFRESH_S}">' if running else ""
+    refresh = f'<meta http-equiv="refresh" content="{REFRESH_S}">' if content.running else ""
     titles = {
         "t_report": say("Slide report"),
         "t_smear": say("Thin blood smear"),
@@ -78,18 +84,18 @@ def page(
         {name: escape(text) for name, text in titles.items()},
         language=words.language,
         refresh=refresh,
-        running=_running(words) if running else "",
+        running=_running(words) if content.running else "",
         tone=tone,
         tone_soft=soft,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        next=_steps(words, report, directory.name, commands),
+        next=_steps(words, report, content.directory.name, content.commands),
         warnings=_warnings(words, report.warnings),
         cells=cells.flagged(words, review),
         others=cells.others(words, sorted(totals.gallery, reverse=True), review),
         tiles=tiles(words, report),
         scale=interval_card(words, report),
         limits=limits_card(words, report),
-        views=fields.views(words, directory, journal),
+        views=fields.views(words, content.directory, content.journal),
         refused=fields.refused(words, report.fields_rejected),
         facts=facts_table(facts_rows(words, report)),
     )

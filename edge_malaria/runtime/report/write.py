@@ -16,14 +16,14 @@ from edge_malaria.runtime.report.fields import fields_lead
 from edge_malaria.runtime.report.foundations import facts_rows
 from edge_malaria.runtime.report.limit_plot import LimitRow
 from edge_malaria.runtime.report.numbers import headline_numbers
-from edge_malaria.runtime.report.page import page, template
+from edge_malaria.runtime.report.page import Content, page, template
 from edge_malaria.runtime.report.views import write_views
 from edge_malaria.runtime.slide.journal import Journal
 from edge_malaria.runtime.slide.review import Review
 from edge_malaria.runtime.slide.site_profile import limit_table
 from edge_malaria.runtime.slide.statistics import SlideResult, SlideStatistics
 from edge_malaria.runtime.slide.totals import SlideTotals
-from edge_malaria.runtime.words.language import DEFAULT, Words, words_for
+from edge_malaria.runtime.words.language import DEFAULT, words_for
 
 CELL_COLUMNS = (
     "field", "index", "x0", "y0", "x1", "y1", "kind", "p_parasitized", "counted", "reason",
@@ -147,26 +147,18 @@ def report_of(
     rows = limit_table(statistics, flagged=share)
     report = slide_report(totals, result, basis, rows)
     words = words_for(language or language_of(basis))
-    path = write_report(words, directory, journal, totals, report, review, running=running)
-    return report, path
+    content = Content(words, directory, journal, totals, report, review, running=running)
+    return report, write_report(content)
 
 
-def write_report(
-    words: Words,
-    directory: Path,
-    journal: Journal,
-    totals: SlideTotals,
-    report: SlideReport,
-    review: Review,
-    *,
-    running: bool = False,
-) -> Path:
+def write_report(content: Content) -> Path:
     """Writes every file of the report and returns the HTML page's path.
 
     Raises:
         StorageError: disk full or not writable; the journal stays usable.
     """
-    write_cells(directory / "cells.csv", journal)
+    directory, report = content.directory, content.report
+    write_cells(directory / "cells.csv", content.journal)
     document = {
         "schema_version": REPORT_SCHEMA_VERSION,
         "research_use": RESEARCH_USE,
@@ -175,10 +167,10 @@ def write_report(
         "details": dict(report.details),
     }
     write_json(directory / "report.json", document)
-    write_text(directory / "report.md", _markdown(words, report, totals, directory.name))
-    write_views(words, directory, review)
+    write_text(directory / "report.md", _markdown(content))
+    write_views(content.words, directory, content.review)
     path = directory / "report.html"
-    write_text(path, page(words, directory, journal, totals, report, review, running=running))
+    write_text(path, page(content))
     return path
 
 
@@ -199,7 +191,8 @@ def write_cells(path: Path, journal: Journal) -> None:
         text.detach()
 
 
-def _markdown(words: Words, report: SlideReport, totals: SlideTotals, directory: str) -> str:
+def _markdown(content: Content) -> str:
+    words, report = content.words, content.report
     say, out = words.say, io.StringIO()
     for name, value, note in headline_numbers(words, report):
         out.write(f"| {name} | {value} {('(' + note + ')') if note else ''} |\n")
@@ -210,7 +203,7 @@ def _markdown(words: Words, report: SlideReport, totals: SlideTotals, directory:
         for r, n in report.fields_rejected.items()
     ]
     none = say("No field was refused.")
-    steps = sayings.steps_with_commands(words, report, directory)
+    steps = sayings.steps_with_commands(words, report, content.directory.name)
     return template("report.md").substitute(
         t_report=say("Slide report"),
         t_next=say("What to do now"),
@@ -222,7 +215,7 @@ def _markdown(words: Words, report: SlideReport, totals: SlideTotals, directory:
         why=sayings.why(words, report),
         next="\n".join(f"{n}. {text} {cmd}".rstrip() for n, (text, cmd) in enumerate(steps, 1)),
         rows=out.getvalue().rstrip("\n"),
-        fields_lead=fields_lead(words, totals),
+        fields_lead=fields_lead(words, content.totals),
         refused="\n".join(refused) or f"| 0 | {none} | |",
         warnings="\n".join(f"- {w}" for w in report.warnings) or "-",
         research_use=say(RESEARCH_USE),

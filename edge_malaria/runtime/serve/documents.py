@@ -19,6 +19,7 @@ from edge_malaria.files import csv_text
 from edge_malaria.records import SlideReport
 from edge_malaria.runtime.report.basis import kept_basis
 from edge_malaria.runtime.report.fhir import Sample, fhir_bundle
+from edge_malaria.runtime.report.page import Content
 from edge_malaria.runtime.report.page import page as report_page
 from edge_malaria.runtime.report.write import totals_of
 from edge_malaria.runtime.review.table import table_of
@@ -142,7 +143,7 @@ def page(visit: Visit) -> Response:
     entry, report = _unchanged(visit)
     with visit.clinic.desk.reading(visit.slide) as opened:
         journal = opened.session.journal
-        text = report_page(
+        content = Content(
             visit.words,
             visit.clinic.desk.directory(entry.id),
             journal,
@@ -151,6 +152,7 @@ def page(visit: Visit) -> Response:
             opened.session.review,
             commands=False,
         )
+        text = report_page(content)
     return _download(visit, entry, "report.html", "text/html; charset=utf-8", text.encode())
 
 
