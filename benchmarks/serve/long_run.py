@@ -3,8 +3,8 @@
     python -m benchmarks.serve.long_run [--fields 20000] [--phones 20] [--windows 6]
 
 The real ``serve`` process reads slide after slide of small drawn fields from a folder, as fast as
-it can. Its memory has to stay flat, every field that was written has to be counted or refused, no
-field may take long, and systemd's watchdog has to be fed throughout. Then windows with and without
+it can. Its memory has to stay flat, every field that was written has to be taken, no field may
+take long, and systemd's watchdog has to be fed throughout. Then windows with and without
 phones alternate on one slide: the rate of fields with them against the rate beside them. At the
 end a camera freezes: the watchdog is not fed any more, and ``/healthz`` says why.
 """
@@ -37,6 +37,9 @@ from benchmarks.serve.systemd_ear import SystemdEar
 
 SEED = 31
 WATCHDOG_S = 20.0
+# Where two drawings look alike by chance, a frame is taken for a place that was counted already.
+# That the server took every frame is waited for.
+PASSED_OVER_LIMIT = 0.001
 IDLE_LIMIT_MB, GROWTH_LIMIT, SLOWING_LIMIT = 150, 1.05, 0.10
 # docs/edge-malaria.service: nothing heard for so long is stuck.
 STUCK_S = 60.0
@@ -72,7 +75,7 @@ class LongRun:
         self._browser, self.pid, self.fields = browser, pid, fields
         self.memory: list[tuple[int, float]] = []
         self.longest_s = 0.0
-        self.counted = self.refused = 0
+        self.counted = self.refused = self.passed_over = 0
 
     def new_slide(self) -> str:
         """A slide that is being read."""
@@ -118,7 +121,7 @@ class LongRun:
         values = self._browser.client.get(f"{where}/live").json()
         if values["state"] != "running":
             raise RuntimeError(f"{where} is {values['state']}")
-        return int(re.sub(r"\D", "", values["fields"]))
+        return int(values["frame"])
 
     def finish(self, where: str) -> None:
         """Ends a slide and adds what its report counted."""
@@ -127,6 +130,7 @@ class LongRun:
         refused = sum(report["fields_rejected"].values())
         self.refused += refused
         self.counted += report["fields_seen"] - refused
+        self.passed_over += self.fields.of_slide - report["fields_seen"]
 
 
 def flat(memory: list[tuple[int, float]]) -> dict[str, float]:
@@ -161,6 +165,7 @@ def slides_in_a_row(run: LongRun, fields: int, slide_fields: int, end: float) ->
         "fields_written": run.fields.written,
         "fields_counted": run.counted,
         "fields_refused": run.refused,
+        "fields_passed_over": run.passed_over,
         "slides": slides,
         "field_px": [WIDTH_PX, HEIGHT_PX],
         "minutes": round((time.monotonic() - started) / 60, 1),
@@ -235,13 +240,13 @@ def frozen_camera(folder: Path) -> dict[str, Any]:
 def passed(figures: dict[str, Any], phones: int) -> bool:
     """Whether every limit holds; the phones' only where they were measured."""
     run, looked = figures["slides"], figures["phones"]
-    all_there = run["fields_counted"] + run["fields_refused"] == run["fields_written"]
+    few_passed = run["fields_passed_over"] <= PASSED_OVER_LIMIT * run["fields_written"]
     slow = phones == 0 or (
         looked["median_ratio"] is not None and looked["median_ratio"] >= 1 - SLOWING_LIMIT
     )
     return (
         figures["idle_mb"] <= IDLE_LIMIT_MB
-        and all_there
+        and few_passed
         and run["memory"]["last_by_second"] <= GROWTH_LIMIT
         and figures["longest_silence_s"] <= WATCHDOG_S
         and figures["healthz"] == 200
