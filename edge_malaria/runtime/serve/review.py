@@ -14,6 +14,7 @@ from edge_malaria.prepare.preprocess import cut
 from edge_malaria.records import Box, Image
 from edge_malaria.runtime.detect.light import shrink
 from edge_malaria.runtime.report import sayings
+from edge_malaria.runtime.serve import facts
 from edge_malaria.runtime.serve.reading import FieldEntry, OpenSlide
 from edge_malaria.runtime.serve.refused import NotHere, Refused
 from edge_malaria.runtime.serve.slides import keep_reader
@@ -41,11 +42,12 @@ def look(visit: Visit) -> Response:
         number = visit.number("cell", _first_open(own))
         if number >= len(cells):
             return visit.to(f"/slides/{visit.slide}")
-        cell = cells[number]
+        cell, entry = cells[number], visit.clinic.desk.get(visit.slide)
         places = {entry.name: entry.number for entry in opened.fields}
         return visit.page(
             "review.html",
-            entry=visit.clinic.desk.get(visit.slide),
+            entry=entry,
+            status=facts.status(visit.words, entry),
             number=number,
             cell=cell,
             corners=_frame(cell),

@@ -74,7 +74,7 @@ DOORS: tuple[Door, ...] = (
         kind="image/jpeg",
     ),
     Door("GET", "/slides/{slide}/fields", "reader", review.fields, query=("from",)),
-    Door("GET", "/slides/{slide}/fields/{number}", "reader", review.field),
+    # The first that fits answers: the picture stands before the page.
     Door(
         "GET",
         "/slides/{slide}/fields/{number}.jpg",
@@ -82,6 +82,7 @@ DOORS: tuple[Door, ...] = (
         review.field_picture,
         kind="image/jpeg",
     ),
+    Door("GET", "/slides/{slide}/fields/{number}", "reader", review.field),
     Door("GET", "/slides/{slide}/report.pdf", "reader", documents.pdf, kind="application/pdf"),
     Door(
         "GET",

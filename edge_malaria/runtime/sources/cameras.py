@@ -247,8 +247,9 @@ class _Away:
             return
         self._times, self._seconds = self._times + 1, self._seconds + time.monotonic() - self._since
         self._since = 0.0
+        times = "once" if self._times == 1 else f"{self._times} times"
         text = (
-            f"{self._name} went away {self._times} times, for {self._seconds:.0f} s in all, and "
+            f"{self._name} went away {times}, for {self._seconds:.0f} s in all, and "
             f"came back. The last time: {self._why}"
         )
         if self._told in warnings:

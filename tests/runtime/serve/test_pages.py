@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import html
+import re
+from urllib.parse import urljoin
+
 import pytest
 
 from tests.runtime.serve.conftest import Serving
@@ -38,6 +42,38 @@ def test_every_page_in_every_language(serving: Serving, language: str) -> None:
     assert f'<html lang="{language}">' in missing
     judge(served, slide, "Amina")
     assert browser.get(where).status_code == 200
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_whatever_a_page_names_is_there(serving: Serving, signed: bool) -> None:
+    """Every link and picture, from the worklist on."""
+    served = serving(read=True)
+    slide = served.slide()
+    browser = served.browser()
+    browser.post(f"/slides/{slide}/who", reader="Amina")
+    if signed:
+        judge(served, slide, "Amina")
+        browser.post(f"/slides/{slide}/sign", agree="yes", reader="Sam")
+    seen: dict[str, int] = {}
+    waiting = ["/"]
+    while waiting:
+        path = waiting.pop()
+        answer = browser.client.get(path, headers={"Accept": "text/html"})
+        seen[path] = answer.status_code
+        if answer.headers.get("content-disposition", "").startswith("attachment"):
+            continue
+        if answer.headers.get("content-type", "").startswith("text/html"):
+            found = re.findall(r'(?:href|src)="([^"#]+)', answer.text)
+            named = {urljoin(path, html.unescape(one)) for one in found}
+            waiting += sorted(named - seen.keys() - set(waiting))
+    assert {path: code for path, code in seen.items() if code not in (200, 303)} == {}
+    pictures = [path for path in seen if re.search(r"/fields/\d+\.jpg", path)]
+    cells = [path for path in seen if re.search(r"/cells/\d+\.jpg", path)]
+    assert len(pictures) == 6
+    # A signed slide leads to no review any more.
+    assert bool(cells) != signed
+    decide = browser.get(f"/slides/{slide}/review?cell=0").text.count('name="decision"')
+    assert (decide == 0) == signed
 
 
 def test_the_form_of_a_new_slide_refuses_what_cannot_be(serving: Serving) -> None:
