@@ -143,8 +143,9 @@ def resolve_model(model: str) -> Path:
 def is_own(path: Path) -> bool:
     """Whether a model is this project's: pixels in, one logit of parasitized out, by its making.
 
-    Its file carries this project's layers, or the name of one of its networks, or the JSON that
-    training writes beside it.
+    Its file carries this project's layers, or the name and the ends of one of its networks, or
+    the JSON that training writes beside it. The name alone tells nothing: ``keras.applications``
+    calls its networks resnet50, vgg16 and so on too.
     """
     if path.suffix != ".keras" or not zipfile.is_zipfile(path):
         return path.suffix == ".keras" and not path.is_file()
@@ -158,10 +159,15 @@ def is_own(path: Path) -> bool:
 
     try:
         config = json.loads(text)
-        named = str(config.get("config", {}).get("name", ""))
-    except (ValueError, AttributeError, RecursionError):
+        inner = config.get("config", {})
+        layers = {(str(one["class_name"]), str(one["config"]["name"])) for one in inner["layers"]}
+    except KeyError:
+        return False
+    except (ValueError, AttributeError, TypeError, RecursionError):
         return True  # the same
-    return config.get("class_name") == "Functional" and named in {a.name for a in architectures()}
+    named = str(inner.get("name", "")) in {a.name for a in architectures()}
+    ours = {("Rescaling", "scale"), ("Dense", "logit")} <= layers
+    return config.get("class_name") == "Functional" and named and ours
 
 
 def load_source(

@@ -19,7 +19,7 @@ from edge_malaria.errors import (
 from edge_malaria.export.importers import Declared, Loading, import_model
 from edge_malaria.export.importers.importing import logits_of
 from edge_malaria.export.importers.proof import read_expected
-from edge_malaria.export.source import is_own
+from edge_malaria.export.source import is_own, load_source
 
 TOLD = Declared("0-1", "rgb", "area", "black", classes=("Uninfected", "Parasitized"))
 PIXELS = np.random.default_rng(2).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
@@ -207,6 +207,27 @@ def test_a_foreign_file_is_not_taken_for_ours(tmp_path: Path, tiny_keras: Path) 
     small().save(tmp_path / "a.keras")
     assert not is_own(tmp_path / "a.keras")
     assert is_own(tiny_keras)
+
+
+@pytest.mark.parametrize("name", ["lenet5", "vgg16"])
+def test_a_network_of_our_names_is_ours_by_its_ends_alone(tmp_path: Path, name: str) -> None:
+    """``keras.applications`` calls its networks by the names of ours; their sigmoid is no logit."""
+    import keras
+
+    from edge_malaria.training.architectures import build
+
+    if name == "lenet5":
+        build(name).save(tmp_path / "ours.keras")
+        assert is_own(tmp_path / "ours.keras")
+        return
+    theirs = keras.applications.VGG16(
+        weights=None, input_shape=(32, 32, 3), pooling="avg", include_top=False
+    )
+    head = keras.layers.Dense(1, activation="sigmoid")(theirs.output)
+    keras.Model(theirs.input, head, name="vgg16").save(tmp_path / "theirs.keras")
+    assert not is_own(tmp_path / "theirs.keras")
+    with pytest.raises(UsageError, match="does not tell"):
+        load_source(str(tmp_path / "theirs.keras"))
 
 
 def test_a_table_of_expected_answers_is_read_or_refused(tmp_path: Path) -> None:
