@@ -220,11 +220,8 @@ def test_a_network_of_our_names_is_ours_by_its_ends_alone(tmp_path: Path, name: 
         build(name).save(tmp_path / "ours.keras")
         assert is_own(tmp_path / "ours.keras")
         return
-    theirs = keras.applications.VGG16(
-        weights=None, input_shape=(32, 32, 3), pooling="avg", include_top=False
-    )
-    head = keras.layers.Dense(1, activation="sigmoid")(theirs.output)
-    keras.Model(theirs.input, head, name="vgg16").save(tmp_path / "theirs.keras")
+    theirs = small()
+    keras.Model(theirs.inputs, theirs.outputs, name=name).save(tmp_path / "theirs.keras")
     assert not is_own(tmp_path / "theirs.keras")
     with pytest.raises(UsageError, match="does not tell"):
         load_source(str(tmp_path / "theirs.keras"))
