@@ -20,10 +20,12 @@ from converters.firmware.check import host_compiler
 from edge_malaria.bundle.file_spec import TensorSpec
 from edge_malaria.errors import EnvironmentProblem, GateFailed, ModelShapeError
 from edge_malaria.records import Image
-from edge_malaria.runtime.engines.base import dequantize, quantize_pixels
+from edge_malaria.runtime.engines.base import BATCH, dequantize, in_batches
 
 SOURCE, HEADER = "edge_malaria_model.c", "edge_malaria_model.h"
 _LIMIT_S = 600
+# Of one part of the cells: a program that takes longer has stopped.
+_PART_LIMIT_S = 600
 _MAIN = r"""
 #include <stdio.h>
 #include "edge_malaria_model.h"
@@ -112,22 +114,30 @@ class CEngine:
 
         Raises:
             ValueError: cells of another size.
-            RuntimeError: the program crashed or gave another number of outputs.
+            RuntimeError: the program crashed, stopped, or gave another number of outputs.
         """
         if batch.shape[1:] != self.input.shape:
             raise ValueError(f"expected cells of {self.input.shape}, got {batch.shape[1:]}")
-        rows = quantize_pixels(np.ascontiguousarray(batch), self.input)
-        ran = subprocess.run(
-            [str(self._program)],
-            input=rows.tobytes(),
-            capture_output=True,
-            timeout=_LIMIT_S,
-            check=False,
-        )
-        if ran.returncode or len(ran.stdout) != len(batch):
+        # A large network takes many minutes for all golden cells: the time limit is of one part.
+        return in_batches(np.ascontiguousarray(batch), self.input, self._part, BATCH)
+
+    def _part(self, rows: NDArray[Any]) -> NDArray[Any]:
+        try:
+            ran = subprocess.run(
+                [str(self._program)],
+                input=rows.tobytes(),
+                capture_output=True,
+                timeout=_PART_LIMIT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise RuntimeError(
+                f"the C program gave no answer to {len(rows)} cells within {_PART_LIMIT_S} s"
+            ) from error
+        if ran.returncode or len(ran.stdout) != len(rows):
             raise RuntimeError(
                 f"the C program ended with status {ran.returncode} after {len(ran.stdout)} of "
-                f"{len(batch)} cells"
+                f"{len(rows)} cells"
             )
         return np.frombuffer(ran.stdout, np.int8).reshape(-1, 1)
 

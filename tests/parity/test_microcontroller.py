@@ -165,6 +165,20 @@ def test_a_fault_in_the_c_file_is_refused_and_named(
 
 
 @needs_compiler
+def test_a_c_file_that_never_answers_is_refused_in_words(
+    bundle: Bundle, firmware: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(firmware, tmp_path / "c"))
+    loop = r"(static void em_run\(void\) \{)"
+    _edited(_SOURCE, loop, lambda m: m[1] + "\n  for (volatile int i = 0;; i++) {}")(folder)
+    size = bundle.classifier.size_px
+    engine = c_engine.CEngine(folder, 0, size)
+    monkeypatch.setattr(c_engine, "_PART_LIMIT_S", 1)
+    with pytest.raises(RuntimeError, match="no answer to 3 cells within 1 s"):
+        engine.run_raw(np.zeros((3, size, size, 3), np.uint8))
+
+
+@needs_compiler
 def test_the_c_file_of_another_network_is_refused(firmware: Path, tiny_bundle: Path) -> None:
     report = _gate(read_bundle(tiny_bundle), firmware)
     assert not report.passed
