@@ -28,7 +28,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.evidence_file import ROOT, shipped_sha256, write_evidence
-from benchmarks.slides.patient_scores import Scores, bundle_scores, crossval_scores
+from benchmarks.slides.patient_scores import (
+    Scores,
+    bundle_scores,
+    crossfit_scores,
+    crossval_scores,
+)
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.runtime.slide.beta_binomial import fit_rates
@@ -101,7 +106,10 @@ def main() -> None:
     options = parser.parse_args()
     bundle, low = read_bundle(options.bundle), VerdictRules().doubtful_from
     if options.run:
-        healthy, infected = crossval_scores(options.run, options.data, {"train", "val"})
+        if (options.run / "crossfit.npz").is_file():
+            healthy, infected = crossfit_scores(options.run)
+        else:
+            healthy, infected = crossval_scores(options.run, options.data, {"train", "val"})
         names = [name for name, p in healthy.items() for _ in p]
         threshold = choose_screening_threshold(
             np.concatenate(list(healthy.values())), names, SCREENING_FALSE_POSITIVES

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.slides.laboratory_scores import read_scores
 from edge_malaria.bundle.format import Bundle
 from edge_malaria.data.dataset import open_dataset
 from edge_malaria.data.stains import SlideTables
@@ -38,6 +39,21 @@ def bundle_scores(
             healthy[patient] = p
         elif label == 1:
             infected[patient] = p
+    return healthy, infected
+
+
+def crossfit_scores(run: Path) -> tuple[Scores, Scores]:
+    """(healthy, infected) from the scores that ``tools.fine_tune_laboratories`` left in ``run``."""
+    scores = read_scores(run, "crossfit")
+    healthy: Scores = {}
+    infected: Scores = {}
+    sick = np.char.startswith(scores.labels, "parasitized")
+    for index, patient in enumerate(scores.names.tolist()):
+        own = scores.picture == index
+        if patient.startswith("H"):
+            healthy[patient] = scores.chances[own]
+        elif (own & sick).any():
+            infected[patient] = scores.chances[own & sick]
     return healthy, infected
 
 
