@@ -6,16 +6,23 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from edge_malaria.records import Interval
-from edge_malaria.runtime.slide.beta_binomial import Floats, RateFit, RateSpread, binomial_sf
+from edge_malaria.runtime.slide.beta_binomial import (
+    Floats,
+    RateFit,
+    RateSpread,
+    binomial_sf,
+    log_beta,
+)
 from edge_malaria.runtime.slide.counts import ReviewCount
 from edge_malaria.runtime.slide.error_record import PointErrors
 from edge_malaria.runtime.slide.operating_point import PointModel
 
-# A reader confirms 95 of 100 flagged cells that do hold a parasite, one reader 83, another all of
-# them (Beta(19, 1)), and one of 1,000 flagged cells that hold none; one reader in 40 takes one of
-# 100 for a parasite. Assumed, not measured: readers of pictures of single cells have not been
-# tested with this program.
+# One reader in three confirms every flagged cell that holds a parasite; the others confirm 95 of
+# 100, one of them 83, another all (Beta(19, 1)). Of flagged cells that hold none a reader confirms
+# one of 1,000; one reader in 40 takes one of 100 for a parasite. Assumed, not measured: readers of
+# pictures of single cells have not been tested with this program.
 READER_SENSITIVITY = (19.0, 1.0)
+FLAWLESS_READERS = 1 / 3
 READER_FALSE_CONFIRMATION = 0.001
 _HASTY_READER = 0.01
 # How often mistaken confirmations alone may reach the number that means parasites.
@@ -24,6 +31,10 @@ _NODES, _SENSITIVITY_NODES = 8, 24
 # How far the distance between the two points' sensitivities (in logits) differs between slides: one
 # standard deviation of its logarithm, on NIH validation patients and the fit part of iml.
 _STEP_SPREAD = 0.4
+# In each of two laboratories whose parasites were measured (NIH, iml) the distance is about the
+# usual one. That the parasites of the next laboratory follow another rule then has a chance of one
+# in four (Laplace's rule of succession); every share of strong cells is as probable there.
+_OTHER_RULE = 0.25
 # Where the two points lie closer together than this, in logits, the step between them differs from
 # slide to slide by more than itself, and the confirmed cells tell nothing.
 _LEAST_STEP = 0.5
@@ -42,6 +53,13 @@ def confirmations_needed(flagged: int, least: int) -> int:
             break
         needed += 1
     return needed
+
+
+def _sensitivities() -> RateSpread:
+    """How many of the flagged parasites a reader confirms."""
+    usual = RateFit(*READER_SENSITIVITY, 0, 0).spread().thinned(_NODES)
+    weights = np.append(usual.weights * (1 - FLAWLESS_READERS), FLAWLESS_READERS)
+    return RateSpread(np.append(usual.rates, 1.0), weights)
 
 
 def _false_confirmations() -> RateSpread:
@@ -72,7 +90,7 @@ class ReaderModel:
     def __init__(self, flagging: PointErrors, upper: PointErrors | None = None) -> None:
         self.flagged_share = flagging.eps.mean
         self._found = flagging.sensitivity
-        self._reads = RateFit(*READER_SENSITIVITY, 0, 0).spread().thinned(_NODES)
+        self._reads = _sensitivities()
         self._mistakes = _false_confirmations()
         self._strong = None if upper is None else _strong_share(self._found, upper.sensitivity)
         self._limits: dict[tuple[int, int, int], float | None] = {}
@@ -116,7 +134,10 @@ class ReaderModel:
             return weights
         shares, chances = self._strong
         log = strong * np.log(shares) + (confirmed - strong) * np.log1p(-shares)
-        told = weights * (chances @ np.exp(log - log.max()))
+        other = float(log_beta(strong + 1.0, confirmed - strong + 1.0))
+        top = max(float(log.max()), other)
+        by_step = chances @ np.exp(log - top)
+        told = weights * ((1 - _OTHER_RULE) * by_step + _OTHER_RULE * np.exp(other - top))
         return np.asarray(told / told.sum(), np.float64)
 
     def _point(self, healthy_share: float, weights: Floats) -> PointModel:
