@@ -29,6 +29,8 @@ def log_gamma(x: ArrayLike) -> Floats:
     shift = np.zeros_like(value)
     for _ in range(_STIRLING_FROM):
         low = value < _STIRLING_FROM
+        if not low.any():
+            break
         shift -= np.where(low, np.log(np.where(low, value, 1.0)), 0.0)
         value = np.where(low, value + 1.0, value)
     inverse = 1.0 / value

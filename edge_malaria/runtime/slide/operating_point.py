@@ -12,6 +12,7 @@ measured on slides that the classifier had not seen.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,8 @@ class PointModel:
         self.eps: RateSpread = errors.eps
         self.sensitivity: RateSpread = errors.sensitivity
         self._needed: dict[tuple[int, float], int | None] = {}
+        self._p_values: dict[tuple[int, int], float] = {}
+        self._last: tuple[tuple[int, int], Floats] | None = None
 
     def _mixed(self, tail: Any, k: float, n: int, p: float) -> float:
         """``tail`` (such as binomial_sf) at parasitemia ``p``, averaged over eps and s."""
@@ -56,7 +59,11 @@ class PointModel:
 
     def p_value(self, k: int, n: int) -> float:
         """Chance of ``k`` positives or more among ``n`` cells without parasites; 1 for n = 0."""
-        return 1.0 if n == 0 else self._mixed(binomial_sf, k, n, 0.0)
+        if n == 0:
+            return 1.0
+        if (k, n) not in self._p_values:
+            self._p_values[k, n] = self._mixed(binomial_sf, k, n, 0.0)
+        return self._p_values[k, n]
 
     def count_needed(self, n: int, level: float) -> int | None:
         """The fewest positives of ``n`` as rare as ``level`` without parasites; None where none."""
@@ -71,8 +78,7 @@ class PointModel:
         """
         if n == 0 or not (self.sensitivity.mean > self.eps.mean):
             return None
-        below = self._mid_p(k, n, _GRID)
-        above = np.flatnonzero(below >= 0.5)
+        above = np.flatnonzero(self._on_grid(k, n) >= 0.5)
         if not len(above):
             return 0.0
         last = int(above[-1])
@@ -85,8 +91,7 @@ class PointModel:
     def interval(self, k: int, n: int, level: float = 0.95) -> Interval:
         """The parasitemias under which ``k`` of ``n`` > 0 cells is in no tail."""
         tail = (1 - level) / 2
-        grid = _GRID
-        below = self._mid_p(k, n, grid)
+        grid, below = _GRID, self._on_grid(k, n)
         # Lower end: the least p that makes so many positives not too rare; upper end: the largest
         # that makes so few not too rare. Both fall with p, so each lies between two grid points.
         first = int(np.argmax(1 - below > tail)) if (1 - below > tail).any() else len(grid) - 1
@@ -104,16 +109,15 @@ class PointModel:
         least = min(1.0, -float(np.log(tail)) / (n * max(self.sensitivity.mean, 0.05)))
         return (low, max(high, low, least))
 
+    def _on_grid(self, k: int, n: int) -> Floats:
+        """``_mid_p`` at ``_GRID``; an estimate and its interval ask for that of the same count."""
+        if self._last is None or self._last[0] != (k, n):
+            self._last = (k, n), self._mid_p(k, n, _GRID)
+        return self._last[1]
+
     def _mid_p(self, k: int, n: int, parasitemia: Floats) -> Floats:
         """P(K < k) + P(K = k) / 2 at each parasitemia, averaged over eps and s."""
-        # The chance falls smoothly with the rate, so a line through it at some hundred rates is
-        # read instead of the incomplete beta function at each of the 100,000: within 1e-4.
-        reach = 9 * np.sqrt(k + 1) + 20
-        known = np.linspace(max(0.0, (k - reach) / n), min(1.0, (k + reach) / n), _RATES)
-        known = np.clip(known, 1e-12, 1 - 1e-12)
-        choose = log_gamma(n + 1.0) - log_gamma(k + 1.0) - log_gamma(n - k + 1.0)
-        exact = np.exp(choose + k * np.log(known) + (n - k) * np.log1p(-known))
-        chance = binomial_cdf(k - 1, n, known) + exact / 2
+        known, chance = _chances(k, n)
         p = parasitemia[:, None, None]
         rate = self.eps.rates[None, :, None] * (1 - p) + self.sensitivity.rates[None, None, :] * p
         middle = np.interp(rate.ravel(), known, chance).reshape(rate.shape)
@@ -128,6 +132,21 @@ class PointModel:
             return self._mixed(binomial_sf, needed, n, p) >= power
 
         return _bisect(reached) if reached(1.0) else None
+
+
+@lru_cache(maxsize=1024)
+def _chances(k: int, n: int) -> tuple[Floats, Floats]:
+    """(some hundred rates of calls, P(K < k) + P(K = k) / 2 at each); they hold for every model.
+
+    The chance falls smoothly with the rate, so a line through it at these rates is read instead of
+    the incomplete beta function at each of the 100,000: within 1e-4.
+    """
+    reach = 9 * np.sqrt(k + 1) + 20
+    known = np.linspace(max(0.0, (k - reach) / n), min(1.0, (k + reach) / n), _RATES)
+    known = np.clip(known, 1e-12, 1 - 1e-12)
+    choose = log_gamma(n + 1.0) - log_gamma(k + 1.0) - log_gamma(n - k + 1.0)
+    exact = np.exp(choose + k * np.log(known) + (n - k) * np.log1p(-known))
+    return known, binomial_cdf(k - 1, n, known) + exact / 2
 
 
 def fewest_as_rare(eps: RateSpread, n: int, level: float) -> int | None:
