@@ -8,6 +8,8 @@ from html import escape
 from edge_malaria.records import SlideReport
 from edge_malaria.runtime.words.language import Words
 
+# From so many times the estimate on, the upper end is said to be far up, and why.
+_FAR = 4.0
 # (name, value, note) of a number.
 Headline = tuple[str, str, str]
 
@@ -58,6 +60,13 @@ def _how_many(words: Words, report: SlideReport) -> list[Headline]:
     low, high = report.ci95
     rbc = report.rbc_per_ul
     share = words.say("between %(low)s and %(high)s", low=words.share(low), high=words.share(high))
+    if 0 < _FAR * report.parasitemia < high:
+        # False calls and chance do not put it there: the sensitivity of flagging does.
+        why = words.say(
+            "The second number is high because it is not known how many parasites are missed at "
+            "this place."
+        )
+        share = f"{share}. {why}"
     count = words.say(
         "between %(low)s and %(high)s, at %(cells)s red cells",
         low=words.number(two_figures(low * rbc)),
