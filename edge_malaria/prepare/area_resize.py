@@ -16,13 +16,16 @@ the right one; this rule does not.
 
 from __future__ import annotations
 
+import math
+import threading
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria.records import Image
+from edge_malaria.records import Image, Mask
 
 # Float32 holds every whole number up to 2**24, float64 up to 2**53. All terms are whole and not
 # negative, so no partial sum exceeds the whole one, and each is exact in whatever order, fused or
@@ -82,22 +85,86 @@ def _bands(size: int, side: int, two: bool, wide: bool) -> tuple[_Band, ...]:
 
 def _sums(values: NDArray[Any], side: int, bands: tuple[_Band, ...]) -> NDArray[np.floating]:
     """Weighted sums along the first axis: [size, K] -> [side, K] of the weights' dtype."""
-    dtype = bands[0].weights.dtype
-    out = np.empty((side, values.shape[1]), dtype)
+    out = np.empty((side, values.shape[1]), bands[0].weights.dtype)
     for band in bands:
-        # A band at a time, because an allocator may fetch blocks above 128 KB from the system anew
-        # for every cell; that takes longer than the sums.
-        part = values[band.low : band.high].astype(dtype, copy=False)
-        np.dot(band.weights, part, out=out[band.start : band.stop])
+        # Unlike np.dot it does not clear what it writes to first.
+        np.matmul(band.weights, values[band.low : band.high], out=out[band.start : band.stop])
     return out
 
 
-def area_resize(image: Image, side_px: int) -> Image:
+class _Scratch(threading.local):
+    """Room for one cell's levels as numbers, one a thread.
+
+    An allocator may fetch blocks above 128 KB from the system anew for every cell; that takes
+    longer than the sums. A large picture's room is not kept.
+    """
+
+    _MOST_KEPT_BYTES = 1 << 20
+
+    def __init__(self) -> None:
+        self._room = np.empty(0, np.uint8)
+
+    def lines(self, shape: tuple[int, int, int], dtype: type[np.floating]) -> NDArray[Any]:
+        """An array whose contents do not matter, valid until this thread asks again."""
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        if size > self._MOST_KEPT_BYTES:
+            return np.empty(shape, dtype)
+        if size > self._room.size:
+            self._room = np.empty(size, np.uint8)
+        return self._room[:size].view(dtype).reshape(shape)
+
+
+_scratch = _Scratch()
+
+
+@lru_cache(maxsize=16)
+def _lookups(table: bytes, wide: bool) -> tuple[NDArray[np.floating], ...]:
+    """A colour table, uint8 [256, C] as bytes, as one table of numbers a channel."""
+    levels = np.frombuffer(table, np.uint8).reshape(256, -1)
+    dtype: type[np.floating] = np.float64 if wide else np.float32
+    return tuple(np.ascontiguousarray(column, dtype) for column in levels.T)
+
+
+def _lines(
+    image: Image, mask: Mask | None, table: Image | None, wide: bool
+) -> NDArray[np.floating]:
+    """The levels as numbers, a channel's pixels of a row side by side: [H, C, W]."""
+    height, width, channels = image.shape
+    lines = _scratch.lines((height, channels, width), np.float64 if wide else np.float32)
+    if image.strides[1:] != (channels, 1) or image.strides[0] < 0:
+        image = np.ascontiguousarray(image)
+    # 255 on the cell: of bytes, minus one.
+    kept = (
+        None if mask is None else np.negative(np.ascontiguousarray(mask, np.bool_).view(np.uint8))
+    )
+    lookups = None if table is None else _lookups(table.tobytes(), wide)
+    for channel, plane in enumerate(cv2.split(image)):
+        shown = plane if kept is None else cv2.bitwise_and(plane, kept)
+        if lookups is None:
+            lines[:, channel] = shown
+        else:
+            cv2.LUT(shown, lookups[channel], dst=lines[:, channel])
+    return lines
+
+
+def area_resize(
+    image: Image,
+    side_px: int,
+    mask: Mask | None = None,
+    table: Image | None = None,
+    out: Image | None = None,
+) -> Image:
     """Scales a picture to ``side_px`` x ``side_px`` by area averaging, halves to the even level.
+
+    The cell's mask and the slide's colour table are taken along, because each pixel is touched
+    here anyway: the bits are those of colouring, masking and resizing one after the other.
 
     Args:
         image: uint8 [H, W, C], at least one pixel.
         side_px: S, output pixels along each axis.
+        mask: bool [H, W]; what lies outside counts as 0. None for the whole picture.
+        table: uint8 [256, C], what each level is replaced by; 0 stays 0. None for no change.
+        out: uint8 [S, S, C], C-contiguous, to be written to; None makes it.
 
     Returns:
         uint8 [S, S, C], C-contiguous.
@@ -105,12 +172,17 @@ def area_resize(image: Image, side_px: int) -> Image:
     height, width, channels = image.shape
     two = height < side_px or width < side_px
     wide = height * width > _FLOAT32_PIXELS
-    rows = image.reshape(height, width * channels)
-    down = _sums(rows, side_px, _bands(height, side_px, two, wide))
-    # [S, W * C] -> [W, C * S]: the columns come first, for the same product once more.
-    columns = np.ascontiguousarray(down.T).reshape(width, channels * side_px)
+    lines = _lines(image, mask, table, wide).reshape(height, channels * width)
+    down = _sums(lines, side_px, _bands(height, side_px, two, wide))
+    # [S, C, W] -> [W, S * C]: the columns come first, for the same sums once more.
+    columns = down.reshape(side_px * channels, width).T
     sums = _sums(columns, side_px, _bands(width, side_px, two, wide))
     # A quotient that is no half differs from one by at least 1 / (2 H W), far above float64's
     # rounding at 255, so the division cannot make or lose a half.
-    levels = np.rint(sums / np.float64(height * width)).astype(np.uint8)
-    return np.ascontiguousarray(levels.reshape(side_px, channels, side_px).transpose(2, 0, 1))
+    levels = np.divide(sums, height * width, dtype=np.float64)
+    np.rint(levels, out=levels)
+    turned = levels.astype(np.uint8).reshape(side_px, side_px, channels)
+    if out is None:
+        out = np.empty((side_px, side_px, channels), np.uint8)
+    cv2.transpose(turned, out[:, :, 0] if channels == 1 else out)
+    return out

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from edge_malaria.prepare.area_resize import area_resize
 from edge_malaria.prepare.contract import Preparation, Target, preparation
 from edge_malaria.prepare.resize import resized
 from edge_malaria.prepare.stain import RGB, SlideColour, cell_colour, evenly, scaled
@@ -36,9 +37,13 @@ def apply_mask(crop: Image, mask: Mask | None) -> Image:
     """Background to black: ``crop`` where ``mask`` is True, 0 elsewhere. Never changes ``crop``."""
     if mask is None:
         return crop
-    expect(mask.shape == crop.shape[:2], f"mask of shape {crop.shape[:2]}", mask.shape)
+    _expect_mask(mask, crop)
     # The same bits as np.where(mask[:, :, None], crop, 0), ten times as fast.
     return np.asarray(cv2.copyTo(crop, mask.astype(np.uint8)), np.uint8)
+
+
+def _expect_mask(mask: Mask, crop: Image) -> None:
+    expect(mask.shape == crop.shape[:2], f"mask of shape {crop.shape[:2]}", mask.shape)
 
 
 def cut(image: Image, box: Box) -> Image:
@@ -62,10 +67,19 @@ def network_input(
         uint8 [S, S, 3] RGB.
     """
     expect_image(crop, "crop")
-    how = preparation(size_px)
-    crop = scaled(crop, table)
-    masked = apply_mask(crop, mask if how.mask == "black" else None)
-    return resized(masked, how.size_px, how.resize)
+    return _input(crop, preparation(size_px), mask, table)
+
+
+def _input(
+    crop: Image, how: Preparation, mask: Mask | None, table: Image | None, out: Image | None = None
+) -> Image:
+    """``network_input``, into ``out`` where the resize can write there."""
+    shown = mask if how.mask == "black" else None
+    if how.resize == "area" and (table is None or not table[0].any()):
+        if shown is not None:
+            _expect_mask(shown, crop)
+        return area_resize(crop, how.size_px, shown, table, out)
+    return resized(apply_mask(scaled(crop, table), shown), how.size_px, how.resize)
 
 
 def network_inputs(
@@ -75,11 +89,15 @@ def network_inputs(
     table: Image | None = None,
 ) -> Image:
     """A batch of crops of one slide -> uint8 [N, S, S, 3]; N may be 0."""
-    side = preparation(size_px).size_px
-    batch = np.zeros((len(crops), side, side, 3), np.uint8)
+    how = preparation(size_px)
+    batch = np.zeros((len(crops), how.size_px, how.size_px, 3), np.uint8)
     for index, crop in enumerate(crops):
+        expect_image(crop, "crop")
         mask = None if masks is None else masks[index]
-        batch[index] = network_input(crop, size_px, mask, table)
+        place = batch[index]
+        made = _input(crop, how, mask, table, place)
+        if made is not place:
+            place[:] = made
     return batch
 
 

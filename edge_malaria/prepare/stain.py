@@ -129,7 +129,9 @@ def lit_points(crop: Image, mask: Mask | None = None) -> NDArray[np.uint8]:
     """
     step = max(1, max(crop.shape[:2]) // _SAMPLES)
     points = crop[::step, ::step].reshape(-1, 3)
-    on_cell = points.max(axis=1) > BLACK_LEVEL
+    # Column by column: several times faster than a maximum over three.
+    on_cell = (points[:, 0] > BLACK_LEVEL) | (points[:, 1] > BLACK_LEVEL)
+    on_cell |= points[:, 2] > BLACK_LEVEL
     if mask is not None:
         on_cell &= mask[::step, ::step].reshape(-1)
     return np.asarray(points[on_cell], np.uint8)

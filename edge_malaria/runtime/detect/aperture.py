@@ -89,7 +89,8 @@ class Aperture:
 
 def _lit(thumb: Image) -> Mask:
     """What is not dark, its largest part alone: bool [h, w]."""
-    level = cv2.medianBlur(np.ascontiguousarray(thumb.max(axis=2)), 5)
+    red, green, blue = cv2.split(thumb)
+    level = cv2.medianBlur(cv2.max(cv2.max(red, green), blue), 5)
     bright = float(np.percentile(level, 90))
     lit = (level >= UNLIT * bright).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(lit)

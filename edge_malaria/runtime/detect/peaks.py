@@ -159,8 +159,11 @@ def _masks(
     x = (middle[part, :1] + radius[part, :1] * _UNIT).astype(np.float32)
     y = (middle[part, 1:] + radius[part, 1:] * _UNIT).astype(np.float32)
     held = _sampled(cover, x, y) > 0
-    apart = np.abs(middle[part, None] - middle[None]) - radius[part, None] - radius[None]
-    beside = (apart < 0.1 * NOMINAL_DIAMETER_PX).all(2) & cell[None, :]
+    beside = np.broadcast_to(cell, (len(x), len(cell))).copy()
+    for axis in (0, 1):
+        apart = np.abs(middle[part, None, axis] - middle[None, :, axis])
+        apart = apart - radius[part, None, axis] - radius[None, :, axis]
+        beside &= apart < 0.1 * NOMINAL_DIAMETER_PX
     beside[np.arange(len(x)), np.arange(part.start, part.start + len(x))] = False
     inside = np.broadcast_to(far <= 1.0, held.shape)
     own = inside | (far <= _nearest(beside, x, y, middle, radius))
@@ -184,16 +187,19 @@ def _nearest(
     across = ((x[mine] - centre[:, :1]) / half[:, :1]) ** 2
     along = ((y[mine] - centre[:, 1:]) / half[:, 1:]) ** 2
     first = np.flatnonzero(np.diff(mine, prepend=-1))
-    pairs = along[:, :, None] + across[:, None, :]
-    nearest[mine[first]] = np.minimum.reduceat(pairs, first, axis=0)
+    rank = np.arange(len(mine)) - np.repeat(first, np.diff(first, append=len(mine)))
+    # Each cell's first neighbour, then each one's second: several times faster than reduceat.
+    for turn in range(int(rank.max()) + 1):
+        chosen = np.flatnonzero(rank == turn)
+        pairs = along[chosen, :, None] + across[chosen, None, :]
+        nearest[mine[chosen]] = np.minimum(nearest[mine[chosen]], pairs)
     return nearest
 
 
 def _sampled(cover: FloatMap, x: FloatMap, y: FloatMap) -> FloatMap:
     """The cover map at the grid points of n cells: x, y [n, GRID] -> float32 [n, GRID, GRID]."""
-    shape = (len(x), GRID, GRID)
-    across = np.broadcast_to((x / STRIDE_PX - 0.5)[:, None, :], shape).reshape(-1, GRID)
-    along = np.broadcast_to((y / STRIDE_PX - 0.5)[:, :, None], shape).reshape(-1, GRID)
+    across = np.repeat(x / STRIDE_PX - 0.5, GRID, axis=0)
+    along = np.repeat(y / STRIDE_PX - 0.5, GRID).reshape(-1, GRID)
     border = cv2.BORDER_REPLICATE
     there = cv2.remap(cover, across, along, cv2.INTER_LINEAR, borderMode=border)
-    return np.asarray(there, np.float32).reshape(shape)
+    return np.asarray(there, np.float32).reshape(len(x), GRID, GRID)

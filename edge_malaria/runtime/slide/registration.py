@@ -73,6 +73,15 @@ class Placement:
 
 
 @dataclass(frozen=True, eq=False)
+class _Spectra:
+    """A flat picture's spectrum and that of its squares."""
+
+    shape: tuple[int, int]
+    picture: NDArray[np.complex128]
+    energy: NDArray[np.complex128]
+
+
+@dataclass(frozen=True, eq=False)
 class _Key:
     """A frame that others are compared with.
 
@@ -95,7 +104,8 @@ def _flat(image: Image, side_px: int) -> tuple[NDArray[np.float64], float]:
     height, width = image.shape[:2]
     shrunk = MATCH_SIDE_PX / max(height, width)
     size = (max(8, round(width * shrunk)), max(8, round(height * shrunk)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)[:, :, 1].astype(np.float32)
+    green = cv2.extractChannel(image, 1)
+    small = cv2.resize(green, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     small = small - cv2.GaussianBlur(small, (0, 0), MATCH_SIDE_PX / 12)
     # One very dark white cell or a mark must not decide alone.
     spread = float(np.std(small)) or 1.0
@@ -113,7 +123,7 @@ class Registrar:
         self._keys: deque[_Key] = deque(maxlen=keys)
         self._seen: list[tuple[int, float, float, int, int]] = []
         self._chains = 0
-        self._pending: tuple[Placement, NDArray[np.float64], float] | None = None
+        self._pending: tuple[Placement, _Spectra, float] | None = None
 
     def place(self, image: Image, shape: tuple[int, ...] | None = None) -> Placement:
         """Where a frame lies; ``commit`` makes it count.
@@ -124,19 +134,19 @@ class Registrar:
         """
         height, width = (shape or image.shape)[:2]
         flat, scale = _flat(image, max(height, width))
-        placement = self._match(flat, scale, width, height)
-        self._pending = (placement, flat, scale)
+        spectra = _spectra(flat)
+        placement = self._match(spectra, scale, width, height)
+        self._pending = (placement, spectra, scale)
         return placement
 
-    def _match(self, flat: NDArray[np.float64], scale: float, width: int, height: int) -> Placement:
+    def _match(self, spectra: _Spectra, scale: float, width: int, height: int) -> Placement:
         if not self._keys:
             return Placement(self._chains, 0.0, 0.0, width, height)
-        spectrum, energy = _spectra(flat)
-        below = _overlapping(energy, flat.shape, turned=True)
+        below = _overlapping(spectra, turned=True)
         for key in reversed(self._keys):
-            if key.shape != flat.shape or abs(key.scale - scale) > 1e-9:
+            if key.shape != spectra.shape or abs(key.scale - scale) > 1e-9:
                 continue
-            found = _shift(key, spectrum, below)
+            found = _shift(key, spectra.picture, below)
             if found is None:
                 continue
             dx, dy, correlation = found
@@ -170,8 +180,8 @@ class Registrar:
     def commit(self, placement: Placement, refused: str = "") -> None:
         """Remembers the frame just placed; a refused one helps to place others, no more."""
         if self._pending is not None and self._pending[0] is placement:
-            _, flat, scale = self._pending
-            self._keys.append(_key(placement, flat, scale, refused))
+            _, spectra, scale = self._pending
+            self._keys.append(_key(placement, spectra, scale, refused))
         self._chains = max(self._chains, placement.chain + 1)
         if not refused:
             self.restore(placement)
@@ -179,7 +189,7 @@ class Registrar:
     def put_back(self, image: Image, placement: Placement, refused: str) -> None:
         """Gives back the picture of a frame that was placed before, as a resumed slide does."""
         flat, scale = _flat(image, max(placement.width_px, placement.height_px))
-        self._keys.append(_key(placement, flat, scale, refused))
+        self._keys.append(_key(placement, _spectra(flat), scale, refused))
 
     def restore(self, placement: Placement) -> None:
         """Marks a place as counted without its picture, as a resumed slide does."""
@@ -198,15 +208,15 @@ class Registrar:
         ]
 
 
-def _spectra(flat: NDArray[np.float64]) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+def _spectra(flat: NDArray[np.float64]) -> _Spectra:
     size = (2 * flat.shape[0], 2 * flat.shape[1])
-    return np.fft.rfft2(flat, size), np.fft.rfft2(flat * flat, size)
+    height, width = flat.shape
+    return _Spectra((height, width), np.fft.rfft2(flat, size), np.fft.rfft2(flat * flat, size))
 
 
-def _key(placement: Placement, flat: NDArray[np.float64], scale: float, refused: str) -> _Key:
-    spectrum, energy = _spectra(flat)
-    above = _overlapping(energy, flat.shape, turned=False)
-    return _Key(placement, spectrum, above, flat.shape, scale, refused)
+def _key(placement: Placement, spectra: _Spectra, scale: float, refused: str) -> _Key:
+    above = _overlapping(spectra, turned=False)
+    return _Key(placement, spectra.picture, above, spectra.shape, scale, refused)
 
 
 @functools.lru_cache(maxsize=4)
@@ -214,10 +224,9 @@ def _ones(shape: tuple[int, int]) -> NDArray[np.complex128]:
     return np.asarray(np.fft.rfft2(np.ones(shape), (2 * shape[0], 2 * shape[1])))
 
 
-def _overlapping(
-    energy: NDArray[np.complex128], shape: tuple[int, int], *, turned: bool
-) -> NDArray[np.float64]:
+def _overlapping(spectra: _Spectra, *, turned: bool) -> NDArray[np.float64]:
     """The energy of the part of a picture that overlaps another one of its size, at every shift."""
+    shape, energy = spectra.shape, spectra.energy
     ones = _ones(shape)
     product = ones * np.conj(energy) if turned else energy * np.conj(ones)
     return np.asarray(np.fft.irfft2(product, (2 * shape[0], 2 * shape[1])), np.float64)
