@@ -1,6 +1,7 @@
 """Everything that takes hours, one measurement after the other: what ``make evidence`` runs.
 
     python -m benchmarks.evidence --data DATA [--only parity,motion] [--again] [--runs RUNS]
+        [--workers N | --scheduler ADDRESS]
 
 Each writes docs/evidence/<name>.json. One that is done for the commit checked out is skipped, so
 an interrupted run goes on where it stopped; ``--again`` repeats it. A failure is reported at the
@@ -13,11 +14,13 @@ import argparse
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from benchmarks.evidence_file import EVIDENCE, ROOT, commit
+from benchmarks.on_workers import Command, Ended, add_options, run_commands
 
+# They take times or kill processes: they run alone, behind the others, on this machine.
+ALONE = ("latency_models", "latency_field", "memory_fields", "growth", "power_cuts", "long_run")
 TFLM = ROOT / ".venv" / "tflm" / "bin" / "python"
 
 
@@ -167,6 +170,7 @@ def main() -> int:
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "evidence")
     parser.add_argument("--only", default="", help="comma-separated names; default all")
     parser.add_argument("--again", action="store_true", help="repeat what is done")
+    add_options(parser)
     given = parser.parse_args()
     if not (given.data / "nih" / "cell_images.zip").is_file():
         parser.error("--data names no folder with nih/cell_images.zip (set EDGE_MALARIA_DATA)")
@@ -177,16 +181,21 @@ def main() -> int:
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; expected some of {', '.join(every)}")
     failed = []
+
+    def done(command: Command, ended: Ended) -> None:
+        code = ended.code
+        print(ended.out, end="")
+        print(f"{command.name}: {'ok' if code == 0 else f'exit {code}'}, {ended.seconds:.0f} s")
+        failed.extend([command.name] * (code != 0))
+
+    missing = []
     for name in names:
         if is_done(name) and not given.again:
             print(f"{name}: done at this commit")
-            continue
-        started = time.monotonic()
-        code = subprocess.run([sys.executable, *every[name]], cwd=ROOT, check=False).returncode
-        print(
-            f"{name}: {'ok' if code == 0 else f'exit {code}'}, {time.monotonic() - started:.0f} s"
-        )
-        failed += [name] * (code != 0)
+        else:
+            missing.append(Command(name, tuple(every[name])))
+    run_commands([c for c in missing if c.name not in ALONE], given.scheduler, given.workers, done)
+    run_commands([c for c in missing if c.name in ALONE], None, 1, done)
     subprocess.run(
         [sys.executable, "-m", "benchmarks.documents.tables", "--write"], cwd=ROOT, check=False
     )

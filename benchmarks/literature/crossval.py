@@ -1,7 +1,7 @@
 """Five-fold cross-validation by patient of the int8 network -> docs/evidence/crossval.json.
 
     python -m benchmarks.literature.crossval --data DATA [--run runs/crossval] [--epochs 12]
-        [--teachers 1] [--teacher-epochs 5] [--jobs 2]
+        [--teachers 1] [--teacher-epochs 5] [--workers 2]
 
 The same as ``edge-malaria crossval`` (resumable, folds in parallel), plus the commit and a page of
 the cells whose label the network contradicts with p > 0.95, written to the run directory and
@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.evidence_file import EVIDENCE, commit
 from edge_malaria.crossval.report import pooled, summarize
-from edge_malaria.crossval.task import Task, in_parallel, run_task, same_settings, with_wanted
+from edge_malaria.crossval.task import Task, on_workers, run_task, same_settings, with_wanted
 from edge_malaria.files import write_image, write_json
 from edge_malaria.training.classifier.cells import CellSet
 
@@ -53,7 +53,8 @@ def main() -> None:
     parser.add_argument("--teachers", type=int, default=1, help="wide networks a fold")
     parser.add_argument("--teacher-epochs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=1, help="folds at a time")
+    parser.add_argument("--workers", type=int, default=1, help="folds at a time")
+    parser.add_argument("--scheduler", help="address of a dask scheduler that gets the folds")
     parser.add_argument("--only", default="", help="folds, for example 0,1")
     given = parser.parse_args()
     named = ("arch", "epochs", "fine_tune", "plain", "teachers", "teacher_epochs", "seed")
@@ -61,8 +62,8 @@ def main() -> None:
     cells_zip = given.data / "nih" / "cell_images.zip"
     task = with_wanted(Task(cells_zip, None, given.run, **settings), given.only)
     same_settings(task)
-    if given.jobs > 1:
-        in_parallel([task], given.jobs)
+    if given.workers > 1 or given.scheduler:
+        on_workers([task], given.scheduler, given.workers)
     results, cells = run_task(task)
     table = pooled(results, cells["full"])
     shown = np.where(table["seen"], table["chance"], 0.5)

@@ -1,7 +1,7 @@
 """The networks of the literature, trained and exported here -> docs/evidence/literature.json.
 
     python -m benchmarks.literature.networks --data DATA --run RUN [--cells N] [--only PREFIX,...]
-        [--threads T] [--nice N] [--list] [--again]
+        [--threads T] [--nice N] [--list] [--again] [--workers N | --scheduler ADDRESS]
 
 Groups of jobs, the cheapest first; ``--list`` names them:
 
@@ -27,19 +27,24 @@ import json
 import os
 import signal
 import statistics
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any, NoReturn
 
 from benchmarks.evidence_file import EVIDENCE, ROOT, write_evidence
 from benchmarks.literature.jobs import BRIEFS, PROTOCOL_EPOCHS, cells_zip, say, work
+from benchmarks.on_workers import (
+    LOST,
+    TIMED_OUT,
+    Command,
+    Ended,
+    add_options,
+    run_commands,
+)
 from edge_malaria.training.classifier.published import PUBLISHED
 
 PROTOCOL_TARGET = 0.945
 FOLDS = 5
-TIMED_OUT = 124
 OWN_SEEDS = (0, 1, 2)
 
 
@@ -63,11 +68,11 @@ def jobs() -> list[str]:
 
 
 def fold_command(name: str, given: argparse.Namespace) -> list[str]:
-    """``edge-malaria crossval`` for one fold."""
+    """``edge-malaria crossval`` for one fold, behind ``python``."""
     kind, arch, fold = name.split("-")
     batch, epochs = FOLD_ARCHITECTURES[arch]
     return [
-        *(sys.executable, "-m", "edge_malaria.cli.app", "crossval", str(cells_zip(given))),
+        *("-m", "edge_malaria.cli.app", "crossval", str(cells_zip(given).resolve())),
         *("-o", str(given.run / f"folds-{arch}"), "--arch", arch, "--protocol", "study"),
         *("--epochs", str(given.epochs or epochs), "--batch", str(batch)),
         *("--only", fold, "--threads", str(given.threads), "--json"),
@@ -76,30 +81,28 @@ def fold_command(name: str, given: argparse.Namespace) -> list[str]:
     ]
 
 
-def start(name: str, given: argparse.Namespace) -> int:
-    """Runs one job in its own process and returns its exit code; it dies with this one."""
-    by_command = name.startswith(("folds-", "leak-"))
-    if by_command:
-        command = fold_command(name, given)
+def command_of(name: str, given: argparse.Namespace) -> Command:
+    """A job as a command."""
+    if name.startswith(("folds-", "leak-")):
+        words = fold_command(name, given)
     else:
-        words = ["-m", "benchmarks.literature.networks", *sys.argv[1:], "--job", name]
-        command = [sys.executable, *words]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    out = subprocess.PIPE if by_command else None
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, text=True) as child:
-        try:
-            text, _ = child.communicate(timeout=60 * given.job_minutes)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            return TIMED_OUT
-        except BaseException:
-            child.kill()
-            raise
-    if out and child.returncode == 0:
+        words = ["-m", "benchmarks.literature.networks", *own_options(given), "--job", name]
+    return Command(name, tuple(words), given.job_minutes)
+
+
+def own_options(given: argparse.Namespace) -> list[str]:
+    """What a job's own process must know of the command line, with whole paths."""
+    options = ["--data", str(given.data.resolve()), "--run", str(given.run)]
+    options += ["--threads", str(given.threads), "--epochs", str(given.epochs)]
+    return options + (["--cells", str(given.cells)] if given.cells else [])
+
+
+def keep(name: str, ended: Ended, given: argparse.Namespace) -> None:
+    """Writes what ``edge-malaria crossval`` printed; other jobs write theirs themselves."""
+    if ended.code == 0 and name.startswith(("folds-", "leak-")):
         path = given.run / "jobs" / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return int(child.returncode)
+        path.write_text(ended.out, encoding="utf-8")
 
 
 def collected(run: Path) -> dict[str, Any]:
@@ -178,6 +181,15 @@ def write(given: argparse.Namespace) -> None:
     write_evidence("literature", command, found, seed=0)
 
 
+def reason(ended: Ended, minutes: float) -> str:
+    """Why a job has no result."""
+    if ended.code == TIMED_OUT:
+        return f"stopped after {minutes:g} minutes"
+    if ended.code == LOST:
+        return ended.out
+    return f"ended with exit code {ended.code} after {ended.seconds:.0f} s"
+
+
 def stopped(*_: object) -> NoReturn:
     """SIGTERM ends it as Ctrl-C does, also where a shell's ``&`` has SIGINT ignored."""
     raise KeyboardInterrupt
@@ -197,6 +209,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--again", action="store_true", help="repeat what the evidence holds")
     parser.add_argument("--list", action="store_true", help="name the jobs, and which are done")
     parser.add_argument("--job", help=argparse.SUPPRESS)
+    add_options(parser)
     given = parser.parse_args()
     given.run = given.run.resolve()
     return given
@@ -223,21 +236,19 @@ def main() -> int:
     signal.signal(signal.SIGTERM, stopped)
     os.nice(max(0, given.nice - os.nice(0)))
     failed: dict[str, str] = {}
-    for name in names:
-        if (stored / f"{name}.json").is_file():
-            continue
-        say(f"{name} ...")
-        started = time.monotonic()
-        code = start(name, given)
-        say(f"{name}: {'ok' if code == 0 else f'exit {code}'}, {time.monotonic() - started:.0f} s")
-        if code:
-            failed[name] = (
-                f"stopped after {given.job_minutes:g} minutes"
-                if code == TIMED_OUT
-                else f"ended with exit code {code} after {time.monotonic() - started:.0f} s"
-            )
+
+    def done(command: Command, ended: Ended) -> None:
+        name = command.name
+        say(f"{name}: {'ok' if ended.code == 0 else f'exit {ended.code}'}, {ended.seconds:.0f} s")
+        keep(name, ended, given)
+        if ended.code:
+            failed[name] = reason(ended, given.job_minutes)
             write_json(given.run / "failed.json", failed)
         write(given)
+
+    missing = [name for name in names if not (stored / f"{name}.json").is_file()]
+    commands = [command_of(name, given) for name in missing]
+    run_commands(commands, given.scheduler, given.workers, done)
     write(given)
     print(f"failed: {', '.join(failed) or 'none'}")
     return 1 if failed else 0

@@ -55,8 +55,9 @@ def batch(
     as_json: JsonOption = False,
 ) -> None:
     """Screens slides side by side; can be repeated until all are done."""
+    from edge_malaria.batch.cluster import open_client
     from edge_malaria.batch.manifest import read_manifest
-    from edge_malaria.batch.scheduler import open_client, run_batch, same_settings
+    from edge_malaria.batch.scheduler import run_batch, same_settings
     from edge_malaria.batch.slide_task import Settings
     from edge_malaria.batch.tables import write_tables
     from edge_malaria.errors import UsageError

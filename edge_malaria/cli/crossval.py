@@ -44,9 +44,17 @@ def crossval(
     by: Annotated[
         FoldsBy, typer.Option(help="Folds made of patients, of cells (leaks), or both.")
     ] = FoldsBy.patient,
-    jobs: Annotated[int, typer.Option(min=1, help="Folds at a time, each a process.")] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a running dask scheduler that gets the folds.")
+    ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers", "--jobs", min=1, max=1024, help="Folds at a time, each in a process here."
+        ),
+    ] = 1,
     threads: Annotated[
-        int, typer.Option(min=0, help="Threads a fold. Default: the cores, divided by --jobs.")
+        int, typer.Option(min=0, help="Threads a fold. Default: the cores, divided by --workers.")
     ] = 0,
     protocol: Annotated[
         Protocol,
@@ -82,8 +90,8 @@ def crossval(
     from edge_malaria.crossval.report import leak
     from edge_malaria.crossval.task import (
         Task,
-        in_parallel,
         load,
+        on_workers,
         one_kind,
         same_settings,
         with_wanted,
@@ -92,6 +100,8 @@ def crossval(
     from edge_malaria.files import write_json
     from edge_malaria.training.architectures.registry import architecture
 
+    if scheduler is not None and workers > 1:
+        raise UsageError("give --scheduler or --workers, not both.")
     architecture(arch)
     architecture(teacher_arch)
     if teachers and protocol is Protocol.study:
@@ -130,8 +140,8 @@ def crossval(
         warn("the data set names no suspect labels: the figures without them are the same.")
     with progress("reading cells", len(rows)) as bar:
         load(tasks[0], bar.step)
-    if jobs > 1:
-        in_parallel(tasks, jobs)
+    if workers > 1 or scheduler is not None:
+        on_workers(tasks, scheduler, workers)
     parts = {task.by: one_kind(task, exclude_suspect) for task in tasks}
     if by is FoldsBy.both:
         document = {**parts["patient"], "by_cell": parts["cell"]}

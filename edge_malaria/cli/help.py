@@ -93,7 +93,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "crossval": (
         "crossval cells/ -o runs/folds",
-        "crossval cells/ -o runs/folds --by both --jobs 2",
+        "crossval cells/ -o runs/folds --by both --workers 2",
         "crossval cells/ -o runs/folds --teachers 1",
     ),
     "prune": ("prune model.keras --data cells/ --criterion l1 --keep 0.5 -o small.keras",),

@@ -1,4 +1,4 @@
-"""Folds as tasks: trained here or in processes of their own, run as they ship on LiteRT.
+"""Folds as tasks: trained here or on the workers of a cluster, run as they ship on LiteRT.
 
 It stands above ``training`` and ``converters`` because a fold needs both.
 """
@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from edge_malaria.batch.cluster import open_client, run_all
 from edge_malaria.crossval.fold_training import cross_validate
 from edge_malaria.crossval.folds import By, with_folds
-from edge_malaria.crossval.processes import in_processes
 from edge_malaria.crossval.report import pooled, summarize
 from edge_malaria.crossval.results import FoldResult, read_histories
 from edge_malaria.data.dataset import Dataset, open_dataset
@@ -81,6 +81,13 @@ class Task:
     def directory(self) -> Path:
         """Where this kind of folds is kept."""
         return self.run / "by-cell" if self.by == "cell" else self.run
+
+    def elsewhere(self) -> Task:
+        """The same with whole paths: a worker stands in a folder of its own."""
+        patients = None if self.patients is None else self.patients.resolve()
+        return dataclasses.replace(
+            self, dataset=self.dataset.resolve(), patients=patients, run=self.run.resolve()
+        )
 
     def open(self) -> Dataset:
         """The rows, with folds."""
@@ -152,23 +159,37 @@ def same_settings(task: Task) -> None:
     write_json(path, now)
 
 
-def in_parallel(tasks: list[Task], jobs: int) -> None:
-    """Runs the folds that are missing, ``jobs`` at a time."""
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+def on_workers(tasks: list[Task], scheduler: str | None, workers: int) -> None:
+    """Runs the folds that are missing on a cluster; a fold of a worker that died is done again.
+
+    Args:
+        tasks: each with its folds.
+        scheduler: address of a running one; None makes a cluster of processes here.
+        workers: of the cluster made here; elsewhere the cluster has its own.
+
+    Raises:
+        EdgeMalariaError: see ``batch.cluster.open_client`` and ``run_all``.
+    """
+    threads = max(1, (os.cpu_count() or 1) // workers)
     missing = [
-        dataclasses.replace(task, folds=(fold,), threads=task.threads or threads)
+        dataclasses.replace(task.elsewhere(), folds=(fold,), threads=task.threads or threads)
         for task in tasks
         for fold in task.folds
         if not (task.directory / f"fold{fold}" / "predictions.npz").is_file()
     ]
     if missing:
-        # Rendered once, into the cache; the children find them there.
+        # Rendered once, into the cache; workers on this machine find them there.
         load(missing[0])
-        in_processes(_train, missing, jobs)
+        with open_client(scheduler, workers, _tell) as client:
+            run_all(client, _train, missing)
 
 
 def _train(task: Task) -> None:
     run_task(task)
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def load(task: Task, step: Callable[[int], None] = lambda done: None) -> Cells:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from edge_malaria.batch.cluster import open_client
 from edge_malaria.batch.manifest import Slide
-from edge_malaria.batch.scheduler import open_client, run_batch
+from edge_malaria.batch.scheduler import run_batch
 from edge_malaria.batch.slide_task import (
     ROW,
     SLIDES,

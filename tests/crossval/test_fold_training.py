@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +120,7 @@ def test_the_command_refuses_folds_that_are_not_there(tmp_path: Path) -> None:
 def test_both_kinds_of_folds_in_parallel_resumed_and_refused(tmp_path: Path) -> None:
     archive = write_dataset(tmp_path, {f"P{n}": "train" for n in range(60)}, per_patient=4)
     options = ["--arch", "fast50", "--protocol", "study", "--epochs", "4", "--batch", "16"]
-    options += ["--folds", "2", "--by", "both", "--jobs", "2", "--exclude-suspect", "--json"]
+    options += ["--folds", "2", "--by", "both", "--workers", "2", "--exclude-suspect", "--json"]
     run = tmp_path / "run"
     done = run_process("crossval", archive, "-o", run, *options)
     assert done.code == 0, done.err
@@ -129,3 +134,32 @@ def test_both_kinds_of_folds_in_parallel_resumed_and_refused(tmp_path: Path) -> 
     other = run_cli("crossval", archive, "-o", run, *options, "--epochs", "3")
     assert other.code == 2
     assert "epochs" in other.error
+
+
+def _children(pid: int) -> list[int]:
+    found = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True)
+    lines = found.stdout.decode().splitlines()
+    return [int(line.split()[0]) for line in lines if "spawn_main" in line]
+
+
+@pytest.mark.long
+def test_a_killed_workers_fold_is_trained_by_another(tmp_path: Path) -> None:
+    archive = write_dataset(tmp_path, {f"P{n}": "train" for n in range(40)}, per_patient=4)
+    options = ["--arch", "fast50", "--protocol", "study", "--epochs", "2", "--batch", "16"]
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "edge_malaria.cli.app", "crossval", str(archive), "-o"]
+    command += [str(run), *options, "--folds", "2", "--workers", "2", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stderr is not None
+        # A worker says its first pass: it is in the middle of its fold.
+        for line in child.stderr:
+            if b"epoch 1" in line:
+                break
+        workers = _children(child.pid)
+        assert workers
+        os.kill(workers[0], signal.SIGKILL)
+        out, err = child.communicate(timeout=500)
+    assert child.returncode == 0, err.decode()
+    document = json.loads(out)
+    assert document["folds"] == [0, 1]
+    assert document["raw_labels"]["n"] == 160
