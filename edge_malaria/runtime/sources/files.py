@@ -25,6 +25,7 @@ from edge_malaria.image_files.several import picture_count, pnm_pictures
 from edge_malaria.image_files.tiff import full_pages, is_tiff
 from edge_malaria.image_files.whole import whole_image
 from edge_malaria.records import Field, Image
+from edge_malaria.runtime.sources.ahead import cores, one_ahead
 from edge_malaria.runtime.sources.base import SourceSettings, Unreadable
 from edge_malaria.runtime.sources.flat_tail import flat_tail_rows
 from edge_malaria.runtime.sources.listing import kind_of_file
@@ -183,7 +184,11 @@ class FileSource:
         self.facts: dict[str, Any] = {}
 
     def fields(self, skip: Container[str] = ()) -> Iterator[Item]:
-        """See ``Source``."""
+        """See ``Source``; where there is a second core, the next field is decoded on it."""
+        items = self._items(skip)
+        return one_ahead(items) if cores() > 1 else items
+
+    def _items(self, skip: Container[str]) -> Iterator[Item]:
         index = 0
         for name, path in self.files:
             if name in skip:
