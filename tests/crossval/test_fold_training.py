@@ -144,7 +144,7 @@ def _children(pid: int) -> list[int]:
 
 @pytest.mark.long
 def test_a_killed_workers_fold_is_trained_by_another(tmp_path: Path) -> None:
-    archive = write_dataset(tmp_path, {f"P{n}": "train" for n in range(40)}, per_patient=4)
+    archive = write_dataset(tmp_path, {f"P{n}": "train" for n in range(60)}, per_patient=4)
     options = ["--arch", "fast50", "--protocol", "study", "--epochs", "2", "--batch", "16"]
     run = tmp_path / "run"
     command = [sys.executable, "-m", "edge_malaria.cli.app", "crossval", str(archive), "-o"]
@@ -162,4 +162,4 @@ def test_a_killed_workers_fold_is_trained_by_another(tmp_path: Path) -> None:
     assert child.returncode == 0, err.decode()
     document = json.loads(out)
     assert document["folds"] == [0, 1]
-    assert document["raw_labels"]["n"] == 160
+    assert document["raw_labels"]["n"] == 240
