@@ -7,7 +7,8 @@ One pool of augmented cells is drawn (resumable by pass): train patients' cells;
 the fitting thirds of the laboratories in ``data/laboratories.py``; those with parasites of train
 patients transplanted into them; and healthy cells with platelets or refractile spots on them. Each
 model starts from the weights in ``--start`` (<name>.keras and .json, as ``tools.build_models`` made
-them), is fitted to the pool in rounds, is interpolated with the weights before, is rounded to int8,
+them), is fitted to the pool in rounds (taught by a larger network where its plan names one), is
+interpolated with the weights before, is rounded to int8,
 and gets its operating points from networks of the same architecture that had not seen the patient.
 ``--without`` stops after fitting: a network that has not seen these laboratories.
 docs/LABORATORIES.md says why, and what came of it.
@@ -40,8 +41,8 @@ from edge_malaria.training.classifier.laboratory_material import (
     Material,
     stored_logits,
 )
+from edge_malaria.training.classifier.laboratory_plans import PLANS
 from edge_malaria.training.classifier.laboratory_rounds import (
-    PLANS,
     cross_fitted,
     cross_logits,
     examples,
@@ -83,6 +84,8 @@ def record(material: Material, name: str, model: Any, decision: dict[str, Any]) 
             "seed": plan.rounds[0].seed,
             "rounds": [dataclasses.asdict(recipe) for recipe in plan.rounds],
             "share": plan.share,
+            "turned": plan.turned,
+            "taught_by": dataclasses.asdict(PLANS[plan.taught_by]) if plan.taught_by else None,
             "fine_tune_epochs": plan.fine_tune_epochs,
             "pool": dataclasses.asdict(PoolPlan()),
             "versions": versions(),

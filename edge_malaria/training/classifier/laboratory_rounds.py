@@ -20,78 +20,17 @@ from edge_malaria.training.classifier.cells import CellSet
 from edge_malaria.training.classifier.checkpoint import read_checkpoint
 from edge_malaria.training.classifier.fit import fit, predict
 from edge_malaria.training.classifier.laboratory_material import SIZE_PX, Material, stored_logits
+from edge_malaria.training.classifier.laboratory_plans import BATCH, PLANS
 from edge_malaria.training.classifier.pool_batches import PooledExamples, PoolLogits, Reference
 from edge_malaria.training.classifier.recipe import Recipe
 from edge_malaria.training.classifier.residual import residual_network
 from edge_malaria.training.classifier.run_files import save_model
 from edge_malaria.training.pruning.pruned import load_prunable
 
-# Cells of each of ``pool.PARTS`` in a batch.
-BATCH = (96, 44, 20, 24)
 # Parts whose hard negatives are those of the network that is being fitted.
 NEGATIVES = ("foreign", "artefacts")
 
 Report = Callable[[str, dict[str, float]], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """How one model is fine-tuned.
-
-    Attributes:
-        arch: architecture, or ``residual``.
-        rounds: of the float stage; ``batch`` counts home cells. The first draws its hard negatives
-            by what the shipped network says, the others by what the network itself says when a
-            pass is first read.
-        cross_recipe: of the networks that leave patients out, from random weights and by labels
-            alone: the shipped network has seen all of these patients.
-        share: of the way from the weights before to the fitted ones, at which the result lies.
-        fine_tune_epochs: passes with rounding.
-        cross_parts: groups of folds left out in turn.
-        flagged_views: whether flagged cells are asked again in eight views.
-        from_start: whether it starts from the weights before; else from random ones.
-        turned: whether cells of the pool are turned and flipped anew in every pass.
-        taught_by: the plan of a network whose opinion has ``Recipe.teacher_share`` of the targets;
-            "" for none.
-    """
-
-    arch: str
-    rounds: tuple[Recipe, ...]
-    cross_recipe: Recipe
-    share: float = 0.8
-    fine_tune_epochs: int = 2
-    cross_parts: int = 3
-    flagged_views: bool = True
-    from_start: bool = True
-    turned: bool = False
-    taught_by: str = ""
-
-
-def _recipe(epochs: int, rate: float, seed: int = 0, decay: float = 1e-4) -> Recipe:
-    return Recipe(
-        epochs=epochs,
-        batch=BATCH[0],
-        learning_rate=rate,
-        weight_decay=decay,
-        label_smoothing=0.0,
-        teacher_share=0.5,
-        patience=epochs,
-        seed=seed,
-    )
-
-
-PLANS = {
-    "default": Plan("compact", (_recipe(3, 3e-4), _recipe(4, 3e-4, 7)), _recipe(8, 3e-3)),
-    "micro": Plan("micro", (_recipe(4, 3e-4), _recipe(6, 3e-4, 7)), _recipe(8, 3e-3)),
-    # Never shipped: what ``taught_by`` may name.
-    "teacher": Plan(
-        "residual",
-        (_recipe(4, 2e-3, 1, decay=0.02), _recipe(6, 2e-3, 8, decay=0.02)),
-        _recipe(8, 3e-3),
-        from_start=False,
-        turned=True,
-    ),
-}
 
 
 def examples(

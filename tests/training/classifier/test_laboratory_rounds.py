@@ -22,6 +22,7 @@ from edge_malaria.training.classifier.artefacts import Platelet
 from edge_malaria.training.classifier.checkpoint import read_checkpoint
 from edge_malaria.training.classifier.foreign_cells import ForeignCells, cutting_code_sha256
 from edge_malaria.training.classifier.laboratory_material import Material, stored_logits
+from edge_malaria.training.classifier.laboratory_plans import PLANS, Plan
 from edge_malaria.training.classifier.pool import PoolPlan
 from edge_malaria.training.classifier.recipe import Recipe
 from edge_malaria.training.classifier.residual import residual_network
@@ -91,8 +92,8 @@ def test_rounds_end_with_the_last_average_and_start_from_what_was_there(
 ) -> None:
     recipe = Recipe(epochs=2, batch=4, learning_rate=1e-3, label_smoothing=0.0)
     second = dataclasses.replace(recipe, seed=7)
-    plan = rounds.Plan("micro", (recipe, second), recipe, share=0.5)
-    monkeypatch.setitem(rounds.PLANS, "default", plan)
+    plan = Plan("micro", (recipe, second), recipe, share=0.5)
+    monkeypatch.setitem(PLANS, "default", plan)
     monkeypatch.setattr(rounds, "BATCH", (4, 2, 2, 2))
     # An untrained reference knows no label: none may be left out for its doubt.
     monkeypatch.setattr(rounds, "Reference", lambda logits: _open_minded(logits))
@@ -120,10 +121,10 @@ def test_a_teacher_is_fitted_first_without_the_same_laboratories(
     material: Material, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = Recipe(epochs=1, batch=4, learning_rate=1e-3, label_smoothing=0.0, teacher_share=1.0)
-    taught = rounds.Plan("micro", (recipe,), recipe, taught_by="teacher", turned=True)
-    monkeypatch.setitem(rounds.PLANS, "default", taught)
-    by = rounds.Plan("micro", (recipe,), recipe, from_start=False)
-    monkeypatch.setitem(rounds.PLANS, "teacher", by)
+    taught = Plan("micro", (recipe,), recipe, taught_by="teacher", turned=True)
+    monkeypatch.setitem(PLANS, "default", taught)
+    by = Plan("micro", (recipe,), recipe, from_start=False)
+    monkeypatch.setitem(PLANS, "teacher", by)
     monkeypatch.setattr(rounds, "BATCH", (4, 2, 2, 2))
     monkeypatch.setattr(rounds, "Reference", lambda logits: _open_minded(logits))
     asked: list[tuple[str, ...]] = []

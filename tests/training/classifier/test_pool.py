@@ -18,7 +18,7 @@ from edge_malaria.training.classifier import pool
 from edge_malaria.training.classifier.artefacts import Platelet
 from edge_malaria.training.classifier.feed import batches
 from edge_malaria.training.classifier.pool import PoolCells, PoolPlan, draw_pool
-from edge_malaria.training.classifier.pool_batches import PooledExamples, Reference
+from edge_malaria.training.classifier.pool_batches import PooledExamples, Reference, turned
 from edge_malaria.training.classifier.recipe import Recipe
 from edge_malaria.training.classifier.transplant import (
     DENSITY,
@@ -242,3 +242,16 @@ def test_a_pool_of_other_cells_or_another_plan_is_refused(
     (tmp_path / "pass-000").mkdir()
     with pytest.raises(DataError, match=r"pool\.json"):
         draw_pool(material, PLAN, tmp_path)
+
+
+def test_turned_cells_are_views_of_themselves() -> None:
+    rng = np.random.default_rng(5)
+    cells = rng.integers(0, 256, (64, 6, 6, 3), dtype=np.uint8)
+    before = cells.copy()
+    made = turned(cells, rng)
+    np.testing.assert_array_equal(cells, before)
+    seen = set()
+    for cell, view in zip(cells, made, strict=True):
+        own = [np.rot90(one, turns) for one in (cell, cell[:, ::-1]) for turns in range(4)]
+        seen.add(next(i for i, other in enumerate(own) if np.array_equal(other, view)))
+    assert seen == set(range(8))

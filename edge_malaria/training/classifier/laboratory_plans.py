@@ -1,0 +1,77 @@
+"""How each network is fine-tuned on other laboratories' cells: rounds, steps, who teaches it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from edge_malaria.training.classifier.recipe import Recipe
+
+# Cells of each of ``pool.PARTS`` in a batch.
+BATCH = (96, 44, 20, 24)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How one model is fine-tuned.
+
+    Attributes:
+        arch: architecture, or ``residual``.
+        rounds: of the float stage; ``batch`` counts home cells. The first draws its hard negatives
+            by what the shipped network says, the others by what the network itself says when a
+            pass is first read.
+        cross_recipe: of the networks that leave patients out, from random weights and by labels
+            alone: the shipped network has seen all of these patients.
+        share: of the way from the weights before to the fitted ones, at which the result lies.
+        fine_tune_epochs: passes with rounding.
+        cross_parts: groups of folds left out in turn.
+        flagged_views: whether flagged cells are asked again in eight views.
+        from_start: whether it starts from the weights before; else from random ones.
+        turned: whether cells of the pool are turned and flipped anew in every pass.
+        taught_by: the plan of a network whose opinion has ``Recipe.teacher_share`` of the targets;
+            "" for none.
+    """
+
+    arch: str
+    rounds: tuple[Recipe, ...]
+    cross_recipe: Recipe
+    share: float = 0.8
+    fine_tune_epochs: int = 2
+    cross_parts: int = 3
+    flagged_views: bool = True
+    from_start: bool = True
+    turned: bool = False
+    taught_by: str = ""
+
+
+def _recipe(epochs: int, rate: float, seed: int = 0, decay: float = 1e-4) -> Recipe:
+    return Recipe(
+        epochs=epochs,
+        batch=BATCH[0],
+        learning_rate=rate,
+        weight_decay=decay,
+        label_smoothing=0.0,
+        teacher_share=0.5,
+        patience=epochs,
+        seed=seed,
+    )
+
+
+PLANS = {
+    "default": Plan(
+        "compact",
+        (_recipe(3, 2e-3, decay=0.01), _recipe(3, 2e-3, 7, decay=0.01)),
+        _recipe(8, 3e-3),
+        share=1.0,
+        turned=True,
+        taught_by="teacher",
+    ),
+    "micro": Plan("micro", (_recipe(4, 3e-4), _recipe(6, 3e-4, 7)), _recipe(8, 3e-3)),
+    # Never shipped: what ``taught_by`` may name.
+    "teacher": Plan(
+        "residual",
+        (_recipe(4, 2e-3, 1, decay=0.02), _recipe(6, 2e-3, 8, decay=0.02)),
+        _recipe(8, 3e-3),
+        from_start=False,
+        turned=True,
+    ),
+}
