@@ -175,12 +175,16 @@ def logits_of(model: Any, pixels: Image) -> NDArray[np.float32]:
 
 def answers(original: Original, contract: Contract, pixels: Image) -> NDArray[np.float64]:
     """The original's probability of parasitized, float64 [N], for prepared cells uint8."""
+    from edge_malaria.export.importers.rebuild import head_of
+
     try:
         raw = original.run(contract.scaling.apply(pixels)).astype(np.float64)
     except Exception as error:  # each framework raises its own
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ModelFileError(f"{original.path} cannot be run as it is ({reason}).") from error
     raw = raw.reshape(len(pixels), -1)
+    if head_of(original.graph).logarithms:
+        raw = np.exp(raw)
     return chances_of(raw, contract.output, contract.positive)
 
 

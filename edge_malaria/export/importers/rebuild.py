@@ -31,11 +31,12 @@ class Head:
     Attributes:
         activation: ``sigmoid``, ``softmax`` or ``none``.
         tensor: what goes into that activation.
-        classes: 1 or 2 outputs.
+        logarithms: whether it gives the probabilities' logarithms (PyTorch's ``log_softmax``).
     """
 
     activation: str
     tensor: str
+    logarithms: bool = False
 
 
 def run(net: Net, until: str) -> Value:
@@ -135,7 +136,7 @@ def head_of(graph: Graph) -> Head:
     if node.op == "Sigmoid":
         return Head("sigmoid", node.inputs[0])
     if node.op in ("Softmax", "LogSoftmax"):
-        return Head("softmax", node.inputs[0])
+        return Head("softmax", node.inputs[0], logarithms=node.op == "LogSoftmax")
     if node.op in ("Relu", "Tanh", "ArgMax", "Clip", "HardSigmoid", "TopK"):
         raise Untranslatable(f"it ends in {node.op}, which is neither a logit nor a probability")
     return Head("none", name)

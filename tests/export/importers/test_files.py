@@ -240,6 +240,36 @@ def test_a_table_of_expected_answers_is_read_or_refused(tmp_path: Path) -> None:
     assert read_expected(path)["c3.png"] == 0.3
 
 
+def test_the_logarithms_of_a_softmax_are_read_as_such(tmp_path: Path) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    rng = np.random.default_rng(8)
+    kernel, bias = rng.normal(size=(2, 3)) * 3.0, np.array([0.4, -0.3])
+    constants = [
+        helper.make_tensor("w", TensorProto.FLOAT, [2, 3], kernel.ravel()),
+        helper.make_tensor("b", TensorProto.FLOAT, [2], bias),
+    ]
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "w", "b"], ["g"], transB=1),
+        helper.make_node("LogSoftmax", ["g"], ["y"], axis=1),
+    ]
+    entry = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 32, 32])
+    end = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])
+    graph = helper.make_graph(nodes, "torch", [entry], [end], constants)
+    opset = [helper.make_opsetid("", 17)]
+    path = tmp_path / "torch.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), str(path))
+    made = import_model(path, TOLD)
+    assert made.contract.output == "softmax"
+    logits = PIXELS.astype(np.float64).mean(axis=(1, 2)) / 255.0 @ kernel.T + bias
+    np.testing.assert_allclose(
+        logits_of(made.model, PIXELS), logits[:, 1] - logits[:, 0], atol=1e-4
+    )
+
+
 def test_each_file_that_cannot_be_read_says_what_to_do(tmp_path: Path) -> None:
     import keras
     import onnx
