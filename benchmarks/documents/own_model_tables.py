@@ -51,7 +51,7 @@ def _large_row(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
     weights = f"trained on {cells:,} cells" if cells else "random"
     spent = (f"{export['cpu_s']:.0f}", f"{export['peak_mib']:,}")
     if export["exit"]:
-        return (name, weights, *spent, "", f"refused: {export['said']}")
+        return (name, weights, *spent, "", f"refused: {export['said'].removeprefix('error: ')}")
     kinds = sorted({file.split(".")[1] for file in row["bytes"]})
     return (name, weights, *spent, f"{row['accuracy']:.3f}", f"passed: {', '.join(kinds)}")
 
