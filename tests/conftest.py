@@ -26,7 +26,6 @@ LONGEST_FIRST = (
     "e2e/test_export.py",
     "batch/test_workers.py",
     "parity/test_network_faults.py",
-    "e2e/test_fallback.py",
     "training/pruning/test_training_prune.py",
     "e2e/test_screen.py",
     "training/classifier/test_training_fit.py",

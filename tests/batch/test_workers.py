@@ -34,16 +34,20 @@ def counts(rows: dict[str, Row]) -> dict[str, tuple[object, ...]]:
     return {n: (r.verdict, r.cells_counted, r.cells_positive) for n, r in rows.items()}
 
 
+def undisturbed(count: int, out: Path, bundle: Path) -> dict[str, Row]:
+    """Slides that were run one after the other in this process."""
+    settings = Settings(str(out), str(bundle))
+    return {slide.name: run_slide(slide, settings) for slide in drawn(count)}
+
+
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory, shipped_bundle: Path) -> dict[str, Row]:
-    """Six slides, undisturbed, in this process."""
-    out = tmp_path_factory.mktemp("expected")
-    settings = Settings(str(out), str(shipped_bundle))
-    return {slide.name: run_slide(slide, settings) for slide in drawn(6)}
+    """Six slides, undisturbed."""
+    return undisturbed(6, tmp_path_factory.mktemp("expected"), shipped_bundle)
 
 
 def test_workers_give_what_one_process_gives_and_do_nothing_twice(
-    tmp_path: Path, shipped_bundle: Path, expected: dict[str, Row]
+    tmp_path: Path, shipped_bundle: Path
 ) -> None:
     folder = tmp_path / "fields"
     folder.mkdir()
@@ -61,9 +65,8 @@ def test_workers_give_what_one_process_gives_and_do_nothing_twice(
         before = {n: path.stat().st_mtime_ns for n, path in files.items()}
         again = run_batch(slides, settings, client)
     assert "dashboard: http" in said[0]
-    assert counts({n: rows[n] for n in ("S0", "S1", "S2")}) == counts(
-        {n: expected[n] for n in ("S0", "S1", "S2")}
-    )
+    expected = undisturbed(3, tmp_path / "expected", shipped_bundle)
+    assert counts({n: rows[n] for n in ("S0", "S1", "S2")}) == counts(expected)
     assert rows["remote"].status == "done" and rows["remote"].cells_counted
     assert rows["broken"].status == "failed" and "no such source" in rows["broken"].reason
     assert counts(again) == counts(rows)
@@ -72,6 +75,7 @@ def test_workers_give_what_one_process_gives_and_do_nothing_twice(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_workers_slide_is_done_by_another(
     tmp_path: Path, shipped_bundle: Path, expected: dict[str, Row]
 ) -> None:
@@ -91,6 +95,7 @@ def test_a_killed_workers_slide_is_done_by_another(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_client_is_taken_up_where_it_was(
     tmp_path: Path, shipped_bundle: Path, expected: dict[str, Row]
 ) -> None:

@@ -16,7 +16,7 @@ from edge_malaria.synthetic import draw_cell
 from tests.cli import run_cli
 
 pytest.importorskip("tensorflow", reason="converting needs the [export] extra")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 # Of a class, before they are turned; five of six are val cells. With 80 of those the gate proves a
 # change of 3 / 80.
 CELLS, DELTA = 24, 3 / 80
@@ -145,7 +145,6 @@ def hopeless(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.long
 def test_no_fine_tune_never_trains_and_leaves_no_bundle(
     hopeless: Path, cells: Path, tmp_path: Path
 ) -> None:
