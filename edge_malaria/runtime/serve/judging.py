@@ -70,7 +70,9 @@ class Judging:
         Raises:
             UsageError: unknown, running, or without a report.
         """
-        self.get(slide)
+        entry = self.get(slide)
+        if entry.state == "new":
+            raise Refused("Nothing was read of this slide yet.")
         if self.running_of(slide) is not None:
             raise Refused("This slide is being read. Pause or finish it first.")
         with self._open.use(slide) as opened:

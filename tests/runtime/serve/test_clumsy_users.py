@@ -70,6 +70,15 @@ def test_a_second_tap_does_nothing_and_leaves_no_line(serving: Serving) -> None:
     assert trail(served, slide) == ["slide-made", "started", "finished"]
 
 
+def test_pages_of_a_slide_that_was_not_read_say_so(serving: Serving) -> None:
+    browser = serving().browser()
+    path = browser.post("/new", sample="P-1", reader="Amina").headers["location"]
+    for place in ("review", "fields", "fields/0", "cells/0.jpg", "report.pdf", "review.csv"):
+        page = browser.get(f"{path}/{place}", code=409).text
+        assert "Nothing was read of this slide yet." in page
+    assert "Start" in browser.get(path).text
+
+
 def test_a_folder_that_vanishes_is_told_and_waited_for(serving: Serving, tmp_path: Path) -> None:
     folder = tmp_path / "fields"
     folder.mkdir()
