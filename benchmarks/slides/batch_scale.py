@@ -27,8 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.evidence_file import write_evidence
+from edge_malaria.batch.cluster import open_client
 from edge_malaria.batch.manifest import Slide
-from edge_malaria.batch.scheduler import open_client, run_batch
+from edge_malaria.batch.scheduler import run_batch
 from edge_malaria.batch.slide_task import ROW, SLIDES, Row, Settings
 from edge_malaria.bundle.shipped import shipped_bundle
 
