@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,9 +16,13 @@ from edge_malaria.cli.output import log, print_json, print_table, progress, warn
 if TYPE_CHECKING:
     from edge_malaria.benchmark.contestants import Contestant, NotRun
     from edge_malaria.benchmark.field_path import FieldCost, Growth
+    from edge_malaria.benchmark.field_peers import PeerCost
     from edge_malaria.benchmark.machine import Machine
     from edge_malaria.benchmark.networks import Networks
     from edge_malaria.bundle.format import Bundle
+
+# Of the source's fields so many are shown to others.
+_PEERS_FIELDS = 2
 
 _HELP = """Times every variant of a bundle on every installed engine, in turn, on this very board.
 
@@ -52,7 +57,10 @@ def benchmark(
     ] = True,
     fields: Annotated[
         str | None,
-        typer.Option(help="Also times the field path on this source (a folder, a file, sim:...)."),
+        typer.Option(
+            help="Also times the field path on this source (a folder, a file, sim:...), and others "
+            "on its fields."
+        ),
     ] = None,
     growth: Annotated[
         int,
@@ -84,7 +92,8 @@ def benchmark(
         warn(f"during the run the board reported: {words}.")
     for words in found.warnings:
         warn(words)
-    path, fits = _fields(opened, fields, growth, plan.threads[0])
+    path, fits, peers, absent = _fields(opened, fields, growth, plan.threads[0])
+    found = replace(found, not_run=(*found.not_run, *absent))
     chosen = remember(opened, found.rows, machine)
     if table is not None:
         _write_csv(table, found)
@@ -93,25 +102,50 @@ def benchmark(
             {
                 **_document(opened, machine, after, plan, found, chosen),
                 "fields": path and path.as_json(),
+                "field_peers": [peer.as_json() for peer in peers],
                 "growth": [fit.as_json() for fit in fits],
             }
         )
     else:
         _show(opened, machine, found, chosen)
         _show_fields(path, fits)
+        _show_peers(peers)
 
 
 def _fields(
     bundle: Bundle, source: str | None, most: int, threads: int
-) -> tuple[FieldCost | None, list[Growth]]:
+) -> tuple[FieldCost | None, list[Growth], list[PeerCost], list[NotRun]]:
     from edge_malaria.benchmark import field_path
+    from edge_malaria.benchmark.field_peers import measure_peers
 
     cost = None
+    peers: list[PeerCost] = []
+    missing: list[NotRun] = []
     if source is not None:
         pictures = field_path.jpegs_of(source)
         count = max(16, 2 * len(pictures)) + 1
         cost, _ = field_path.measure_fields(bundle, pictures, count, threads)
-    return cost, field_path.growth(bundle, max(most, 20), threads) if most else []
+        # Some of the others take seconds a field.
+        peers, missing = measure_peers(bundle, pictures[:_PEERS_FIELDS], threads)
+    fits = field_path.growth(bundle, max(most, 20), threads) if most else []
+    return cost, fits, peers, missing
+
+
+def _show_peers(peers: list[PeerCost]) -> None:
+    if peers:
+        print_table(
+            "decoding and finding cells, in turn on the same fields",
+            ("what", "ms a field", "times ours", "cells found"),
+            [
+                (
+                    peer.name,
+                    f"{peer.ms:.1f}",
+                    f"{peer.times_ours:.2f}",
+                    "cost only" if peer.found is None else f"{peer.found}",
+                )
+                for peer in peers
+            ],
+        )
 
 
 def _show_fields(cost: FieldCost | None, fits: list[Growth]) -> None:

@@ -47,4 +47,5 @@ def test_the_command_measures_fields(shipped_bundle: Path, tmp_path: Path) -> No
     assert ran.code == 0, ran.err
     validate(ran.json, "benchmark")
     assert ran.json["fields"]["times_decoding"] > 1
+    assert ran.json["field_peers"][0]["times_ours"] == 1
     assert ran.json["growth"] == []
