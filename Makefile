@@ -10,7 +10,7 @@ DATA   := $(if $(NIH),--data $(NIH))
 WORKERS ?= 2
 # What trains, converts or compiles (only loading TensorFlow takes longer than a quick test), starts a
 # cluster or many processes, or runs a gate for each of dozens of planted faults.
-NOT_QUICK := training crossval converters export firmware_examples install device batch test_doctor.py \
+NOT_QUICK := training crossval converters export firmware_examples install device batch doctor \
     e2e/test_training_cli.py e2e/test_preprocessing_export.py e2e/test_fallback.py \
     e2e/test_own_model.py e2e/test_few_labels.py e2e/test_screen_ends.py e2e/test_site.py \
     parity/test_microcontroller.py parity/test_finder_stage.py parity/test_network_faults.py \
