@@ -51,6 +51,7 @@ def commands(data: Path, runs: Path) -> dict[str, list[str]]:
             *("-m", "benchmarks.fields.cell_finding", *given, "--model", finder),
             *("-o", str(EVIDENCE / "cell_finding.json")),
         ],
+        "field_peers": ["-m", "benchmarks.fields.field_peers", *given],
         "malaria_fields": ["-m", "benchmarks.fields.malaria_fields", *given],
         "abstention": ["-m", "benchmarks.cells.abstention", *given],
         "latency_models": ["-m", "benchmarks.speed.latency_models"],

@@ -103,11 +103,25 @@ def growth() -> str:
     return table(("from", "cost of", "measured"), rows)
 
 
+def field_peers() -> str:
+    """F1 of the finder and of a watershed, and how many times ours the watershed takes."""
+    sets = _known("field_peers")["sets"]
+    assert isinstance(sets, dict)
+    rows = [
+        (name, f"{row['fields']}", f"{row['finder']['f1']:.3f}", f"{row['watershed']['f1']:.3f}",
+         f"{row['times_ours']:.1f}")
+        for name, row in sets.items()
+    ]  # fmt: skip
+    columns = ("set, report third", "fields", "F1, finder", "F1, watershed", "its time over ours")
+    return table(columns, rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "performance-instructions": instructions,
     "performance-pi": pi_times,
     "performance-networks": networks,
     "performance-stages": stages,
+    "performance-peers": field_peers,
     "performance-memory": memory,
     "performance-growth": growth,
 }

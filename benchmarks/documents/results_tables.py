@@ -60,6 +60,13 @@ AIMS = (
         "5-megapixel field: times its JPEG decoding",
         "latency_field", "times_decoding", 3, at_most=True, spec=".1f",
     ),
+    *(
+        Aim(
+            f"scikit-image watershed, times the finder's time, {name}",
+            "field_peers", f"sets.{name}.times_ours", 5, spec=".1f",
+        )
+        for name in ("bccd", "draaslan256")
+    ),
     Aim(
         "westlake: parasitemia, relative error",
         "malaria_fields", "westlake.relative_error", 0.25, at_most=True, spec=".2f",
