@@ -26,7 +26,7 @@ from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.runtime.review.session import ReviewSession
 
 SEED = 29
-SIM = "sim:parasitemia=0.1,fields=3,seed=7"
+SIM = "sim:parasitemia=0.1,fields=3,seed=5"
 WORKER = """
 import sys
 from pathlib import Path
@@ -107,7 +107,8 @@ def main() -> None:
     options = parser.parse_args()
     bundle = read_bundle(shipped_bundle())
     with tempfile.TemporaryDirectory() as folder:
-        screened_into(bundle, SIM, Path(folder) / "pair")
+        if not screened_into(bundle, SIM, Path(folder) / "pair").report.cells_flagged:
+            raise SystemExit(f"no cell of {SIM} is flagged: nothing to review. Draw another slide.")
         figures: dict[str, Any] = {
             "classifier_sha256": shipped_sha256(),
             "two_readers": two_readers(Path(folder) / "pair"),
