@@ -90,7 +90,7 @@ wheel-check: $(HOST) ## build the wheel, install it alone with [litert], run it 
 	bash tools/wheel_check.sh
 
 TUNE = $(BIN)/python -m tools.fine_tune_laboratories --data "$(EDGE_MALARIA_DATA)" \
-    --start runs/start
+    --start runs/start --only default
 LEFT_OUT = $(foreach pair,bccd-pbc chula-raabin cheap_rig-draaslan256,$(foreach one,$(subst -, ,$(pair)),\
     --left-out $(one)=runs/laboratories/$(1)-without-$(pair)/float.keras))
 
@@ -99,22 +99,18 @@ model: $(HOST)   ## retrain and rebuild everything that ships (hours; resumable)
 	    -o edge_malaria/models/finder.keras
 	$(BIN)/python -m tools.build_models --data "$(EDGE_MALARIA_DATA)"
 	mkdir -p runs/start
-	for name in default micro; do \
-	    cp edge_malaria/models/$$name.keras edge_malaria/models/$$name.json runs/start/ || exit 1; \
-	done
+	cp edge_malaria/models/default.keras edge_malaria/models/default.json runs/start/
 	$(TUNE) --ship
 	for without in bccd,pbc chula,raabin cheap_rig,draaslan256; do \
 	    $(TUNE) --without $$without || exit 1; \
 	done
 	$(BIN)/python -m benchmarks.slides.laboratory_scores --data "$(EDGE_MALARIA_DATA)" \
-	    -o runs/laboratory-scores-default --cells runs/laboratory-cells $(call LEFT_OUT,default)
+	    -o runs/laboratory-scores-default $(call LEFT_OUT,default)
 	$(BIN)/python -m tools.fit_error_model runs/laboratory-scores-default \
 	    --crossfit runs/laboratories/default-crossfit --data "$(EDGE_MALARIA_DATA)"
 	$(BIN)/python -m benchmarks.slides.laboratory_scores --data "$(EDGE_MALARIA_DATA)" \
-	    -o runs/laboratory-scores-micro --bundle edge_malaria/models/micro \
-	    --cells runs/laboratory-cells $(call LEFT_OUT,micro)
-	$(BIN)/python -m tools.fit_error_model runs/laboratory-scores-micro --name micro \
-	    --crossfit runs/laboratories/micro-crossfit --data "$(EDGE_MALARIA_DATA)"
+	    -o runs/laboratory-scores-micro --bundle edge_malaria/models/micro
+	$(BIN)/python -m tools.fit_error_model runs/laboratory-scores-micro --name micro
 
 evidence: $(HOST) ## everything that takes hours, into docs/evidence (resumable)
 	$(BIN)/python -m benchmarks.evidence --data "$(EDGE_MALARIA_DATA)"

@@ -1,7 +1,7 @@
 """Fine-tunes what ``tools.build_models`` made on other laboratories' cells: what ships.
 
     python -m tools.fine_tune_laboratories --data DATA --start DIR [--runs runs/laboratories]
-        [--only default,micro] [--without LABORATORY[,LABORATORY]] [--ship]
+        [--only default] [--without LABORATORY[,LABORATORY]] [--ship]
 
 One pool of augmented cells is drawn (resumable by pass): train patients' cells; healthy cells of
 the fitting thirds of the laboratories in ``data/laboratories.py``; those with parasites of train
@@ -75,7 +75,7 @@ def record(material: Material, name: str, model: Any, decision: dict[str, Any]) 
         "provenance": {
             "arch": plan.arch,
             "input_size_px": SIZE_PX,
-            "start": {"keras_sha256": sha256_of(material.start / f"{name}.keras")},
+            "start": {"keras_sha256": sha256_of(material.start / f"{plan.start}.keras")},
             "reference": sha256_of(material.start / "default.keras"),
             "data": _home_counts(material),
             "laboratories": _laboratory_counts(material),
@@ -199,7 +199,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--runs", type=Path, default=Path("runs/laboratories"))
-    parser.add_argument("--only", default="default,micro")
+    parser.add_argument(
+        "--only", default="default", help=f"plans, of {', '.join(PLANS)}; only default ships"
+    )
     parser.add_argument("--start", type=Path, required=True)
     parser.add_argument("--without", metavar="LABORATORY[,LABORATORY]", default="")
     parser.add_argument("--ship", action="store_true", help="replace the shipped models")
@@ -207,17 +209,22 @@ def main() -> None:
     without = tuple(name for name in given.without.split(",") if name)
     if unknown := sorted(set(without) - set(LABORATORIES)):
         parser.error(f"unknown: {', '.join(unknown)}; expected some of {', '.join(LABORATORIES)}")
-    expect_not_fine_tuned(given.start, given.only.split(","))
+    plans = given.only.split(",")
+    if unknown := sorted({name for name in plans if name not in PLANS or not PLANS[name].start}):
+        parser.error(
+            f"no plan of a model: {', '.join(unknown)}; expected one that starts from weights"
+        )
+    expect_not_fine_tuned(given.start, [PLANS[name].start for name in plans])
     material = Material(given.data, given.runs, given.start, log)
     pool = material.draw(PoolPlan())
-    for name in given.only.split(","):
+    for name in plans:
         if without:
             run = given.runs / f"{name}-without-{'-'.join(without)}"
             fine_tuned(material, name, pool, run, without, log_epoch)
             continue
         run = finished(material, name, pool, given.runs)
         if given.ship:
-            install(run, name, material.dataset)
+            install(run, PLANS[name].start, material.dataset)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ class Plan:
         fine_tune_epochs: passes with rounding.
         cross_parts: groups of folds left out in turn.
         flagged_views: whether flagged cells are asked again in eight views.
-        from_start: whether it starts from the weights before; else from random ones.
+        start: the model whose weights before it starts from, and which it would replace; "" for
+            random weights.
         turned: whether cells of the pool are turned and flipped anew in every pass.
         taught_by: the plan of a network whose opinion has ``Recipe.teacher_share`` of the targets;
             "" for none.
@@ -38,7 +39,7 @@ class Plan:
     fine_tune_epochs: int = 2
     cross_parts: int = 3
     flagged_views: bool = True
-    from_start: bool = True
+    start: str = ""
     turned: bool = False
     taught_by: str = ""
 
@@ -57,21 +58,27 @@ def _recipe(epochs: int, rate: float, seed: int = 0, decay: float = 1e-4) -> Rec
 
 
 PLANS = {
+    # What ships: docs/LABORATORIES.md, "How it works".
     "default": Plan(
+        "compact", (_recipe(3, 3e-4), _recipe(4, 3e-4, 7)), _recipe(8, 3e-3), start="default"
+    ),
+    # Tried, not shipped: docs/LABORATORIES.md, "A larger network".
+    "micro": Plan(
+        "micro", (_recipe(4, 3e-4), _recipe(6, 3e-4, 7)), _recipe(8, 3e-3), start="micro"
+    ),
+    "default-taught": Plan(
         "compact",
         (_recipe(3, 2e-3, decay=0.01), _recipe(3, 2e-3, 7, decay=0.01)),
         _recipe(8, 3e-3),
         share=1.0,
+        start="default",
         turned=True,
         taught_by="teacher",
     ),
-    "micro": Plan("micro", (_recipe(4, 3e-4), _recipe(6, 3e-4, 7)), _recipe(8, 3e-3)),
-    # Never shipped: what ``taught_by`` may name.
     "teacher": Plan(
         "residual",
         (_recipe(4, 2e-3, 1, decay=0.02), _recipe(6, 2e-3, 8, decay=0.02)),
         _recipe(8, 3e-3),
-        from_start=False,
         turned=True,
     ),
 }

@@ -98,7 +98,7 @@ def fine_tuned(
             taught_by,
             partial(report, f"{run.name} round {number}"),
         )
-    if plan.from_start:
+    if plan.start:
         interpolate(before, network, plan.share)
     save_model(network, file)
     return network
@@ -120,8 +120,8 @@ def teachers(
 def _beginning(material: Material, name: str) -> Any:
     """The float network that a plan begins with."""
     plan = PLANS[name]
-    if plan.from_start:
-        return load_prunable(material.start / f"{name}.keras")
+    if plan.start:
+        return load_prunable(material.start / f"{plan.start}.keras")
     keras.utils.set_random_seed(plan.rounds[0].seed)
     return residual_network(SIZE_PX) if plan.arch == "residual" else build(plan.arch, SIZE_PX)
 

@@ -92,7 +92,7 @@ def test_rounds_end_with_the_last_average_and_start_from_what_was_there(
 ) -> None:
     recipe = Recipe(epochs=2, batch=4, learning_rate=1e-3, label_smoothing=0.0)
     second = dataclasses.replace(recipe, seed=7)
-    plan = Plan("micro", (recipe, second), recipe, share=0.5)
+    plan = Plan("micro", (recipe, second), recipe, share=0.5, start="default")
     monkeypatch.setitem(PLANS, "default", plan)
     monkeypatch.setattr(rounds, "BATCH", (4, 2, 2, 2))
     # An untrained reference knows no label: none may be left out for its doubt.
@@ -121,9 +121,9 @@ def test_a_teacher_is_fitted_first_without_the_same_laboratories(
     material: Material, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = Recipe(epochs=1, batch=4, learning_rate=1e-3, label_smoothing=0.0, teacher_share=1.0)
-    taught = Plan("micro", (recipe,), recipe, taught_by="teacher", turned=True)
+    taught = Plan("micro", (recipe,), recipe, start="default", taught_by="teacher", turned=True)
     monkeypatch.setitem(PLANS, "default", taught)
-    by = Plan("micro", (recipe,), recipe, from_start=False)
+    by = Plan("micro", (recipe,), recipe)
     monkeypatch.setitem(PLANS, "teacher", by)
     monkeypatch.setattr(rounds, "BATCH", (4, 2, 2, 2))
     monkeypatch.setattr(rounds, "Reference", lambda logits: _open_minded(logits))
