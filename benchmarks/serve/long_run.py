@@ -135,9 +135,10 @@ class LongRun:
 
 def flat(memory: list[tuple[int, float]]) -> dict[str, float]:
     """Memory in the second and in the last quarter of a run, MB, and the last by the second."""
-    last = memory[-1][0]
-    early = [mb for fields, mb in memory if last / 4 <= fields < last / 2]
-    late = [mb for fields, mb in memory if fields >= 3 * last / 4]
+    # Looks come at even distances; a short run has few of them.
+    looks = len(memory)
+    early = [mb for _, mb in memory[looks // 4 : max(looks // 2, looks // 4 + 1)]]
+    late = [mb for _, mb in memory[3 * looks // 4 :]]
     second, fourth = statistics.median(early), statistics.median(late)
     return {
         "second_quarter_mb": round(second, 1),
