@@ -127,16 +127,19 @@ class PointModel:
 
     def limit_of_detection(self, needed: int, n: int, power: float = 0.95) -> float | None:
         """The lowest parasitemia that reaches ``needed`` of ``n`` with chance ``power``."""
+        known, below = _fewer(needed, n)
 
         def reached(p: float) -> bool:
-            return self._mixed(binomial_sf, needed, n, p) >= power
+            rate = self.eps.rates[:, None] * (1 - p) + self.sensitivity.rates[None, :] * p
+            fewer = np.interp(rate.ravel(), known, below).reshape(rate.shape)
+            return float(self.eps.weights @ (1 - fewer) @ self.sensitivity.weights) >= power
 
         return _bisect(reached) if reached(1.0) else None
 
 
 @lru_cache(maxsize=1024)
-def _chances(k: int, n: int) -> tuple[Floats, Floats]:
-    """(some hundred rates of calls, P(K < k) + P(K = k) / 2 at each); they hold for every model.
+def _fewer(k: int, n: int) -> tuple[Floats, Floats]:
+    """(some hundred rates of calls, P(K < k) at each); they hold for every model.
 
     The chance falls smoothly with the rate, so a line through it at these rates is read instead of
     the incomplete beta function at each of the 100,000: within 1e-4.
@@ -144,9 +147,16 @@ def _chances(k: int, n: int) -> tuple[Floats, Floats]:
     reach = 9 * np.sqrt(k + 1) + 20
     known = np.linspace(max(0.0, (k - reach) / n), min(1.0, (k + reach) / n), _RATES)
     known = np.clip(known, 1e-12, 1 - 1e-12)
+    return known, binomial_cdf(k - 1, n, known)
+
+
+@lru_cache(maxsize=1024)
+def _chances(k: int, n: int) -> tuple[Floats, Floats]:
+    """(rates of calls, P(K < k) + P(K = k) / 2 at each), as ``_fewer``."""
+    known, below = _fewer(k, n)
     choose = log_gamma(n + 1.0) - log_gamma(k + 1.0) - log_gamma(n - k + 1.0)
     exact = np.exp(choose + k * np.log(known) + (n - k) * np.log1p(-known))
-    return known, binomial_cdf(k - 1, n, known) + exact / 2
+    return known, below + exact / 2
 
 
 def fewest_as_rare(eps: RateSpread, n: int, level: float) -> int | None:
