@@ -84,19 +84,21 @@ def test_fault_is_refused_and_named(fault: Fault, tmp_path: Path) -> None:
     ("old", "new", "words"),
     [
         (
-            "return resized(masked, how.size_px, how.resize)",
+            "return area_resize(crop, how.size_px, shown, table, out)",
+            "masked = apply_mask(scaled(crop, table), shown); "
             "side = (how.size_px, how.size_px); "
             "return cv2.resize(masked, side, interpolation=cv2.INTER_LINEAR)",
             "INTER_LINEAR in place",
         ),
         (
-            "return resized(masked, how.size_px, how.resize)",
+            "return area_resize(crop, how.size_px, shown, table, out)",
+            "masked = apply_mask(scaled(crop, table), shown); "
             "size_px = how.size_px; resized = np.zeros((size_px, size_px, 3), np.uint8); "
             "part = masked[:size_px, :size_px]; "
             "resized[: part.shape[0], : part.shape[1]] = part; return resized",
             "crop instead of a resize",
         ),
-        ('apply_mask(crop, mask if how.mask == "black" else None)', "crop", "no mask applied"),
+        ('shown = mask if how.mask == "black" else None', "shown = None", "no mask applied"),
     ],
     ids=["INTER_LINEAR", "crop", "no mask"],
 )
