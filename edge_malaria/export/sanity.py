@@ -89,8 +89,10 @@ def labelled_will_decide(
         return False
     inputs, truth = proof.labelled(judging, source.target, 0)
     logits = source.logits(inputs)
-    near = np.abs(logits - source.threshold_logit) <= golden.NEAR_LOGITS
-    found = judges.enough_labelled(truth, near, parity.Settings(delta=delta))
+    settings = parity.Settings(delta=delta)
+    far = logits.astype(np.float64) - source.threshold_logit
+    near = judges.near_threshold(far, truth, settings)
+    found = judges.enough_labelled(truth, near, settings)
     word = "decide" if found else "are too few to decide"
     log(f"labels    {int(near.sum())} of {len(truth)} val cells near the threshold: they {word}")
     return found

@@ -6,6 +6,11 @@ everything, or answer wildly; neither says how its exported files call real cell
 labelled cells lie near the threshold, they decide, and drawn ones are compared and shown only. The
 limits are the same, and the labelled cells near the threshold are held to theirs as well. Where
 there are too few, drawn cells decide as for networks trained by this project's recipe.
+
+Near means where the network may be wrong. One logit says that of a network whose probabilities are
+true. A tutorial's network, trained on pixels of 0 to 255, gives logits of thousands and is as often
+wrong at a hundred as another one at a half: its logits are first divided by the temperature that
+makes its probabilities true on the labelled cells (Guo et al. 2017, arXiv 1706.04599).
 """
 
 from __future__ import annotations
@@ -25,11 +30,53 @@ from edge_malaria.runtime.classify.classifier import Decision
 PUBLISHED_PROTOCOL = "published"
 
 
-def near_threshold(logits: NDArray[np.float32], decision: Decision) -> NDArray[np.bool_]:
-    """Which cells lie within ``NEAR_LOGITS`` of the threshold; logits [N] -> bool [N]."""
+# 1 / temperature is sought between this and 1: logits up to some hundred thousand.
+_LEAST_SLOPE = 1e-6
+
+
+def distance(logits: NDArray[np.float32], decision: Decision) -> NDArray[np.float64]:
+    """How far logits float32 [N] lie above the threshold; float64 [N]."""
     odds = math.log(decision.threshold / (1.0 - decision.threshold))
-    turn = odds * decision.temperature - decision.bias
-    return np.asarray(np.abs(logits - turn) <= NEAR_LOGITS, np.bool_)
+    return logits.astype(np.float64) - (odds * decision.temperature - decision.bias)
+
+
+def near_threshold(
+    far: NDArray[np.float64], truth: NDArray[np.bool_], settings: Settings
+) -> NDArray[np.bool_]:
+    """Which labelled cells lie near the threshold.
+
+    Args:
+        far: float64 [N], the reference's logits less that of the threshold.
+        truth: bool [N]: parasitized.
+        settings: how many are enough.
+
+    Returns:
+        bool [N]: within ``NEAR_LOGITS``. Where these are too few to decide, within as many times
+        the temperature that fits the labels, which is at least 1.
+    """
+    near = np.asarray(np.abs(far) <= NEAR_LOGITS, np.bool_)
+    if int(np.count_nonzero(near)) >= least_near(settings):
+        return near
+    return np.asarray(np.abs(far) <= NEAR_LOGITS * fitted_temperature(far, truth), np.bool_)
+
+
+def fitted_temperature(logits: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
+    """The T >= 1 that makes the labels most likely under sigmoid(logits / T); float64, bool [N]."""
+    if not np.isfinite(logits).all():
+        return 1.0
+
+    def excess(slope: float) -> float:
+        """The likelihood's derivative by 1 / T, its sign turned; it rises with ``slope``."""
+        chance = 0.5 * (1.0 + np.tanh(0.5 * slope * logits))
+        return float(((chance - truth) * logits).sum())
+
+    low, high = _LEAST_SLOPE, 1.0
+    if excess(high) <= 0.0:
+        return 1.0
+    while high / low > 1.001:
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if excess(middle) > 0.0 else (middle, high)
+    return 1.0 / high
 
 
 def least_near(settings: Settings) -> int:
@@ -65,7 +112,8 @@ def labelled_decide(subject: Subject, cells: Cells | None, reference: Outputs | 
     if cells is None or cells.truth is None or reference is None:
         gate = subject.spec.record.get("gate")
         return isinstance(gate, dict) and gate.get("drawn_decide") is False
-    near = near_threshold(reference.logits, subject.decision)
+    far = distance(reference.logits, subject.decision)
+    near = near_threshold(far, cells.truth, subject.settings)
     return enough_labelled(cells.truth, near, subject.settings)
 
 
@@ -81,7 +129,8 @@ def near_failures(
 ) -> tuple[Failure, ...]:
     """Calls of labelled cells near the threshold, where these decide."""
     decision, found = subject.decision, []
-    near = near_threshold(reference.logits, decision)
+    assert cells.truth is not None
+    near = near_threshold(distance(reference.logits, decision), cells.truth, subject.settings)
     calls = decision.probabilities(reference.decides) >= decision.threshold
     for name, one in outputs.items():
         if name == reference.name:

@@ -16,6 +16,7 @@ from edge_malaria.data.dataset import Dataset, open_dataset
 from edge_malaria.data.stains import SlideTables
 from edge_malaria.files import write_image
 from edge_malaria.parity import Settings, gate
+from edge_malaria.parity.judges import fitted_temperature, near_threshold
 from edge_malaria.prepare.contract import Preparation
 from edge_malaria.runtime.engines.opening import open_engine
 from tests.parity import faults
@@ -150,3 +151,37 @@ def test_the_record_of_the_export_says_who_decided(foreign: Path, tmp_path: Path
     report = _judged(path, None, _plain(read_bundle(path)))
     assert not [f for f in report.all_failures() if f.subject == "fooled.int8-mixed"]
     assert any("labelled cells did when it was exported" in told for told in report.not_run)
+
+
+def _labelled_logits(temperature: float, n: int = 4000) -> tuple[Any, Any]:
+    """Logits float64 [n] that are right once divided by ``temperature``, and truth bool [n]."""
+    rng = np.random.default_rng(3)
+    sound = rng.normal(0.0, 3.0, n)
+    return sound * temperature, rng.random(n) < 1.0 / (1.0 + np.exp(-sound))
+
+
+@pytest.mark.parametrize("temperature", [2.0, 500.0, 40_000.0])
+def test_the_temperature_of_a_network_that_is_too_sure_is_found(temperature: float) -> None:
+    logits, truth = _labelled_logits(temperature)
+    assert fitted_temperature(logits, truth) == pytest.approx(temperature, rel=0.1)
+
+
+def test_a_network_that_is_not_too_sure_keeps_its_logits() -> None:
+    for temperature in (0.2, 1e-3):
+        assert fitted_temperature(*_labelled_logits(temperature)) == 1.0
+    separable = np.array([-3.0, -1.0, 2.0, 5.0])
+    assert fitted_temperature(separable, separable > 0) == 1.0
+    assert fitted_temperature(np.array([np.nan, 1.0]), np.array([True, False])) == 1.0
+
+
+def test_near_reaches_as_far_as_the_network_is_wrong_where_one_logit_holds_too_few() -> None:
+    settings = Settings(delta=0.05)
+    sound, truth = _labelled_logits(1.0)
+    near = near_threshold(sound, truth, settings)
+    np.testing.assert_array_equal(near, np.abs(sound) <= 1.0)
+    # A tutorial's: the same calls from logits of thousands. The same cells are near, all but a few.
+    sure = near_threshold(sound * 1000.0, truth, settings)
+    assert np.mean(sure != near) < 0.02
+    # Where one logit holds enough cells, it stays so, however sure the network is of the rest.
+    mixed = np.where(near, sound, sound * 1000.0)
+    np.testing.assert_array_equal(near_threshold(mixed, truth, settings), near)
