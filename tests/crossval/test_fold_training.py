@@ -137,7 +137,9 @@ def test_both_kinds_of_folds_in_parallel_resumed_and_refused(tmp_path: Path) -> 
 
 
 def _children(pid: int) -> list[int]:
-    found = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True)
+    found = subprocess.run(
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True
+    )
     lines = found.stdout.decode().splitlines()
     return [int(line.split()[0]) for line in lines if "spawn_main" in line]
 
@@ -145,18 +147,20 @@ def _children(pid: int) -> list[int]:
 @pytest.mark.long
 def test_a_killed_workers_fold_is_trained_by_another(tmp_path: Path) -> None:
     archive = write_dataset(tmp_path, {f"P{n}": "train" for n in range(60)}, per_patient=4)
-    options = ["--arch", "fast50", "--protocol", "study", "--epochs", "2", "--batch", "16"]
+    options = ["--arch", "fast50", "--protocol", "study", "--epochs", "6", "--batch", "16"]
     run = tmp_path / "run"
     command = [sys.executable, "-m", "edge_malaria.cli.app", "crossval", str(archive), "-o"]
     command += [str(run), *options, "--folds", "2", "--workers", "2", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         assert child.stderr is not None
         # A worker says its first pass: it is in the middle of its fold.
+        heard = []
         for line in child.stderr:
+            heard.append(line.decode())
             if b"epoch 1" in line:
                 break
         workers = _children(child.pid)
-        assert workers
+        assert workers, "".join(heard)
         os.kill(workers[0], signal.SIGKILL)
         out, err = child.communicate(timeout=500)
     assert child.returncode == 0, err.decode()
