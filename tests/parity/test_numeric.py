@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,21 @@ def test_one_bad_number_fails(bad: float, where: str) -> None:
         Settings(),
     )
     assert any("NaN or infinite" in failure.message for failure in pair.failures)
+
+
+def test_a_float_file_may_differ_by_the_steps_of_its_largest_logit_and_no_more() -> None:
+    def passes(scale: float, change: float) -> bool:
+        logits = LOGITS * np.float32(scale)
+        logits[0], other = np.float32(0.0), logits.copy()
+        other[0] = change
+        truth = replace(labelled(2000), truth=logits > -1)
+        return compare_outputs(
+            outputs("keras", logits), outputs("a.float32", other), truth, DECISION, Settings()
+        ).passed
+
+    # A step of numbers from 8,192 on is 0.001: probabilities near one half change by 0.0002.
+    assert passes(1000.0, 1e-3) and not passes(1000.0, 4e-3)
+    assert passes(1.0, 3e-4) and not passes(1.0, 1e-3)
 
 
 def test_nothing_to_compare_fails() -> None:
