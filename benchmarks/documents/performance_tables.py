@@ -11,6 +11,7 @@ from benchmarks.speed.pi_times import estimates
 WORK = (
     ("one field of 5 megapixels, JPEG to journal", "field"),
     ("decoding that JPEG alone", "jpeg"),
+    ("what `screen` of two such fields does beside them", "slide"),
     ("one cell, in a batch of 64", "cell"),
     ("the start of `edge-malaria`", "start"),
 )

@@ -13,7 +13,7 @@ from benchmarks.speed.instructions import grown
 from edge_malaria.errors import EdgeMalariaError
 
 ROOT = Path(__file__).resolve().parents[2]
-BEFORE = {"field": 1_000_000.0, "cell": 1000.0, "start": 500.0}
+BEFORE = {"field": 1_000_000.0, "slide": 5000.0, "cell": 1000.0, "start": 500.0}
 
 
 @pytest.mark.slow
