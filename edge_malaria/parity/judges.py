@@ -71,7 +71,8 @@ def fitted_temperature(logits: NDArray[np.float64], truth: NDArray[np.bool_]) ->
         return float(((chance - truth) * logits).sum())
 
     low, high = _LEAST_SLOPE, 1.0
-    if excess(high) <= 0.0:
+    # Sure enough already; or no temperature fits, because the logits do not rise with the label.
+    if excess(high) <= 0.0 or excess(low) > 0.0:
         return 1.0
     while high / low > 1.001:
         middle = math.sqrt(low * high)

@@ -27,11 +27,11 @@ DELTA = 0.5
 
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Grey cells of 30 a class, from 108 to 147 of 255."""
+    """Grey cells from 108 to 147 of 255: 30 below 128, and 30 parasitized ones from there on."""
     root = tmp_path_factory.mktemp("cells")
     lines = ["file,class,patient_id,split"]
     for index in range(60):
-        label = ("Uninfected", "Parasitized")[index % 2]
+        label = ("Uninfected", "Parasitized")[index // 30]
         grey = 108 + index * 40 // 60
         write_image(root / label / f"{index}.png", np.full((9, 9, 3), grey, np.uint8))
         lines.append(f"{index}.png,{label},p{index},val")

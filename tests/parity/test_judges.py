@@ -172,6 +172,8 @@ def test_a_network_that_is_not_too_sure_keeps_its_logits() -> None:
     separable = np.array([-3.0, -1.0, 2.0, 5.0])
     assert fitted_temperature(separable, separable > 0) == 1.0
     assert fitted_temperature(np.array([np.nan, 1.0]), np.array([True, False])) == 1.0
+    turned, truth = _labelled_logits(500.0)
+    assert fitted_temperature(-turned, truth) == 1.0
 
 
 def test_near_reaches_as_far_as_the_network_is_wrong_where_one_logit_holds_too_few() -> None:
