@@ -14,7 +14,7 @@ from edge_malaria.notice import RESEARCH_USE
 from edge_malaria.records import SlideReport
 from edge_malaria.runtime.report import sayings
 from edge_malaria.runtime.serve import facts
-from edge_malaria.runtime.serve.pdf_fonts import add_fonts
+from edge_malaria.runtime.serve.pdf_fonts import add_fonts, close_fonts
 from edge_malaria.runtime.slide.review import CellKey, FlaggedCell, Status
 from edge_malaria.runtime.store.slides import SlideEntry
 from edge_malaria.runtime.words.language import Words
@@ -56,6 +56,21 @@ def pdf_report(
     Raises:
         Refused: a letter of it has no shape in any font of this machine.
     """
+    pdf = _Paper(format="A4")
+    try:
+        return _written(pdf, words, entry, report, cells, status)
+    finally:
+        close_fonts(pdf)
+
+
+def _written(
+    pdf: _Paper,
+    words: Words,
+    entry: SlideEntry,
+    report: SlideReport,
+    cells: Sequence[FlaggedCell],
+    status: Mapping[CellKey, Status],
+) -> bytes:
     title = sayings.verdict_title(words, report)
     rows = facts.table(words, entry, report)
     body = [sayings.why(words, report), sayings.basis(words, report), facts.status(words, entry)]
@@ -72,7 +87,6 @@ def pdf_report(
         *named.values(),
         *(t for row in rows for t in row),
     ]
-    pdf = _Paper(format="A4")
     pdf.set_creation_date(_moment(entry))
     pdf.set_title(f"{entry.sample} {entry.id}")
     pdf.set_creator(f"edge-malaria {__version__}")

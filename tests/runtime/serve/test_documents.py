@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import re
+import warnings
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -97,7 +99,11 @@ def test_a_pdf_says_what_the_page_says(serving: Serving, language: str) -> None:
 def test_a_pdf_in_bengali(serving: Serving) -> None:
     served = serving(read=True)
     slide = served.slide()
-    data = pdf_of(served, slide, "bn")
+    with warnings.catch_warnings(record=True) as left_open:
+        warnings.simplefilter("always", ResourceWarning)
+        data = pdf_of(served, slide, "bn")
+        gc.collect()
+    assert not [one for one in left_open if ".ttf" in str(one.message)]
     assert data.startswith(b"%PDF-")
     assert len(data) > 20_000
 
