@@ -73,7 +73,7 @@ def run_shell(
     of the system's programs, in a user namespace of its own, so that this machine does not change.
 
     Args:
-        work: an empty folder, which then holds what the commands wrote.
+        work: an empty folder for what the commands write into the copy; removed at the end.
 
     Raises:
         CannotStartPrograms: this kernel lets no namespace register an interpreter (before 6.7),
@@ -106,7 +106,11 @@ def run_shell(
     ]
     user = ["unshare", "--user", "--map-root-user", "--mount", "bash", "-c", "\n".join(register)]
     lines.append("exec " + shlex.join(user))
-    return _in_private_mounts(lines, f"commands on {processor.qemu}", timeout_s)
+    try:
+        return _in_private_mounts(lines, f"commands on {processor.qemu}", timeout_s)
+    finally:
+        # An installed environment lies in it. What a test reads was written through ``binds``.
+        shutil.rmtree(work, ignore_errors=True)
 
 
 # An ELF program, little-endian, of a class (32 or 64 bit) and a machine; F: opened now, so that it

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,17 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="module")
-def packages(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def packages(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """What an index would give to the Pi, in ``packages``; the system's own in ``system``."""
     place = tmp_path_factory.mktemp("pi")
+    try:
+        _fetch(place)
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _fetch(place: Path) -> None:
     ours = build_wheel(place)
     keep = place / "keep.txt"
     keep.write_text("numpy==1.24.2\n")
@@ -51,7 +60,6 @@ def packages(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(f"the Pi's packages cannot be fetched here: {str(error).splitlines()[0]}")
     (place / "system" / "picamera2").mkdir()
     shutil.copy(CAMERA, place / "system" / "picamera2" / "__init__.py")
-    return place
 
 
 def _readme() -> list[str]:

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import venv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,13 @@ from tests.wheel import build_wheel
 def _asked_for() -> None:
     if not os.environ.get("EDGE_MALARIA_INSTALL"):
         pytest.skip("EDGE_MALARIA_INSTALL is not set: make install-check builds environments")
+
+
+@pytest.fixture(autouse=True)
+def _no_environment_stays(_asked_for: None, tmp_path: Path) -> Iterator[None]:
+    """An environment takes up to gigabytes: it goes with its test, also with one that failed."""
+    yield
+    shutil.rmtree(tmp_path, ignore_errors=True)
 
 
 def run(
