@@ -42,7 +42,7 @@ from edge_malaria.parity.metadata import read_metadata
 from edge_malaria.parity.names import metadata_failures
 from edge_malaria.runtime.classify.classifier import Decision
 from edge_malaria.runtime.screen.config import load_config
-from edge_malaria.runtime.slide import journal, line_coding
+from edge_malaria.runtime.slide import journal, journal_file, line_coding
 from edge_malaria.runtime.slide.site_profile import read_site
 from edge_malaria.runtime.sources.base import SourceSettings
 from edge_malaria.runtime.sources.files import read_fields
@@ -131,7 +131,7 @@ def _journal(data: bytes) -> None:
     place = scratch() / "slide"
     place.mkdir(exist_ok=True)
     (place / journal.NAME).write_bytes(data)
-    journal.read_header(place / journal.NAME)
+    journal_file.read_header(place / journal.NAME)
     with closing(journal.Journal(place, resume=True)) as opened:
         list(opened.lines())
 

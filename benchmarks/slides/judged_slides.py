@@ -14,7 +14,7 @@ from edge_malaria.metrics import clopper_pearson_interval
 from edge_malaria.records import Interval
 from edge_malaria.runtime.slide.beta_binomial import Floats
 from edge_malaria.runtime.slide.counts import ReviewCount, SlideCount
-from edge_malaria.runtime.slide.error_record import SlideErrors
+from edge_malaria.runtime.slide.expected_errors import SlideErrors
 from edge_malaria.runtime.slide.statistics import SlideStatistics
 
 Answer = tuple[str, tuple[float | None, Interval], bool]

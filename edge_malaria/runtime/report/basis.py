@@ -13,7 +13,7 @@ from typing import Any
 
 from edge_malaria.errors import DataError, UsageError
 from edge_malaria.runtime.slide.counts import VerdictRules
-from edge_malaria.runtime.slide.error_record import SlideErrors
+from edge_malaria.runtime.slide.expected_errors import SlideErrors
 from edge_malaria.runtime.slide.journal import Journal
 from edge_malaria.runtime.slide.lines import SlideLine
 

@@ -24,7 +24,8 @@ from edge_malaria.runtime.screen.opened_source import OpenedSource
 from edge_malaria.runtime.screen.slide_errors import check_site, errors_and_flagging
 from edge_malaria.runtime.screen.slide_pipeline import ScreenOptions, SlidePipeline
 from edge_malaria.runtime.slide.journal import NAME as JOURNAL_NAME
-from edge_malaria.runtime.slide.journal import Journal, read_header
+from edge_malaria.runtime.slide.journal import Journal
+from edge_malaria.runtime.slide.journal_file import read_header
 from edge_malaria.runtime.slide.lines import HeaderLine
 from edge_malaria.runtime.slide.site_profile import SiteProfile
 from edge_malaria.runtime.sources.base import Source

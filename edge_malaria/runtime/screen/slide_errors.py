@@ -5,7 +5,8 @@ from __future__ import annotations
 from edge_malaria.bundle.format import Bundle
 from edge_malaria.errors import UsageError
 from edge_malaria.runtime.classify.classifier import Classifier
-from edge_malaria.runtime.slide.error_record import ErrorRecord, SlideErrors
+from edge_malaria.runtime.slide.error_record import ErrorRecord
+from edge_malaria.runtime.slide.expected_errors import SlideErrors
 from edge_malaria.runtime.slide.lines import HeaderLine
 from edge_malaria.runtime.slide.site_profile import SiteProfile
 from edge_malaria.runtime.slide.statistics import FalsePositiveFit

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from edge_malaria.records import expect
-from edge_malaria.runtime.slide.beta_binomial import Floats, RateSpread
+from edge_malaria.runtime.slide.beta_binomial import Floats
 from edge_malaria.runtime.slide.error_rates import FalsePositiveFit
+from edge_malaria.runtime.slide.expected_errors import PointErrors, SlideErrors
 from edge_malaria.runtime.slide.hierarchy import HierarchicalFit, LaboratoryCounts
 
 # At which every record keeps counts, beside the bundle's own operating points.
@@ -25,8 +24,6 @@ THRESHOLDS = (
     0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.86, 0.9, 0.93, 0.95, 0.965, 0.975, 0.983, 0.988, 0.992,
     0.995, 0.997, 0.998, 0.999, 0.9994, 0.9997, 0.9999,
 )  # fmt: skip
-# Grid points that stand for a spread: enough for 2.5 % tails (``RateSpread.thinned``).
-_EPS_NODES, _SENSITIVITY_NODES = 48, 20
 # Where no parasitized cell was measured: nine in ten called, as 20 cells would show it.
 _ASSUMED_SENSITIVITY = LaboratoryCounts("assumed", ((2, 20),))
 
@@ -78,92 +75,6 @@ class LaboratoryScores:
     def cells(self) -> int:
         """Cells of all slides."""
         return sum(slide.cells for slide in self.slides)
-
-
-@dataclass(frozen=True, eq=False)
-class PointErrors:
-    """The errors to expect on the next slide at one threshold, thinned for computing.
-
-    Attributes:
-        eps: share of healthy cells called parasitized.
-        sensitivity: share of parasitized cells called so.
-    """
-
-    eps: RateSpread
-    sensitivity: RateSpread
-
-    @classmethod
-    def of(cls, eps: RateSpread, misses: RateSpread) -> PointErrors:
-        """From the spreads of false calls and of misses, thinned."""
-        return cls(eps.thinned(_EPS_NODES), misses.thinned(_SENSITIVITY_NODES).complement())
-
-    def as_json(self) -> dict[str, Any]:
-        """JSON-ready; ``from_json`` is the inverse."""
-        return {
-            key: {"rates": spread.rates.tolist(), "weights": spread.weights.tolist()}
-            for key, spread in (("eps", self.eps), ("sensitivity", self.sensitivity))
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> PointErrors:
-        """The inverse of ``as_json``."""
-        eps, sensitivity = (
-            RateSpread(np.array(value[k]["rates"], float), np.array(value[k]["weights"], float))
-            for k in ("eps", "sensitivity")
-        )
-        return cls(eps, sensitivity)
-
-
-@dataclass(frozen=True, eq=False)
-class SlideErrors:
-    """All that a slide's statistics need to know of the classifier.
-
-    Attributes:
-        screening, balanced: the errors at the two points; balanced is None where unknown.
-        laboratories, slides, cells: free of malaria, behind the false calls.
-        parasitized: parasitized cells behind the sensitivity.
-        site: the site profile's name; "" where none was used: the slide is then taken to come
-            from a laboratory of which nothing is known.
-        upper, upper_from: the errors at a point well above the flagging one, and its threshold: how
-            many confirmed cells reach it tells how many parasites were not flagged. None where the
-            screening point is that point.
-        doubtful_base: the share of borderline cells usual at the site; None without a profile.
-    """
-
-    screening: PointErrors
-    balanced: PointErrors | None
-    laboratories: int
-    slides: int
-    cells: int
-    parasitized: int = 0
-    site: str = ""
-    doubtful_base: float | None = None
-    upper: PointErrors | None = None
-    upper_from: float | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """JSON-ready; ``from_json`` is the inverse."""
-        return {
-            "screening": self.screening.as_json(),
-            "balanced": None if self.balanced is None else self.balanced.as_json(),
-            "laboratories": self.laboratories,
-            "slides": self.slides,
-            "cells": self.cells,
-            "parasitized": self.parasitized,
-            "site": self.site,
-            "doubtful_base": self.doubtful_base,
-            "upper": None if self.upper is None else self.upper.as_json(),
-            "upper_from": self.upper_from,
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> SlideErrors:
-        """The inverse of ``as_json``."""
-        points = {
-            name: None if value.get(name) is None else PointErrors.from_json(value[name])
-            for name in ("balanced", "upper")
-        }
-        return cls(**{**value, "screening": PointErrors.from_json(value["screening"]), **points})
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ is skipped and named; it is never cut.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,19 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from edge_malaria.disk_sync import fsync_directory, fsync_file
-from edge_malaria.errors import DataError, OutputExists, UsageError
+from edge_malaria.errors import OutputExists, UsageError
 from edge_malaria.files import storage_errors
 from edge_malaria.runtime.slide.directory_lock import DirectoryLock
 from edge_malaria.runtime.slide.field_line import FieldLine
-from edge_malaria.runtime.slide.line_coding import check_version, decoded, encoded
+from edge_malaria.runtime.slide.journal_file import ended_lines, read_header, torn_tail
+from edge_malaria.runtime.slide.line_coding import decoded, encoded
 from edge_malaria.runtime.slide.lines import HeaderLine, Line, ReviewLine, SlideLine
 from edge_malaria.runtime.slide.signature import SAMPLE_FACT, Signature, signature_of
 
 NAME = "journal.jsonl"
 TORN_NAME = "journal.torn"
-# A field with 100,000 cells and a full gallery takes some 8 MB.
-MAX_LINE_BYTES = 64_000_000
-_FIRST_VERSION = re.compile(rb'\{"journal": ?1\b')
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ class Journal:
     def _open(self, header: HeaderLine | None, resume: bool) -> None:
         if resume:
             self.header = self._agreed(header)
-            self._lines = sum(1 for _ in self._raw())
+            self._lines = sum(1 for _ in ended_lines(self.path))
         elif header is None:
             raise UsageError("a new journal needs a header.")
         else:
@@ -177,7 +174,7 @@ class Journal:
     def _whole_end(self) -> int:
         """Where the next line starts; sets a torn tail aside and cuts it off."""
         size = os.fstat(self._handle).st_size
-        tail = _tail(self.path, size)
+        tail = torn_tail(self.path, size)
         if not tail:
             return size
         try:
@@ -200,22 +197,10 @@ class Journal:
         )
         return size - len(tail)
 
-    def _raw(self) -> Iterator[tuple[int, bytes]]:
-        """(number, bytes) of each ended line, and of a last one that only lacks its end."""
-        try:
-            with self.path.open("rb") as handle:
-                number = 0
-                while data := handle.readline(MAX_LINE_BYTES):
-                    number += 1
-                    if data.endswith(b"\n") or _is_whole(data):
-                        yield number, data
-        except OSError as error:
-            raise DataError(f"cannot read {self.path}: {error.strerror}.") from error
-
     def lines(self) -> Iterator[Line]:
         """The sound lines behind the header, one at a time, in order; a field's line once."""
         names: set[str] = set()
-        for number, data in self._raw():
+        for number, data in ended_lines(self.path):
             if number == 1:
                 continue
             try:
@@ -249,57 +234,3 @@ class Journal:
             os.close(self._handle)
             self._handle = -1
         self._lock.release()
-
-
-def read_header(path: Path) -> HeaderLine:
-    """The header of the journal at ``path``.
-
-    Raises:
-        UsageError: none there, another version's, or its header is damaged.
-        DataError: not readable.
-    """
-    if not path.is_file():
-        raise UsageError(f"nothing to resume: {path.parent} holds no {NAME}.")
-    try:
-        with path.open("rb") as handle:
-            first = handle.readline(MAX_LINE_BYTES)
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}.") from error
-    if _FIRST_VERSION.match(first):
-        check_version(1)
-    try:
-        line = decoded(first)
-    except ValueError as error:
-        raise UsageError(
-            f"{path} cannot be resumed: its first line says what the run was, and {error}. "
-            "Screen the slide anew into another directory."
-        ) from error
-    if not isinstance(line, HeaderLine):
-        raise UsageError(f"{path} cannot be resumed: it does not start with a header.")
-    return line
-
-
-def _is_whole(data: bytes) -> bool:
-    try:
-        decoded(data)
-    except ValueError:
-        return False
-    except UsageError:
-        return True
-    return True
-
-
-def _tail(path: Path, size: int) -> bytes:
-    """What follows the last end of line."""
-    with path.open("rb") as handle:
-        kept = b""
-        while size:
-            step = min(size, 1 << 16)
-            size -= step
-            handle.seek(size)
-            part = handle.read(step)
-            cut = part.rfind(b"\n")
-            if cut >= 0:
-                return part[cut + 1 :] + kept
-            kept = part + kept
-    return kept

@@ -25,7 +25,7 @@ from edge_malaria.runtime.slide.beta_binomial import (
     binomial_sf,
     log_gamma,
 )
-from edge_malaria.runtime.slide.error_record import PointErrors
+from edge_malaria.runtime.slide.expected_errors import PointErrors
 
 # Rates at which the chance of a count is computed (``_mid_p``).
 _RATES = 600

@@ -14,7 +14,7 @@ from edge_malaria.runtime.slide.beta_binomial import (
     log_beta,
 )
 from edge_malaria.runtime.slide.counts import ReviewCount
-from edge_malaria.runtime.slide.error_record import PointErrors
+from edge_malaria.runtime.slide.expected_errors import PointErrors
 from edge_malaria.runtime.slide.operating_point import PointModel
 
 # One reader in three confirms every flagged cell that holds a parasite; the others confirm 95 of

@@ -16,13 +16,8 @@ import numpy as np
 from edge_malaria.errors import UsageError
 from edge_malaria.runtime.slide.beta_binomial import RateSpread
 from edge_malaria.runtime.slide.counts import VerdictRules
-from edge_malaria.runtime.slide.error_record import (
-    ErrorRecord,
-    LaboratoryScores,
-    PointErrors,
-    SlideErrors,
-    SlideScores,
-)
+from edge_malaria.runtime.slide.error_record import ErrorRecord, LaboratoryScores, SlideScores
+from edge_malaria.runtime.slide.expected_errors import PointErrors, SlideErrors
 from edge_malaria.runtime.slide.hierarchy import HierarchicalFit, LaboratoryCounts
 from edge_malaria.runtime.slide.operating_point import fewest_as_rare
 from edge_malaria.runtime.slide.readers import usual_step

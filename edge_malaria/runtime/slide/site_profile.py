@@ -10,7 +10,7 @@ from typing import Any
 
 from edge_malaria.errors import DataError, UsageError
 from edge_malaria.records import expect
-from edge_malaria.runtime.slide.error_record import SlideErrors
+from edge_malaria.runtime.slide.expected_errors import SlideErrors
 from edge_malaria.runtime.slide.statistics import SlideStatistics
 
 SCHEMA_VERSION = 1

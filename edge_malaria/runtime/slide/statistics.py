@@ -33,7 +33,7 @@ from edge_malaria.runtime.slide.error_rates import (
     choose_screening_threshold,
     fit_false_positives,
 )
-from edge_malaria.runtime.slide.error_record import SlideErrors
+from edge_malaria.runtime.slide.expected_errors import SlideErrors
 from edge_malaria.runtime.slide.findings import (
     Finding,
     Seen,

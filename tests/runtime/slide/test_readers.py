@@ -10,7 +10,7 @@ import pytest
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.runtime.screen.slide_errors import bundle_errors
 from edge_malaria.runtime.slide.counts import ReviewCount
-from edge_malaria.runtime.slide.error_record import SlideErrors
+from edge_malaria.runtime.slide.expected_errors import SlideErrors
 from edge_malaria.runtime.slide.readers import ReaderModel, confirmations_needed
 
 

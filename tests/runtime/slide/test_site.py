@@ -12,12 +12,8 @@ import pytest
 
 from edge_malaria.errors import DataError, UsageError
 from edge_malaria.runtime.slide.counts import ReviewCount, SlideCount
-from edge_malaria.runtime.slide.error_record import (
-    ErrorRecord,
-    LaboratoryScores,
-    SlideErrors,
-    SlideScores,
-)
+from edge_malaria.runtime.slide.error_record import ErrorRecord, LaboratoryScores, SlideScores
+from edge_malaria.runtime.slide.expected_errors import SlideErrors
 from edge_malaria.runtime.slide.site_fit import SiteFit
 from edge_malaria.runtime.slide.site_profile import SiteProfile, read_site
 from edge_malaria.runtime.slide.site_slides import check_slides, positive_scores, read_slide

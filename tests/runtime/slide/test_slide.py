@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_malaria.runtime.slide.error_record import ErrorRecord, PointErrors, SlideErrors
+from edge_malaria.runtime.slide.error_record import ErrorRecord
+from edge_malaria.runtime.slide.expected_errors import PointErrors, SlideErrors
 from edge_malaria.runtime.slide.hierarchy import HierarchicalFit, LaboratoryCounts
 from edge_malaria.runtime.slide.statistics import (
     FalsePositiveFit,
