@@ -15,7 +15,6 @@ import argparse
 import json
 import math
 import os
-import re
 import signal
 import statistics
 import subprocess
@@ -31,6 +30,7 @@ import httpx2 as httpx
 
 from benchmarks.evidence_file import write_evidence
 from benchmarks.serve.drawn_folder import HEIGHT_PX, WIDTH_PX, DrawnFolder
+from benchmarks.serve.fed_server import FedServer, memory_mb, processor_s
 from benchmarks.serve.phones import looking_on
 from benchmarks.serve.served import Browser, address_of, process
 from benchmarks.serve.systemd_ear import SystemdEar
@@ -41,96 +41,9 @@ WATCHDOG_S = 20.0
 # That the server took every frame is waited for.
 PASSED_OVER_LIMIT = 0.001
 IDLE_LIMIT_MB, GROWTH_LIMIT, SLOWING_LIMIT = 150, 1.05, 0.10
-# docs/edge-malaria.service: nothing heard for so long is stuck.
-STUCK_S = 60.0
 _STALL_S = 3.0
-# How often it looks: no oftener than a phone or two would, so as not to be a load itself.
-_LOOK_S = 0.4
 # A device has one engine; the self-test would open the other one, too.
 NOT_ON_A_DEVICE = ("onnxruntime", "tensorflow", "keras", "scipy", "sklearn", "matplotlib")
-
-
-def memory_mb(pid: int) -> float:
-    """Resident memory of a process, MB."""
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    return int(found.group(1)) * 1024 / 1e6 if found else float("nan")
-
-
-def processor_s(pid: int) -> float:
-    """Seconds of processor time that a process took so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-class LongRun:
-    """One server and what it is fed.
-
-    Args:
-        browser: of the server.
-        pid: of the server.
-        fields: what it is fed.
-    """
-
-    def __init__(self, browser: Browser, pid: int, fields: DrawnFolder) -> None:
-        self._browser, self.pid, self.fields = browser, pid, fields
-        self.memory: list[tuple[int, float]] = []
-        self.longest_s = 0.0
-        self.counted = self.refused = self.passed_over = 0
-
-    def new_slide(self) -> str:
-        """A slide that is being read."""
-        self.fields.begin()
-        made = self._browser.post("/new", sample="L-1", reader="Amina")
-        where = str(made.headers["location"])
-        self._browser.post(f"{where}/start")
-        return where
-
-    def read(self, where: str, most: int, until: float = float("inf")) -> int:
-        """Feeds a slide until it has so many fields, or until a time; how many it has."""
-        taken, changed = self._seen(where), time.monotonic()
-        while taken < most and time.monotonic() < until:
-            self.fields.feed(taken, most)
-            time.sleep(_LOOK_S)
-            now = self._seen(where)
-            if now != taken:
-                self.longest_s = max(self.longest_s, time.monotonic() - changed)
-                taken, changed = now, time.monotonic()
-                self.memory.append((self.fields.written, memory_mb(self.pid)))
-            elif time.monotonic() - changed > STUCK_S:
-                raise RuntimeError(
-                    f"{where} has {taken} of {self.fields.of_slide} fields, none for {STUCK_S} s"
-                )
-        return taken
-
-    def drain(self, where: str) -> None:
-        """Waits until all that was written for a slide is taken.
-
-        Raises:
-            RuntimeError: a field is stuck.
-        """
-        end = time.monotonic() + STUCK_S
-        while self._seen(where) < self.fields.of_slide:
-            if time.monotonic() > end:
-                raise RuntimeError(
-                    f"{where} has {self._seen(where)} of {self.fields.of_slide} fields after "
-                    f"{STUCK_S} s"
-                )
-            time.sleep(_LOOK_S)
-
-    def _seen(self, where: str) -> int:
-        values = self._browser.client.get(f"{where}/live").json()
-        if values["state"] != "running":
-            raise RuntimeError(f"{where} is {values['state']}")
-        return int(values["frame"])
-
-    def finish(self, where: str) -> None:
-        """Ends a slide and adds what its report counted."""
-        self._browser.post(f"{where}/finish")
-        report = self._browser.client.get(f"{where}/report.json").json()
-        refused = sum(report["fields_rejected"].values())
-        self.refused += refused
-        self.counted += report["fields_seen"] - refused
-        self.passed_over += self.fields.of_slide - report["fields_seen"]
 
 
 def flat(memory: list[tuple[int, float]]) -> dict[str, float]:
@@ -148,7 +61,7 @@ def flat(memory: list[tuple[int, float]]) -> dict[str, float]:
     }
 
 
-def slides_in_a_row(run: LongRun, fields: int, slide_fields: int, end: float) -> dict[str, Any]:
+def slides_in_a_row(run: FedServer, fields: int, slide_fields: int, end: float) -> dict[str, Any]:
     """Slide after slide, so many fields in all."""
     started, used, slides = time.monotonic(), processor_s(run.pid), 0
     loads: list[float] = []
@@ -177,7 +90,9 @@ def slides_in_a_row(run: LongRun, fields: int, slide_fields: int, end: float) ->
     }
 
 
-def with_phones(run: LongRun, address: str, phones: int, windows: int, s: float) -> dict[str, Any]:
+def with_phones(
+    run: FedServer, address: str, phones: int, windows: int, s: float
+) -> dict[str, Any]:
     """Alternating windows without and with phones on one slide."""
     where = run.new_slide()
     run.read(where, 10)
@@ -284,7 +199,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     ):
         client.get("/healthz")
         idle = memory_mb(server.pid)
-        run = LongRun(Browser(client), server.pid, fields)
+        run = FedServer(Browser(client), server.pid, fields)
         with _told_where_it_stands(server, log):
             slides = slides_in_a_row(run, options.fields, options.slide_fields, end)
         looked: dict[str, Any] = {"not_run": "--phones 0"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,7 +16,8 @@ from edge_malaria.cli.dataset_options import (
     UnknownPatientsOption,
     open_cells,
 )
-from edge_malaria.cli.output import log, print_json, print_table, progress, warn
+from edge_malaria.cli.output import log, progress, warn
+from edge_malaria.cli.train_outcome import report_pass, show
 
 if TYPE_CHECKING:
     from edge_malaria.data.dataset import Dataset
@@ -131,7 +132,7 @@ def train(
         size = int(outcome.model.input_shape[1])
         val = load_renderings(splits[1], size, cache=default_cache())["full"]
         figures = val_figures(outcome.model, outcome.decision, val)
-    _show(output, outcome, figures, as_json)
+    show(output, outcome, figures, as_json)
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ def _as_studied(
             input_size=size,
             fine_tune_epochs=fine_tune,
             cache=default_cache(),
-            report=_report,
+            report=report_pass,
             step=bar.step,
         )
 
@@ -246,57 +247,6 @@ def _as_project(
             start=start,
             resume=resume,
             cache=default_cache(),
-            report=_report,
+            report=report_pass,
             step=bar.step,
         )
-
-
-def _report(stage: str, entry: dict[str, float]) -> None:
-    log(
-        f"{stage:5s} epoch {entry['epoch'] + 1:3.0f}  loss {entry['loss']:.4f}  "
-        f"val AUC {entry['val_auc']:.4f}  val accuracy {entry['val_accuracy']:.4f}  "
-        f"{entry['seconds']:.0f} s"
-    )
-
-
-def _show(run: Path, outcome: Any, figures: dict[str, Any] | None, as_json: bool) -> None:
-    aware = "int8" in outcome.history
-    stage = list(outcome.history.values())[-1]
-    # The weights that stay: a study keeps those of the lowest loss, the project the best AUC's.
-    if "val_loss" in stage[0]:
-        last = min(stage, key=lambda entry: entry["val_loss"])
-    else:
-        last = max(stage, key=lambda entry: entry["val_auc"])
-    points = outcome.decision["operating_points"]
-    if as_json:
-        print_json(
-            {
-                "run": str(run),
-                "model": str(run / "model.keras"),
-                "int8_ranges": "in the model" if aware else "measured at export",
-                "val_auc": last["val_auc"],
-                "val_accuracy": last["val_accuracy"],
-                "operating_points": points,
-                "temperature": outcome.decision["temperature"],
-                **({"val": figures} if figures else {}),
-            }
-        )
-        return
-    rows = [
-        (name, f"{point['threshold']:.4f}", *(f"{point['val'][key]:.4f}" for key in point["val"]))
-        for name, point in points.items()
-    ]
-    print_table(
-        f"{run / 'model.keras'}: validation AUC {last['val_auc']:.4f}",
-        ("operating point", "threshold", "sensitivity", "specificity"),
-        rows,
-    )
-    if figures:
-        sound = figures["without_suspect_labels"]
-        rates = [
-            (name, str(part["n"]), *(f"{part[key]:.4f}" for key in ("accuracy", "auc", "mcc")))
-            for name, part in (("raw labels", figures), ("without suspect labels", sound))
-        ]
-        print_table("validation patients", ("labels", "cells", "accuracy", "AUC", "MCC"), rates)
-    needed = "" if aware else " --data DATASET"
-    print(f"next: edge-malaria export {run / 'model.keras'} --int8{needed} -o my-bundle")

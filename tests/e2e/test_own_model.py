@@ -15,6 +15,7 @@ from edge_malaria.export.source import load_source
 from edge_malaria.files import write_image
 from tests.cli import run_cli
 from tests.export.importers import authors
+from tests.export.importers.author_files import saved
 from tests.export.importers.authors import Habit
 
 pytest.importorskip("tensorflow", reason="importing needs the [export] extra")
@@ -54,7 +55,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def made(folder: Path, habit: Habit) -> Path:
     """The author's model in a folder."""
-    return authors.saved(authors.network(habit), folder, habit)
+    return saved(authors.network(habit), folder, habit)
 
 
 def test_what_is_not_told_is_asked_for(tmp_path: Path, cells: Path) -> None:
@@ -123,7 +124,7 @@ def test_each_documented_line_works_as_it_stands(line: str, cells: Path, tmp_pat
     words = shlex.split(line)
     habit = AUTHORS[words[1]]
     network = authors.trained_network(habit)
-    authors.saved(network, tmp_path, habit)
+    saved(network, tmp_path, habit)
     (tmp_path / "cells").symlink_to(cells)
     ran = run_cli(*words, cwd=tmp_path)
     assert ran.code == 0, ran.err
@@ -147,7 +148,7 @@ def test_a_model_of_somebody_else_is_pruned(
     cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    path = authors.saved(authors.trained_network(TUTORIAL), tmp_path, TUTORIAL)
+    path = saved(authors.trained_network(TUTORIAL), tmp_path, TUTORIAL)
     path.with_suffix(".toml").write_text(
         'input_range = "0-1"\ncolour = "rgb"\nresize = "linear"\n'
         'classes = ["Parasitized", "Uninfected"]\n'

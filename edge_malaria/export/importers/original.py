@@ -127,6 +127,7 @@ def _keras(
     path: Path, input_size: int | None, custom: Mapping[str, Any] | None, arch: str | None
 ) -> Original:
     from edge_malaria.export.importers.keras_files import load_keras
+    from edge_malaria.export.importers.keras_input import input_side, resizing
 
     model = load_keras(path, custom, arch)
     ends = len(getattr(model, "inputs", None) or "1"), len(getattr(model, "outputs", None) or "1")
@@ -134,8 +135,8 @@ def _keras(
         raise ModelShapeError(
             f"{path}: expected one input and one output, got {ends[0]} and {ends[1]}."
         )
-    told = _resizing(model)
-    size = _keras_side(model, path, input_size, told)
+    told = resizing(model)
+    size = input_side(model, path, input_size, told)
     with quiet():
         try:
             proto = _traced(lambda pixels: model(pixels, training=False), size)
@@ -149,46 +150,6 @@ def _keras(
     resize = {"resize": told["resize"]} if "resize" in told else {}
     graph = read_graph(proto, str(path), size)
     return Original(path, path.stem, kind, graph, lambda v: in_parts(run, v), resize)
-
-
-def _flat_layers(model: Any) -> list[Any]:
-    found = []
-    for layer in model.layers:
-        found += _flat_layers(layer) if hasattr(layer, "layers") else [layer]
-    return found
-
-
-def _resizing(model: Any) -> dict[str, str]:
-    """The first Resizing layer in front of everything with weights, if there is one."""
-    for layer in _flat_layers(model):
-        if type(layer).__name__ == "Resizing":
-            word = {"bilinear": "linear", "nearest": "nearest", "area": "area"}
-            if layer.interpolation in word and not layer.crop_to_aspect_ratio:
-                return {"resize": word[layer.interpolation], "side": str(layer.height)}
-        if layer.weights:
-            return {}
-    return {}
-
-
-def _keras_side(model: Any, path: Path, input_size: int | None, told: dict[str, str]) -> int:
-    shape = getattr(model, "input_shape", None)
-    if not isinstance(shape, tuple) or len(shape) != 4:
-        shape = (None, None, None, 3)
-    side = shape[1]
-    if side is None and "side" in told:
-        # The network brings any size to this one by itself: the device does that before it.
-        return int(told["side"])
-    told.pop("resize", None)
-    if side is None and input_size is None:
-        raise UsageError(
-            f"{path} leaves the side of its input open. Say what it was trained with, for example: "
-            "--input-size 64"
-        )
-    if shape[1] != shape[2] or shape[3] != 3:
-        raise ModelShapeError(
-            f"{path}: expected input [N, S, S, 3], square and of three channels, got {shape}."
-        )
-    return int(side or input_size or 0)
 
 
 def _saved_model(path: Path, input_size: int | None) -> Original:

@@ -22,6 +22,7 @@ from edge_malaria.export.importers.proof import check_expected
 from edge_malaria.files import write_image
 from edge_malaria.prepare.preprocess import network_inputs
 from tests.export.importers import authors
+from tests.export.importers.author_files import saved
 from tests.export.importers.authors import Habit
 
 SIDES = (50, 64, 128, 224)
@@ -89,7 +90,7 @@ def check_author(habit: Habit, folder: Path) -> None:
     assert sum(kept) >= 57
     images, truth = [image for image, keep in zip(images, kept, strict=True) if keep], truth[kept]
     theirs = authors.answers(model, images, habit)
-    path = authors.saved(model, folder, habit)
+    path = saved(model, folder, habit)
     table = expectation(folder, images, theirs)
     original = read_original(path)
     told = facts_of(original)
