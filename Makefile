@@ -84,6 +84,7 @@ wheel: $(HOST)   ## the wheel, into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps -w dist .
 
 install-check: $(HOST) ## documented commands and lowest versions, in fresh environments (minutes)
+	$(BIN)/python -m tools.free_disk "make install-check" 4
 	EDGE_MALARIA_INSTALL=1 $(BIN)/python -m pytest tests/install
 
 wheel-check: $(HOST) ## build the wheel, install it alone with [litert], run it without TensorFlow

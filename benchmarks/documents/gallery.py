@@ -156,8 +156,8 @@ def overlays(given: argparse.Namespace) -> str:
     sheet = cv2.resize(sheet, (900, round(900 * sheet.shape[0] / sheet.shape[1])))
     write_image(PICTURES / "overlay.png", np.asarray(sheet, np.uint8))
     words = (
-        f"Above, drawn ring-stage cells with the parasite's box; below, channel {chosen.index} of "
-        f"layer `{chosen.layer}`, chosen on other drawn cells, with its peak."
+        f"Top: drawn ring-stage cells with the parasite's box. Bottom: channel {chosen.index} of "
+        f"layer `{chosen.layer}` with its peak. The channel was chosen on other drawn cells."
     )
     return words + "\n\n" + shown("overlay.png", "the parasite channel on drawn cells")
 

@@ -47,10 +47,10 @@ def architectures() -> str:
     ]
     columns = ("network", "px", "parameters", "MACs", "int8 bytes", "cells x epochs")
     words = (
-        "Trained briefly, because two cores manage no more (the column cells x epochs says how "
-        "briefly): the accuracies compare exports with their networks, not the networks with each "
-        "other. An accuracy near one half says that the steps did not suffice, not that the "
-        "network cannot learn."
+        "These networks were trained briefly, because two cores manage no more; the column "
+        '"cells x epochs" says how briefly. Compare each export with its own network, not the '
+        "networks with each other. An accuracy near one half means that the steps did not suffice, "
+        "not that the network cannot learn."
     )
     missing = [name.removeprefix("brief-") for name in found["not_run"] if "brief-" in name]
     parts = [words, table((*columns, "float", "int8", "gate"), rows)]
@@ -72,7 +72,7 @@ def five_folds() -> str:
     rows: list[tuple[object, ...]] = []
     for name, title in (
         ("crossval", "`compact`, a teacher a fold"),
-        ("crossval-untaught", "`compact`, no teacher"),
+        ("crossval-no-teacher", "`compact`, no teacher"),
     ):
         entry = evidence(name)
         if entry:

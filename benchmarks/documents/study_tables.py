@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from benchmarks.documents.markdown import evidence, figure, interval, table
 
-FOLDS = ("crossval", "crossval-untaught")
+FOLDS = ("crossval", "crossval-no-teacher")
 
 
 def folds() -> str:

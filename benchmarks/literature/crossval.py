@@ -78,7 +78,7 @@ def main() -> None:
         "cells_contradicted_with_p_above_0.95": count,
     }
     name = "crossval" if given.arch == "compact" else f"crossval-{given.arch}"
-    name += "" if given.teachers else "-untaught"
+    name += "" if given.teachers else "-no-teacher"
     write_json(EVIDENCE / f"{name}.json", {**head, **summarize(results, cells["full"])})
 
 
