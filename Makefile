@@ -7,7 +7,8 @@ HOST   := $(VENV)/.installed-host
 DEVICE := $(VENV)/.installed-device
 NIH    := $(if $(EDGE_MALARIA_DATA),$(wildcard $(EDGE_MALARIA_DATA)/nih/cell_images.zip))
 DATA   := $(if $(NIH),--data $(NIH))
-WORKERS ?= 2
+# One more than two cores: a test that waits for a disk or a process leaves its core to another.
+WORKERS ?= 3
 # What trains, converts or compiles (only loading TensorFlow takes longer than a quick test), starts a
 # cluster or many processes, or runs a gate for each of dozens of planted faults.
 NOT_QUICK := training crossval converters export firmware_examples install device batch doctor \

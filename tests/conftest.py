@@ -20,7 +20,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 # tree then takes five times its processor time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# `make test` hands out whole files, these first, each more than ten seconds of a core: the two
+# `make test` hands out whole files, these first, each more than ten seconds of a core: the
 # processes then end together.
 LONGEST_FIRST = (
     "e2e/test_export.py",
@@ -40,7 +40,9 @@ LONGEST_FIRST = (
     "runtime/serve/test_slides.py",
     "runtime/serve/test_sources.py",
     "runtime/review/test_ends.py",
+    # `make test-device` hands out tests. The longest keeps the one behind it: a short one.
     "device/test_pi_install.py",
+    "device/test_empty_place.py",
     "device/test_legacy_install.py",
 )
 
