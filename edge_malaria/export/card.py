@@ -96,14 +96,22 @@ def _few_cells(gate: Mapping[str, Any]) -> list[str]:
 
 
 def _who_decided(gate: Mapping[str, Any]) -> list[str]:
-    """Where labelled cells decided alone."""
+    """Where labelled cells decided alone, and how sure the network may be."""
     if gate.get("drawn_decide", True):
         return []
-    return [
+    found = [
         "Labelled cells decided, near the threshold too. Drawn ones, which this network was not "
         "made for, were compared and decided nothing.",
         "",
     ]
+    if "temperature" in gate:
+        found += [
+            "It is surer than it may be: its probabilities fit the labels only with its logits "
+            f"divided by {gate['temperature']:.4g}. Files were compared so. Take what it says as "
+            "a call, not as a probability.",
+            "",
+        ]
+    return found
 
 
 def _unknown_patients(provenance: Mapping[str, Any]) -> list[str]:

@@ -45,6 +45,8 @@ class Exported:
         found = []
         if self.report.settings.delta > self.delta:
             found.append(f"margin {self.report.settings.delta:.1%}")
+        if self.report.temperature > 1.0:
+            found.append(f"probabilities at temperature {self.report.temperature:.4g}")
         if variant == "int8-mixed":
             found.append(self.recipe)
         return f"passed ({', '.join(found)})" if found else "passed"

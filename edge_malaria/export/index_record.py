@@ -64,7 +64,10 @@ def _provenance(work: Work) -> dict[str, Any]:
 
 
 def _gate_record(report: parity.ParityReport, asked: float) -> dict[str, Any]:
-    """What the gate said; ``delta_asked`` where few labelled cells made the margin wider."""
+    """What the gate said; ``delta_asked`` where few labelled cells made the margin wider.
+
+    ``temperature``: at which probabilities of labelled cells were compared, where that is not 1.
+    """
     wider = {"delta_asked": asked} if report.settings.delta != asked else {}
     return {
         "worst_layers": [dict(layer) for layer in report.worst_layers],
@@ -74,6 +77,7 @@ def _gate_record(report: parity.ParityReport, asked: float) -> dict[str, Any]:
         "delta": report.settings.delta,
         **wider,
         **({} if report.drawn_decide else {"drawn_decide": False}),
+        **({"temperature": report.temperature} if report.temperature > 1.0 else {}),
         "not_run": list(report.not_run),
     }
 

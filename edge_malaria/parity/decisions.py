@@ -9,7 +9,7 @@ import numpy as np
 from edge_malaria.data.dataset import Dataset
 from edge_malaria.data.stains import SlideTables
 from edge_malaria.parity.findings import REFERENCE, Failure, Findings, signature_failure
-from edge_malaria.parity.judges import near_failures
+from edge_malaria.parity.judges import compared_as_sure, near_failures
 from edge_malaria.parity.numeric import Cells, Outputs
 from edge_malaria.parity.opened import Subject
 from edge_malaria.parity.pairs import compare_all, run_outputs
@@ -73,6 +73,8 @@ def check_decisions(
         return found + Findings(failures=(failure,))
     if labelled_decide:
         found += Findings(failures=near_failures(subject, cells, reference, outputs))
+        cells = compared_as_sure(subject, cells, reference)
+        found += Findings(temperature=cells.temperature)
     return found + Findings(pairs=compare_all(subject, reference, outputs, cells))
 
 

@@ -248,6 +248,7 @@ class Findings:
         finder: comparisons of the cells that the finder's files find.
         not_run: what was left out, and why.
         cells: evidence -> cells compared.
+        temperature: at which probabilities of labelled cells were compared; see ``judges``.
     """
 
     failures: tuple[Failure, ...] = ()
@@ -255,6 +256,7 @@ class Findings:
     finder: tuple[FinderPair, ...] = ()
     not_run: tuple[str, ...] = ()
     cells: Mapping[str, int] = field(default_factory=dict)
+    temperature: float = 1.0
 
     def __add__(self, other: Findings | Sequence[Failure]) -> Findings:
         if not isinstance(other, Findings):
@@ -265,4 +267,5 @@ class Findings:
             finder=self.finder + other.finder,
             not_run=self.not_run + other.not_run,
             cells={**self.cells, **other.cells},
+            temperature=max(self.temperature, other.temperature),
         )

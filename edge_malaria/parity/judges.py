@@ -11,11 +11,20 @@ Near means where the network may be wrong. One logit says that of a network whos
 true. A tutorial's network, trained on pixels of 0 to 255, gives logits of thousands and is as often
 wrong at a hundred as another one at a half: its logits are first divided by the temperature that
 makes its probabilities true on the labelled cells (Guo et al. 2017, arXiv 1706.04599).
+
+Changes of a probability are held to their limit at the same temperature. That limit is one of
+calibrated probabilities, as this project's own networks give them. A network that says 0 or 1 of
+nearly every cell is not calibrated. There rounding moves the one cell in between by a half, which
+says nothing of its calls; and a logit that falls from 5,000 to 50 moves no probability, although
+the file has become unsure of that cell. At the temperature the first passes and the second is seen.
+Calls, changes of sensitivity and specificity and the noise of the logits are held to their limits
+as they are, at no temperature.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,24 +49,35 @@ def distance(logits: NDArray[np.float32], decision: Decision) -> NDArray[np.floa
     return logits.astype(np.float64) - (odds * decision.temperature - decision.bias)
 
 
-def near_threshold(
-    far: NDArray[np.float64], truth: NDArray[np.bool_], settings: Settings
-) -> NDArray[np.bool_]:
-    """Which labelled cells lie near the threshold.
+def sureness(far: NDArray[np.float64], truth: NDArray[np.bool_], settings: Settings) -> float:
+    """By what a network's logits are divided before they are called near, or compared.
 
     Args:
         far: float64 [N], the reference's logits less that of the threshold.
         truth: bool [N]: parasitized.
-        settings: how many are enough.
+        settings: how many cells near the threshold are enough.
 
     Returns:
-        bool [N]: within ``NEAR_LOGITS``. Where these are too few to decide, within as many times
-        the temperature that fits the labels, which is at least 1.
+        1.0 where enough cells lie within ``NEAR_LOGITS``; else the temperature that fits the
+        labels, which is at least 1.
     """
-    near = np.asarray(np.abs(far) <= NEAR_LOGITS, np.bool_)
-    if int(np.count_nonzero(near)) >= least_near(settings):
-        return near
-    return np.asarray(np.abs(far) <= NEAR_LOGITS * fitted_temperature(far, truth), np.bool_)
+    if int(np.count_nonzero(np.abs(far) <= NEAR_LOGITS)) >= least_near(settings):
+        return 1.0
+    return fitted_temperature(far, truth)
+
+
+def near_threshold(
+    far: NDArray[np.float64], truth: NDArray[np.bool_], settings: Settings
+) -> NDArray[np.bool_]:
+    """Which labelled cells lie near the threshold: bool [N], see ``sureness``."""
+    return np.asarray(np.abs(far) <= NEAR_LOGITS * sureness(far, truth, settings), np.bool_)
+
+
+def compared_as_sure(subject: Subject, cells: Cells, reference: Outputs) -> Cells:
+    """The labelled cells, where these decide, with the temperature of their comparison."""
+    assert cells.truth is not None
+    far = distance(reference.logits, subject.decision)
+    return replace(cells, temperature=sureness(far, cells.truth, subject.settings))
 
 
 def fitted_temperature(logits: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
@@ -91,11 +111,14 @@ def least_near(settings: Settings) -> int:
 def is_foreign(subject: Subject) -> bool:
     """Whether the network was made for other cells than this project's, drawn ones among them.
 
-    Its bundle then records a contract (somebody else's network) or a published protocol.
+    Its bundle then records a contract (somebody else's network, which may have been pruned here) or
+    a published protocol.
     """
     provenance = subject.bundle.record.get("provenance")
     return isinstance(provenance, dict) and (
-        "contract" in provenance or provenance.get("protocol") == PUBLISHED_PROTOCOL
+        "contract" in provenance
+        or "pruned_from" in provenance
+        or provenance.get("protocol") == PUBLISHED_PROTOCOL
     )
 
 

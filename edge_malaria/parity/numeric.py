@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edge_malaria import metrics
 from edge_malaria.parity.findings import Failure, Flip, Pair, Settings
 from edge_malaria.records import Image, expect
-from edge_malaria.runtime.classify.classifier import Decision
+from edge_malaria.runtime.classify.classifier import Decision, probability
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +70,8 @@ class Cells:
         patients: [N], or None where unknown: then every cell counts as its own patient.
         names: of the cells, or None for drawn ones.
         decide: whether their calls and probabilities decide; else only that outputs are numbers.
+        temperature: least one at which probabilities are compared. Above 1 of a network that is
+            surer than its labels allow; see ``judges``. Calls are made without it.
     """
 
     evidence: str
@@ -79,6 +81,10 @@ class Cells:
     patients: NDArray[Any] | None = None
     names: Sequence[str] | None = None
     decide: bool = True
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        expect(self.temperature >= 1.0, "a temperature of at least 1", self.temperature)
 
     def name(self, index: int) -> str:
         """What a report calls a cell."""
@@ -129,6 +135,15 @@ def _flips(
     )
 
 
+def _difference(
+    first: NDArray[np.float32], second: NDArray[np.float32], cells: Cells, decision: Decision
+) -> NDArray[np.float64]:
+    """How far calibrated probabilities of logits [N] are apart; float64 [N]."""
+    temperature = max(decision.temperature, cells.temperature)
+    p, q = (probability(logits, temperature, decision.bias) for logits in (first, second))
+    return np.abs(p - q)
+
+
 def compare_outputs(
     reference: Outputs, candidate: Outputs, cells: Cells, decision: Decision, settings: Settings
 ) -> Pair:
@@ -139,9 +154,7 @@ def compare_outputs(
     """
     n = len(cells.inputs)
     expect(len(reference.raw) == len(candidate.raw) == n, f"{n} outputs", len(candidate.raw))
-    difference = np.abs(
-        decision.probabilities(candidate.logits) - decision.probabilities(reference.logits)
-    )
+    difference = _difference(reference.logits, candidate.logits, cells, decision)
     p, q = decision.probabilities(reference.decides), decision.probabilities(candidate.decides)
     # A NaN probability is >= nothing, so it would count as an ordinary "uninfected".
     calls = [values >= decision.threshold for values in (p, q)]
@@ -214,9 +227,10 @@ def _numeric_failures(
     if not cells.decide:
         return found
     against = f"that of {pair.reference}"
-    most = max(limits.max_abs_diff, _rounding(reference))
+    most = max(limits.max_abs_diff, _rounding(reference) / cells.temperature)
     if not (pair.max_abs_diff <= most):
-        what = f"largest change of a probability ({cells.evidence} cells)"
+        calm = f" at temperature {cells.temperature:.4g}" if cells.temperature > 1.0 else ""
+        what = f"largest change of a probability{calm} ({cells.evidence} cells)"
         got, limit = f"{pair.max_abs_diff:.3g}", f"<= {most:.3g}"
         found.append(Failure(stage, subject, what, got, against, limit))
     noise = math.nan if pair.sqnr_db is None else pair.sqnr_db

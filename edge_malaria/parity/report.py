@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edge_malaria.parity.findings import REFERENCE, STAGES, Failure, FinderPair, Pair, Settings
@@ -26,6 +26,8 @@ class ParityReport:
         worst_layers: those that lose most, worst first, where int8 failed and was diagnosed.
         finder: the cell finder's files, compared by the cells they find.
         drawn_decide: whether calls on drawn cells decided, or labelled ones alone (``judges``).
+        temperature: at which probabilities of labelled cells were compared; above 1 of a network
+            of somebody else that is surer than its labels allow.
     """
 
     bundle: str
@@ -40,11 +42,16 @@ class ParityReport:
     worst_layers: tuple[Mapping[str, Any], ...] = ()
     finder: tuple[FinderPair, ...] = ()
     drawn_decide: bool = True
+    temperature: float = 1.0
 
     @property
     def passed(self) -> bool:
         """True where at least one pair was compared and nothing failed."""
         return bool(self.pairs) and not self.failures and all(pair.passed for pair in self.pairs)
+
+    def without_pictures(self) -> ParityReport:
+        """The same without the pictures of flipped cells, which only a page of HTML shows."""
+        return replace(self, pairs=tuple(replace(pair, flipped=()) for pair in self.pairs))
 
     def all_failures(self) -> tuple[Failure, ...]:
         """Every failure, in the order of the stages."""

@@ -116,6 +116,7 @@ def gate(
         elapsed_s=time.monotonic() - started,
         finder=found.finder,
         drawn_decide=not labelled,
+        temperature=found.temperature,
     )
 
 

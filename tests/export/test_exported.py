@@ -33,6 +33,9 @@ def test_a_file_that_no_engine_ran_is_not_called_passed() -> None:
 def test_each_exception_is_named() -> None:
     wide = replace(made("int8").report, settings=Settings(delta=0.6))
     assert made("int8", report=wide).verdict("int8", "litert") == "passed (margin 60.0%)"
+    sure = replace(made("int8").report, temperature=812.34)
+    verdict = made("int8", report=sure).verdict("int8", "litert")
+    assert verdict == "passed (probabilities at temperature 812.3)"
     partly = made("int8-mixed", recipe="keep-float-2")
     assert partly.verdict("int8-mixed", "litert") == "passed (keep-float-2)"
 

@@ -16,8 +16,11 @@ from edge_malaria.data.dataset import Dataset, open_dataset
 from edge_malaria.data.stains import SlideTables
 from edge_malaria.files import write_image
 from edge_malaria.parity import Settings, gate
-from edge_malaria.parity.judges import fitted_temperature, near_threshold
+from edge_malaria.parity.judges import compared_as_sure, fitted_temperature, near_threshold
+from edge_malaria.parity.numeric import Cells, Outputs, compare_outputs
+from edge_malaria.parity.opened import Subject
 from edge_malaria.prepare.contract import Preparation
+from edge_malaria.runtime.classify.classifier import probability
 from edge_malaria.runtime.engines.opening import open_engine
 from tests.parity import faults
 
@@ -187,3 +190,75 @@ def test_near_reaches_as_far_as_the_network_is_wrong_where_one_logit_holds_too_f
     # Where one logit holds enough cells, it stays so, however sure the network is of the rest.
     mixed = np.where(near, sound, sound * 1000.0)
     np.testing.assert_array_equal(near_threshold(mixed, truth, settings), near)
+
+
+class TooSure:
+    """A network of somebody else, 1,000 times surer than its labels allow, and its cells."""
+
+    def __init__(self, foreign: Path) -> None:
+        bundle = read_bundle(foreign)
+        self.subject = Subject(bundle, read_goldens(bundle.contents), SETTINGS, {})
+        logits, self.truth = _labelled_logits(1000.0, 2000)
+        self.logits = logits.astype(np.float32)
+        cells = Cells("val", np.zeros((len(logits), 1, 1, 3), np.uint8), truth=self.truth)
+        reference = Outputs("keras", self.logits, self.logits)
+        self.cells = compared_as_sure(self.subject, cells, reference)
+
+    def refused(self, logits: Any, variant: str = "int8") -> str:
+        """What is said of a file that gives these logits on the same cells."""
+        given = np.asarray(logits, np.float32)
+        pair = compare_outputs(
+            Outputs("keras", self.logits, self.logits),
+            Outputs(f"litert.{variant}", given, given),
+            self.cells,
+            self.subject.decision,
+            SETTINGS,
+        )
+        return " ".join(failure.message for failure in pair.failures)
+
+
+@pytest.fixture(scope="module")
+def too_sure(foreign: Path) -> TooSure:
+    """With the plain decision that bundles of others have: temperature 1, threshold one half."""
+    return TooSure(foreign)
+
+
+def test_probabilities_are_compared_as_sure_as_the_labels_allow(too_sure: TooSure) -> None:
+    assert too_sure.cells.temperature == pytest.approx(1000.0, rel=0.1)
+    # 8 bits: a step is 100 of 25,000. A call within it turns from 0 to 1, which is no change of
+    # what the network knows.
+    rounded = np.round(too_sure.logits / 100.0) * 100.0
+    assert np.abs(probability(too_sure.logits) - probability(rounded)).max() > 0.35
+    assert too_sure.refused(rounded) == ""
+
+
+def test_a_file_that_answers_otherwise_is_still_refused(too_sure: TooSure) -> None:
+    # Without the temperature each of these would keep every probability at 0 or 1.
+    unsure = np.clip(too_sure.logits, -50.0, 50.0)
+    assert "largest change of a probability at temperature" in too_sure.refused(unsure)
+    one_cell = too_sure.logits.copy()
+    surest = int(np.argmax(one_cell))
+    one_cell[surest] = 20.0
+    assert "largest change of a probability at temperature" in too_sure.refused(one_cell)
+    turned = too_sure.logits.copy()
+    turned[surest] *= -1.0
+    assert "largest change of a probability at temperature" in too_sure.refused(turned)
+    noisy = too_sure.logits + np.random.default_rng(0).normal(0.0, 700.0, len(turned))
+    assert "SQNR" in too_sure.refused(noisy) and "same call on" in too_sure.refused(noisy)
+    assert "largest change" in too_sure.refused(np.full(len(turned), np.nan))
+
+
+def test_float_files_keep_their_limits_at_that_temperature(too_sure: TooSure) -> None:
+    assert too_sure.refused(too_sure.logits * (1.0 + 1e-6), "float32") == ""
+    assert "largest change" in too_sure.refused(too_sure.logits + 1.0, "float32")
+    assert "SQNR" in too_sure.refused(too_sure.logits * 1.002, "float32")
+
+
+def test_where_one_logit_holds_enough_cells_probabilities_are_compared_as_they_are(
+    too_sure: TooSure,
+) -> None:
+    logits, truth = _labelled_logits(1.0, 2000)
+    given = logits.astype(np.float32)
+    cells = Cells("val", too_sure.cells.inputs, truth=truth)
+    reference = Outputs("keras", given, given)
+    assert compared_as_sure(too_sure.subject, cells, reference).temperature == 1.0
