@@ -90,8 +90,8 @@ class GoldenCells:
     @property
     def sha256(self) -> str:
         """Hash of the network inputs, of drawn cells and crops."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.inputs).tobytes())
-        digest.update(np.ascontiguousarray(self.crop_inputs).tobytes())
+        digest = hashlib.sha256(np.ascontiguousarray(self.inputs).data)
+        digest.update(np.ascontiguousarray(self.crop_inputs).data)
         return digest.hexdigest()
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters import diagnose, recipes
 from converters.calibration import choose_calibration
+from converters.freed_memory import give_back
 from edge_malaria.bundle import golden
 from edge_malaria.data.dataset import Dataset
 from edge_malaria.export.convert import Work, add_files, drop_variant
@@ -58,6 +59,7 @@ def try_fallbacks(
         after_ranges=work.source.has_ranges,
     )
     for recipe in fallbacks:
+        give_back()
         started = time.monotonic()
         work.log(f"fallback  trying {recipe.title}")
         data = recipes.convert(_model(work, recipe, dataset), recipe, _cells(work))

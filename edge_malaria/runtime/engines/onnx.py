@@ -70,7 +70,8 @@ class OnnxEngine:
         return dequantize(self.run_raw(batch), self.output)
 
     def _invoke(self, values: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(self._session.run([self.output.name], {self.input.name: values})[0])
+        # A copy: what ``run`` gives lies in the session's memory, and would keep all of it alive.
+        return np.array(self._session.run([self.output.name], {self.input.name: values})[0])
 
 
 def float_session(data: bytes) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
