@@ -24,7 +24,7 @@ from edge_malaria.data.dataset import Dataset
 from edge_malaria.errors import ModelFileError, ModelShapeError, UsageError
 from edge_malaria.export.importers.contract import Contract, Declared
 from edge_malaria.export.importers.importing import Imported, Loading
-from edge_malaria.export.importers.original import is_foreign
+from edge_malaria.export.importers.original import KINDS, is_foreign
 from edge_malaria.files import sha256_of
 from edge_malaria.prepare.contract import Preparation
 from edge_malaria.prepare.stain import StainScaling
@@ -127,9 +127,13 @@ def resolve_model(model: str) -> Path:
     """
     path = Path(model)
     if is_foreign(model):
+        if path.suffix == ".keras" and not path.is_file():
+            raise ModelFileError(f"model file {path} does not exist.")
         return path
     shipped = SHIPPED_MODELS / f"{model}.keras"
     if not shipped.is_file():
+        if path.exists():
+            raise ModelFileError(f"{path} {_no_model(path)}")
         names = ", ".join(
             sorted(p.stem for p in SHIPPED_MODELS.glob("*.keras") if p.stem != "finder")
         )
@@ -138,6 +142,18 @@ def resolve_model(model: str) -> Path:
             f"folder, or one of: {names}."
         )
     return shipped
+
+
+def _no_model(path: Path) -> str:
+    """What is said of a file or folder of another kind."""
+    read = f"{', '.join(KINDS)} or a SavedModel folder"
+    if path.is_dir():
+        return f"is a folder without saved_model.pb: expected {read}."
+    if path.name == "saved_model.pb" or path.suffix == ".pb":
+        return "is a graph of TensorFlow: give the SavedModel folder that holds saved_model.pb."
+    return (
+        f"is of no kind that is read: expected {read}. Write it as one of them where it was made."
+    )
 
 
 def is_own(path: Path) -> bool:

@@ -87,6 +87,11 @@ _HEADS = (
     "Expected one logit or sigmoid, or a softmax or two logits over the classes Uninfected and "
     "Parasitized."
 )
+# The larger of two sigmoids is the larger of their softmax: the author's calls stay.
+_SOFTMAX = (
+    " Its last layer may take a softmax with the same weights, and the larger answer stays the "
+    "larger one:\n  model.layers[-1].activation = keras.activations.softmax; model.save(...)"
+)
 
 
 def build(original: Original, contract: Contract) -> Imported:
@@ -149,8 +154,9 @@ def import_model(
 def _check_outputs(original: Original, activation: str, count: int) -> None:
     wanted = {"sigmoid": (1,), "softmax": (2,)}.get(activation, (1, 2))
     if count not in wanted:
+        instead = _SOFTMAX if (activation, count) == ("sigmoid", 2) else ""
         raise ModelShapeError(
-            f"{original.path} answers with {count} values after {activation}. {_HEADS}"
+            f"{original.path} answers with {count} values after {activation}. {_HEADS}{instead}"
         )
 
 

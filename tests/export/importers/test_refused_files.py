@@ -16,6 +16,7 @@ from edge_malaria.errors import (
     UsageError,
 )
 from edge_malaria.export.importers import import_model
+from edge_malaria.export.importers.importing import logits_of
 from edge_malaria.export.source import is_own, load_source
 from tests.export.importers.small_networks import PIXELS, TOLD, rebuilt, small
 
@@ -134,3 +135,32 @@ def test_each_file_that_cannot_be_read_says_what_to_do(tmp_path: Path) -> None:
     half = onnx_file("half.onnx", TensorProto.FLOAT16, "n")
     refused(half, ModelFileError, "expected float32 input, got float16")
     refused(onnx_file("eight.onnx", TensorProto.FLOAT, 8), ModelShapeError, "8 cells at a time")
+
+
+def test_a_name_that_names_no_model_is_told_so(tmp_path: Path) -> None:
+    def refused(name: str, words: str) -> None:
+        with pytest.raises(ModelFileError, match=words):
+            load_source(str(tmp_path / name), TOLD)
+
+    refused("mistyped.keras", "does not exist")
+    refused("mistyped", "no model .* expected a file")
+    for name, words in {
+        "a.safetensors": "of no kind that is read: expected .keras",
+        "saved_model.pb": "give the SavedModel folder",
+    }.items():
+        (tmp_path / name).write_bytes(b"x")
+        refused(name, words)
+    (tmp_path / "folder").mkdir()
+    refused("folder", r"without saved_model\.pb")
+
+
+def test_two_sigmoids_are_refused_and_the_advice_works(tmp_path: Path) -> None:
+    import keras
+
+    model = small(units=2)
+    with pytest.raises(ModelShapeError, match=r"activation = keras\.activations\.softmax"):
+        rebuilt(model, tmp_path / "a.keras")
+    calls = np.asarray(model(PIXELS / 255.0)).argmax(axis=1)
+    model.layers[-1].activation = keras.activations.softmax
+    made = rebuilt(model, tmp_path / "b.keras")
+    np.testing.assert_array_equal(logits_of(made.model, PIXELS) >= 0, calls == 1)
