@@ -1,4 +1,4 @@
-"""The table of docs/OWN_MODEL.md: networks of others through every command."""
+"""The tables of docs/OWN_MODEL.md: networks of others through every command."""
 
 from __future__ import annotations
 
@@ -39,6 +39,38 @@ def _row(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
     return (name, author, f"{row['accuracy']:.3f}", variant, *sizes, *spent, ", ".join(ran))
 
 
+def pruned() -> str:
+    """A row for each network that was pruned: what stayed, or why it was refused."""
+    models = (evidence("own_models") or {"models": {}})["models"]
+    head = (
+        "network",
+        "accuracy",
+        "int8 TFLite, bytes",
+        "multiply-accumulates",
+        "ms a cell",
+        "CPU seconds",
+        "peak, MiB",
+    )
+    rows = [_pruned_row(name, row) for name, row in models.items() if "pruning" in row]
+    return table(head, rows)
+
+
+def _pruned_row(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
+    found = row["pruning"]
+    ran = found["prune"]
+    spent = (f"{ran['cpu_s']:.0f}", f"{ran['peak_mib']:,}")
+    if ran["exit"]:
+        return (name, f"refused: {ran['said'].removeprefix('error: ')}", "", "", "", *spent)
+    macs = f"{found['before']['macs']:,} -> {found['after']['macs']:,}"
+    export = found["export"]
+    if export["exit"]:
+        return (name, f"export refused: {export['said']}", "", macs, "", *spent)
+    sizes = f"{row['bytes']['model.int8.tflite']:,} -> {found['int8_bytes']:,}"
+    times = " -> ".join(f"{found['int8_ms'][when]:.2f}" for when in ("before", "after"))
+    accuracy = f"{row['accuracy']:.3f} -> {found['accuracy']:.3f}"
+    return (name, accuracy, sizes, macs, times, *spent)
+
+
 def large() -> str:
     """A row for each network of keras.applications at 224 px: time, memory and verdict."""
     models = (evidence("own_models_large") or {"models": {}})["models"]
@@ -49,6 +81,9 @@ def large() -> str:
 def _large_row(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
     export, cells = row["export"], row["cells_trained_on"]
     weights = f"trained on {cells:,} cells" if cells else "random"
+    if row.get("last_layer_alone"):
+        weights = f"random, last layer fitted to {cells:,} cells"
+    name = name.partition(",")[0]
     spent = (f"{export['cpu_s']:.0f}", f"{export['peak_mib']:,}")
     if export["exit"]:
         return (name, weights, *spent, "", f"refused: {export['said'].removeprefix('error: ')}")
@@ -56,4 +91,8 @@ def _large_row(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
     return (name, weights, *spent, f"{row['accuracy']:.3f}", f"passed: {', '.join(kinds)}")
 
 
-TABLES: Mapping[str, Callable[[], str]] = {"own-models": measured, "own-models-large": large}
+TABLES: Mapping[str, Callable[[], str]] = {
+    "own-models": measured,
+    "own-models-pruned": pruned,
+    "own-models-large": large,
+}

@@ -1,26 +1,25 @@
 """Five networks that other people published: through every command, with times and bytes.
 
     python -m benchmarks.own_models.given --models FOLDER --data DATASET [--work runs/own-models]
-        [--only FILE]
+        [--only FILE] [--prune]
 
 FOLDER holds the files; each one's contract stands below. Every command runs as a user's would, in a
-process of its own, whose peak of memory is noted. Resumable: a model that is done is read from the
-work folder. Writes docs/evidence/own_models.json.
+process of its own, whose peak of memory is noted. With ``--prune`` the networks are pruned instead,
+and what was measured before stays. Resumable: a model that is done is read from the work folder.
+Writes docs/evidence/own_models.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.evidence_file import EVIDENCE, commit, write_evidence
+from benchmarks.own_models import pruned
+from benchmarks.own_models.commands import timed
 from edge_malaria.data.dataset import Dataset, open_dataset
 from edge_malaria.files import write_image, write_json
 
@@ -48,37 +47,6 @@ MODELS = (
     Given("ademipeju.tflite", _contract("0-1", "linear", _ALPHABETICAL), 0.964),
     Given("jayem.h5", _contract("0-255", "pad", _ALPHABETICAL), 0.962),
 )
-
-
-def timed(*arguments: str | Path) -> dict[str, Any]:
-    """Runs ``edge-malaria ARGUMENTS``; exit code, seconds, peak memory, last words, stdout."""
-    command = [sys.executable, "-m", "edge_malaria.cli.app", *map(str, arguments)]
-    started = time.monotonic()
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    out, err = child.stdout, child.stderr
-    assert out is not None and err is not None
-    said = out.read()
-    heard = err.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    lines = [line for line in heard.splitlines() if line.strip()]
-    return {
-        "exit": child.returncode,
-        "elapsed_s": round(time.monotonic() - started, 1),
-        "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
-        "peak_mib": usage.ru_maxrss // 1024,
-        "said": _reason(lines) if child.returncode else "",
-        "out": said,
-    }
-
-
-def _reason(lines: list[str]) -> str:
-    """The first thing that a failed command said: its error, or a gate's first failure."""
-    errors = [index for index, line in enumerate(lines) if line.startswith("error: ")]
-    if not errors:
-        return lines[-1][:200] if lines else ""
-    error, *more = lines[errors[0] :]
-    return (more[0].strip() if "parity gate refused" in error and more else error)[:200]
 
 
 def measured(given: Given, models: Path, data: Path, dataset: Dataset, work: Path) -> Any:
@@ -123,6 +91,15 @@ def measured(given: Given, models: Path, data: Path, dataset: Dataset, work: Pat
     return _shortened(row, work)
 
 
+def measured_pruning(given: Given, models: Path, data: Path, dataset: Dataset, work: Path) -> Any:
+    """One network through ``prune`` and the export of what it wrote."""
+    cells = work / "pruning-cells"
+    if not (cells / "patients.csv").is_file():
+        pruned.thinned(dataset, cells)
+    row = pruned.measured(models / given.file, given.contract, data, cells, work)
+    return {"commit": commit(), **_shortened(row, work)}
+
+
 def _shortened(row: dict[str, Any], work: Path) -> dict[str, Any]:
     """Without what was printed, and without this machine's paths."""
     for value in row.values():
@@ -139,24 +116,28 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("runs/own-models"))
     parser.add_argument("--only", metavar="FILE", help="Measure this network alone.")
+    parser.add_argument("--prune", action="store_true", help="Prune them; keep all other figures.")
     parser.add_argument("--finished", action="store_true", help="Write what is done, run nothing.")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     dataset = open_dataset(given.data)
     stored = EVIDENCE / "own_models.json"
     earlier = json.loads(stored.read_text(encoding="utf-8"))["models"] if stored.is_file() else {}
-    rows: dict[str, Any] = {}
+    part, measure = ("-pruned", measured_pruning) if given.prune else ("", measured)
     for one in MODELS:
-        kept = given.work / f"{one.file}.json"
-        measure = not given.finished and given.only in (None, one.file)
-        if not measure and not kept.is_file():
+        kept = given.work / f"{one.file}{part}.json"
+        wanted = not given.finished and given.only in (None, one.file)
+        if not wanted and not kept.is_file():
             continue
         if not kept.is_file():
-            write_json(kept, measured(one, given.models, given.data, dataset, given.work))
-        rows[one.file] = json.loads(kept.read_text(encoding="utf-8"))
-        print(one.file, json.dumps(rows[one.file])[:400], flush=True)
+            write_json(kept, measure(one, given.models, given.data, dataset, given.work))
+        row = json.loads(kept.read_text(encoding="utf-8"))
+        before = earlier.get(one.file, {})
+        keep = {key: before[key] for key in ("pruning",) if key in before}
+        earlier[one.file] = {**before, "pruning": row} if given.prune else {**row, **keep}
+        print(one.file, json.dumps(row)[:400], flush=True)
         # After each; networks that were not measured now keep what was measured before.
-        models = {m.file: row for m in MODELS if (row := {**earlier, **rows}.get(m.file))}
+        models = {m.file: earlier[m.file] for m in MODELS if m.file in earlier}
         write_evidence("own_models", COMMAND, {"models": models}, seed=0)
 
 

@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def prune(
-    model: Annotated[str, typer.Argument(help="A .keras file or a shipped model's name.")],
+    model: Annotated[str, typer.Argument(help="A file, or a shipped model's name.")],
     data: Annotated[Path, typer.Option(help="Data set; train and val patients are used.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The .keras file to write.")],
     criterion: Annotated[
@@ -59,7 +59,7 @@ def prune(
 
     new_keras_file(output, force)
     schedule = Schedule(criterion, keep, target, rounds, epochs)  # type: ignore[arg-type]
-    network = _network(model)
+    network, pruned_from = _network(model)
     cells = open_cells(data, patients, no_patients, classes, unknown_patients)
     train_rows, val_rows = fitting_rows(cells)
     size = int(network.input.shape[1])
@@ -76,6 +76,7 @@ def prune(
         fine_tune_epochs=fine_tune,
         report=_report,
         clock=clock,
+        pruned_from=pruned_from,
     )
     _show(output, start, smaller, as_json)
 
@@ -104,8 +105,11 @@ def int8_milliseconds(model: Any, cells: int = 64, repeats: int = 15) -> float:
     return 1000.0 * min(times[2:])
 
 
-def _network(model: str) -> Any:
+def _network(model: str) -> tuple[Any, dict[str, Any] | None]:
     """The float network to prune; one of somebody else by the contract in its TOML.
+
+    Returns:
+        The network, and of somebody else's where it came from.
 
     Raises:
         UsageError: cells for it are prepared in a way that training does not know.
@@ -113,12 +117,12 @@ def _network(model: str) -> Any:
     from edge_malaria.cli.own_model import asking
     from edge_malaria.errors import UsageError
     from edge_malaria.export.source import is_own, load_source
-    from edge_malaria.training.pruning.pruned import load_prunable
     from edge_malaria.training.quantization.fold import with_input_scale
 
     path = _resolved(model)
     if path.suffix == ".keras" and is_own(path):
-        return load_prunable(path)
+        source = load_source(str(path))
+        return with_input_scale(source.plain), source.provenance.get("pruned_from")
     with asking(options=False):
         source = load_source(str(path))
     how = source.target
@@ -127,7 +131,7 @@ def _network(model: str) -> Any:
             f"{model} takes cells by resize {how.resize} and mask {how.mask}; pruning trains on "
             "averaged areas with black around. Only area or linear, and black, are near enough."
         )
-    return with_input_scale(source.plain)
+    return with_input_scale(source.plain), source.provenance
 
 
 def _resolved(model: str) -> Path:

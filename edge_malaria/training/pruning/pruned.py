@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def prune_and_quantize(
     fine_tune_epochs: int,
     report: Report,
     clock: Clock | None = None,
+    pruned_from: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Prunes ``network``, writes ``output`` and its JSON; returns sizes and validation figures.
 
@@ -53,6 +55,8 @@ def prune_and_quantize(
         fine_tune_epochs: passes with rounding.
         report: called with a stage and its entry.
         clock: measures networks, for the target ``latency``.
+        pruned_from: where a network of somebody else came from, and its contract; kept in the
+            provenance, because it was made for other cells than this project's drawn ones.
     """
     examples = examples_of(train)
     smaller = prune(
@@ -82,6 +86,7 @@ def prune_and_quantize(
         "versions": versions(),
         "seed": recipe.seed,
         **origin(train["full"]),
+        **({} if pruned_from is None else {"pruned_from": dict(pruned_from)}),
     }
     write_json(
         output.with_suffix(".json"),
