@@ -6,13 +6,14 @@ import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.export.source import load_source
-from edge_malaria.files import write_image
+from edge_malaria.files import sha256_of, write_image
 from tests.cli import run_cli
 from tests.export.importers import authors
 from tests.export.importers.author_files import saved
@@ -22,10 +23,11 @@ pytest.importorskip("tensorflow", reason="importing needs the [export] extra")
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "OWN_MODEL.md"
 TUTORIAL = Habit(50, "0-1", "rgb", "linear", "sigmoid", 0, "sequential", "keras")
+SOFTMAX = replace(TUTORIAL, output="softmax", parasitized=1, file="keras2")
 # Who made the model of each documented line.
 AUTHORS = {
     "theirs.keras": TUTORIAL,
-    "theirs.h5": replace(TUTORIAL, output="softmax", parasitized=1, file="keras2"),
+    "theirs.h5": SOFTMAX,
     "theirs": replace(TUTORIAL, colour="bgr", parasitized=1, file="saved_model"),
     "theirs.onnx": replace(TUTORIAL, input_range="imagenet", file="onnx"),
     "theirs.tflite": replace(TUTORIAL, input_range="-1-1", resize="area", file="tflite"),
@@ -164,3 +166,59 @@ def test_a_model_of_somebody_else_is_pruned(
     judged = run_cli("evaluate", tmp_path / "smaller.keras", cells, "--split", "val", "--json")
     assert judged.code == 0, judged.err
     assert judged.json["accuracy"] > 0.85
+
+
+def published() -> Any:
+    """As tutorials of Keras 2 build it: each batch norm behind its pooling, softmax over two."""
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    body: list[Any] = [keras.Input((50, 50, 3))]
+    for filters in (8, 16, 24):
+        body += [layers.Conv2D(filters, 3, activation="relu"), layers.MaxPooling2D(2)]
+        body += [layers.BatchNormalization(momentum=0.8)]
+    body += [layers.Conv2D(4, 1, activation="relu"), layers.Flatten()]
+    model = keras.Sequential([*body, layers.Dense(2, activation="softmax")])
+    images, truth = authors.crops(320, seed=17)
+    pixels = authors.prepared(images, SOFTMAX)
+    model.compile(keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy")
+    model.fit(pixels, truth.astype(np.int64), batch_size=32, epochs=12, verbose=0)
+    return model
+
+
+@pytest.mark.long
+def test_what_prune_writes_of_a_published_network_is_exported_and_keeps_its_origin(
+    cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = authors.saved(published(), tmp_path, SOFTMAX)
+    path.with_suffix(".toml").write_text(
+        'input_range = "0-1"\ncolour = "rgb"\nresize = "linear"\n'
+        'classes = ["Uninfected", "Parasitized"]\n'
+    )
+    first, again = tmp_path / "first.keras", tmp_path / "again.keras"
+    short = ("--data", cells, "--keep", "0.8", "--rounds", "1", "--fine-tune", "1")
+    for source, smaller in ((path, first), (first, again)):
+        ran = run_cli("prune", source, *short, "-o", smaller, cwd=tmp_path)
+        assert ran.code == 0, ran.err
+    ran = run_cli("export", again, "--int8", "--data", cells, "--json", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    record = read_bundle(tmp_path / "again-bundle").record
+    origin = record["provenance"]["pruned_from"]
+    assert origin["contract"]["output"]["value"] == "softmax"
+    assert origin["model_sha256"] == sha256_of(path)
+    assert "contract" not in record["provenance"], "it takes this project's own cells now"
+    assert ran.json["evaluation"]["accuracy"] > 0.85
+
+
+def test_prune_says_which_cells_it_cannot_make(tmp_path: Path, cells: Path) -> None:
+    path = made(tmp_path, replace(TUTORIAL, resize="pad"))
+    path.with_suffix(".toml").write_text(
+        'input_range = "0-1"\ncolour = "rgb"\nresize = "pad"\n'
+        'classes = ["Parasitized", "Uninfected"]\n'
+    )
+    ran = run_cli("prune", path, "--data", cells, "-o", tmp_path / "b.keras", cwd=tmp_path)
+    assert ran.code == 2
+    assert "takes cells by resize pad" in ran.error
+    assert not (tmp_path / "b.keras").exists()
