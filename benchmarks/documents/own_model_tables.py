@@ -65,8 +65,9 @@ def _pruned_row(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
     export = found["export"]
     if export["exit"]:
         return (name, f"export refused: {export['said']}", "", macs, "", *spent)
-    sizes = f"{row['bytes']['model.int8.tflite']:,} -> {found['int8_bytes']:,}"
-    times = " -> ".join(f"{found['int8_ms'][when]:.2f}" for when in ("before", "after"))
+    partly = f" ({found['variant']})" if found["variant"] != "int8" else ""
+    sizes = f"{row['bytes']['model.int8.tflite']:,} -> {found['file_bytes']:,}{partly}"
+    times = " -> ".join(f"{found['cell_ms'][when]:.2f}" for when in ("before", "after"))
     accuracy = f"{row['accuracy']:.3f} -> {found['accuracy']:.3f}"
     return (name, accuracy, sizes, macs, times, *spent)
 

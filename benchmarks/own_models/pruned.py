@@ -24,9 +24,9 @@ from edge_malaria.data.dataset import Dataset
 from edge_malaria.files import write_image, write_text
 from edge_malaria.runtime.engines.opening import open_engine
 
-TRAIN_CELLS, VAL_CELLS = 4000, 1000
+TRAIN_CELLS, VAL_CELLS = 8000, 1000
 KEEP = 0.5
-SCHEDULE = ("--target", "macs", "--keep", KEEP, "--rounds", 2, "--epochs", 2, "--fine-tune", 2)
+SCHEDULE = ("--target", "macs", "--keep", KEEP, "--rounds", 2, "--epochs", 3, "--fine-tune", 3)
 _TIMED_CELLS, _TURNS = 64, 25
 
 
@@ -54,16 +54,16 @@ def measured(model: Path, contract: tuple[str, ...], data: Path, cells: Path, wo
         return row
     said = json.loads(ran["out"])
     row["before"], row["after"] = said["before"], said["after"]
-    row["export"] = timed("export", smaller, "--int8", "--data", data, "-o", bundle, "--force")
+    out = ("-o", bundle, "--force", "--json")
+    row["export"] = timed("export", smaller, "--int8", "--data", data, *out)
     if row["export"]["exit"]:
         return row
-    row["evaluate"] = timed("evaluate", bundle, data, "--split", "val", "--json")
-    figures = json.loads(row["evaluate"]["out"])
-    row["accuracy"], row["auc"] = figures["accuracy"], figures["auc"]
-    file = read_bundle(bundle).classifier.file("int8", "litert")
-    row["int8_bytes"] = file.bytes
-    times = fastest_ms({"before": _int8_of(copied), "after": (bundle / file.file).read_bytes()})
-    row["int8_ms"] = times
+    figures = json.loads(row["export"]["out"])["evaluation"]
+    row |= {key: figures[key] for key in ("variant", "n", "accuracy", "auc")}
+    file = read_bundle(bundle).classifier.file(figures["variant"], "litert")
+    row["file_bytes"] = file.bytes
+    files = {"before": _int8_of(copied), "after": (bundle / file.file).read_bytes()}
+    row["cell_ms"] = fastest_ms(files)
     return row
 
 
