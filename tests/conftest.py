@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.made_once import made_once
+
 # A busy machine is no fault of the code: how long an example takes decides nothing.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
@@ -97,8 +99,7 @@ def tiny_keras(tensorflow: Any, tmp_path_factory: pytest.TempPathFactory) -> Pat
     from edge_malaria import keras_layers as layers
     from tests.networks import spot_network
 
-    path = tmp_path_factory.mktemp("keras") / "tiny.keras"
-    spot_network().save(path)
+    path = made_once(tmp_path_factory, "tiny.keras", lambda made: spot_network().save(made))
     assert layers.has_ranges(layers.load_model(path))
     return path
 
@@ -108,9 +109,7 @@ def working_keras(tensorflow: Any, tmp_path_factory: pytest.TempPathFactory) -> 
     """A float network without ranges that truly tells drawn cells apart, as somebody else's."""
     from tests.networks import working_network
 
-    path = tmp_path_factory.mktemp("keras") / "working.keras"
-    working_network().save(path)
-    return path
+    return made_once(tmp_path_factory, "working.keras", lambda made: working_network().save(made))
 
 
 @pytest.fixture(scope="session")
@@ -118,7 +117,9 @@ def tiny_bundle(tiny_keras: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """The tiny network's bundle with every variant, made by the real export."""
     from edge_malaria.export import Options, export_bundle
 
-    out = tmp_path_factory.mktemp("bundles") / "tiny-bundle"
     variants = ("float32", "float16", "dynamic", "int8")
-    export_bundle(str(tiny_keras), out, Options(variants=variants))
-    return out
+
+    def export(made: Path) -> None:
+        export_bundle(str(tiny_keras), made, Options(variants=variants))
+
+    return made_once(tmp_path_factory, "tiny-bundle", export)
