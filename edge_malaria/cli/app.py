@@ -19,7 +19,7 @@ from edge_malaria.errors import EdgeMalariaError
 from edge_malaria.notice import RESEARCH_USE
 
 # Two lines of a wide terminal each; a path may have 4,096 letters, a damaged table's cell more.
-_LONGEST_MESSAGE = 1000
+_LONGEST_LINE, _MOST_LINES = 1000, 20
 
 # Each module defines ``register(app)`` and imports nothing heavy at module level.
 COMMAND_MODULES = (
@@ -158,14 +158,23 @@ def run(action: Callable[[], Any], *, debug: bool) -> int:
 
 
 def _shown(message: str) -> str:
-    """A message in a readable length, whatever a file's name holds: no terminal obeys it."""
+    """A message in a readable length, whatever a file's name holds: no terminal obeys it.
+
+    Each line by itself: those that can be typed stay whole beside each other.
+    """
     words = "".join(
         c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in message
     )
-    if len(words) <= _LONGEST_MESSAGE:
-        return words
-    half = _LONGEST_MESSAGE // 2
-    return f"{words[:half]} ... {words[-half:]}"
+    lines = words.split("\n")
+    left_out = ["..."] if len(lines) > _MOST_LINES else []
+    return "\n".join([*map(_line_shown, lines[:_MOST_LINES]), *left_out])
+
+
+def _line_shown(line: str) -> str:
+    if len(line) <= _LONGEST_LINE:
+        return line
+    half = _LONGEST_LINE // 2
+    return f"{line[:half]} ... {line[-half:]}"
 
 
 def execute(arguments: Sequence[str]) -> int:

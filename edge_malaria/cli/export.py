@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -146,7 +147,7 @@ def _print(exported: Any) -> None:
 
     columns = ("variant", "file", "bytes", "parity", "accuracy (val)")
     print_table(f"{exported.path}", columns, size_table(exported))
-    path = exported.path
+    path = shlex.quote(str(exported.path))
     print(
         f"Done in {exported.elapsed_s:.0f} s. Next:\n"
         f"  edge-malaria selftest {path}\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -154,4 +155,4 @@ def _show(output: Path, start: dict[str, float], smaller: Any, as_json: bool) ->
     print_table(
         f"{output}: validation AUC {smaller['val_auc']:.4f}", ("measure", "before", "after"), rows
     )
-    print(f"next: edge-malaria export {output} --int8 -o my-bundle")
+    print(f"next: edge-malaria export {shlex.quote(str(output))} --int8 -o my-bundle")

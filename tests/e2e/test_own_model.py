@@ -86,6 +86,18 @@ def test_what_is_not_told_is_asked_for(tmp_path: Path, cells: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["theirs.keras"]
 
 
+def test_lines_to_type_stay_whole_however_long_the_names_are(tmp_path: Path) -> None:
+    folder = tmp_path / ("a folder with a long name " * 9).strip()
+    folder.mkdir()
+    path = made(folder, TUTORIAL)
+    known = ("--colour", "rgb", "--resize", "linear", "--classes", "Parasitized,Uninfected")
+    asked = run_cli("export", path, "--int8", *known, "-o", folder / "out", cwd=tmp_path)
+    assert asked.code == 2
+    typed = [shlex.split(line) for line in asked.err.splitlines() if "edge-malaria export" in line]
+    assert [line[-1] for line in typed] == ["0-1", "-1-1", "0-255", "imagenet", "caffe"]
+    assert {tuple(line[:4]) for line in typed} == {("edge-malaria", "export", str(path), "--int8")}
+
+
 def test_a_contract_in_a_toml_and_its_faults(tmp_path: Path, cells: Path) -> None:
     path = made(tmp_path, TUTORIAL)
     beside = path.with_suffix(".toml")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from edge_malaria.bundle.file_spec import FileSpec, TensorSpec
+from edge_malaria.cli.export import _print as print_exported
 from edge_malaria.export.exported import Exported, size_table
 from edge_malaria.parity import ParityReport, Settings
 from edge_malaria.parity.findings import Pair
@@ -43,3 +47,13 @@ def test_each_exception_is_named() -> None:
 def test_the_accuracy_stands_beside_the_variant_that_was_measured() -> None:
     exported = made("int8", evaluation={"accuracy": 0.97, "variant": "int8"})
     assert [row[4] for row in size_table(exported)] == ["0.9700", "0.9700"]
+
+
+def test_the_lines_that_come_next_can_be_typed_as_they_stand(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_exported(made("int8", path=Path("my cells/mine-bundle")))
+    lines = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
+    ours = [line for line in lines if line[:1] == ["edge-malaria"]]
+    assert len(ours) == 3
+    assert all("my cells/mine-bundle" in line for line in ours)

@@ -29,6 +29,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "mask": MASKS,
     "output": OUTPUTS,
 }
+ONLY_RANGE = "only_range"
 DEFAULT_CLASSES = ("Uninfected", "Parasitized")
 _ORDERS = ("Uninfected,Parasitized", "Parasitized,Uninfected")
 # torchvision.transforms.Normalize of the ImageNet models, in the order in which the network takes
@@ -229,7 +230,7 @@ def settle(
         name: of the model, for messages.
         size_px: side of the input.
         declared: from the command line and the TOML.
-        told: what the file itself tells.
+        told: what the file itself tells; under ``ONLY_RANGE`` a range that no other can replace.
         labels: whether labelled cells can prove the order of the classes.
 
     Raises:
@@ -239,6 +240,12 @@ def settle(
     said = declared.said
     if "output" in said and said["output"] != told["output"]:
         raise UsageError(_contradiction(name, said["output"], told["output"]))
+    only = told.get(ONLY_RANGE)
+    if only is not None and said.get("input_range", only) != only:
+        raise UsageError(
+            f"{name} takes whole numbers, which are pixels {only}; --input-range "
+            f"{said['input_range']} contradicts it. Leave it out."
+        )
     values, origins = {}, {}
     for key in CHOICES:
         if key in said:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from converters.quiet import quiet
 from edge_malaria.errors import ModelFileError, UsageError
 from edge_malaria.export.importers import keras2, keras_calls
@@ -49,12 +51,38 @@ def load_keras(path: Path, custom: Mapping[str, Any] | None, arch: str | None) -
                 model = keras_calls.build(config, _objects(custom))
                 keras2.load_weights(model, path)
                 return model
-            return keras.models.load_model(
+            model = keras.models.load_model(
                 path, compile=False, safe_mode=custom is None, custom_objects=_objects(custom)
             )
+            return in_float32(model, _objects(custom))
         # Keras raises many kinds for a damaged or unknown file; its first line says which.
         except Exception as error:
             raise ModelFileError(f"{path} cannot be loaded ({_first_line(error)}).") from error
+
+
+def in_float32(model: Any, custom: Mapping[str, Any]) -> Any:
+    """The model computing in float32, where it was trained in half precision to save time.
+
+    Its weights are float32; half-precision sums would be rounded again by everything here.
+    """
+    layers = getattr(model, "layers", [])
+    if not any("float16" in str(getattr(layer, "compute_dtype", "")) for layer in layers):
+        return model
+    made = type(model).from_config(_whole(model.get_config()), custom_objects=dict(custom))
+    made.set_weights([np.asarray(weight, np.float32) for weight in model.get_weights()])
+    return made
+
+
+def _whole(value: Any) -> Any:
+    """A configuration whose dtype policies are float32."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(_whole(part) for part in value)
+    if not isinstance(value, dict):
+        return value
+    if value.get("class_name") == "DTypePolicy":
+        return "float32"
+    made = {key: _whole(part) for key, part in value.items()}
+    return {**made, "dtype": "float32"} if "float16" in str(made.get("dtype", "")) else made
 
 
 def _first_line(error: Exception) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from converters import graph_copies
 from converters.quiet import quiet, require
 from edge_malaria.errors import ModelFileError, ModelShapeError, UsageError
+from edge_malaria.export.importers.contract import ONLY_RANGE
 from edge_malaria.export.importers.graph import Graph, read_graph
 from edge_malaria.export.importers.pickles import PICKLES, TORCH, instead
 
@@ -170,24 +171,27 @@ def _saved_model(path: Path, input_size: int | None) -> Original:
                 f"{path}: expected one input and one output, got {len(keys)} and {len(outs)}."
             )
         [key], [out] = keys, outs
-        shape = call.structured_input_signature[1][key].shape.as_list()
+        entry = call.structured_input_signature[1][key]
+        shape = entry.shape.as_list()
         if len(shape) != 4:
             raise ModelShapeError(f"{path}: expected input [N, S, S, 3], got {shape}.")
         side = shape[1] or input_size
         if side is None:
             raise UsageError(f"{path} leaves the side of its input open. Say it: --input-size 64")
         try:
-            proto = _traced(lambda pixels: call(**{key: pixels})[out], int(side))
+            # What takes uint8 takes pixels 0-255; a function of another type is not looked into.
+            proto = _traced(lambda x: call(**{key: tf.cast(x, entry.dtype)})[out], int(side))
         except Exception as error:
             raise ModelFileError(f"{path} cannot be traced ({_first_line(error)}).") from error
 
     def run(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(call(**{key: tf.constant(values)})[out])
+        return np.asarray(call(**{key: tf.cast(values, entry.dtype)})[out])
 
     graph = read_graph(proto, str(path), input_size if shape[1] is None else None)
     # The signature keeps ``loaded`` from being collected; ``run`` holds both.
     run.__dict__["keeps"] = loaded
-    return Original(path, path.name, "SavedModel", graph, lambda v: in_parts(run, v))
+    told = dict.fromkeys(("input_range", ONLY_RANGE), "0-255") if entry.dtype == tf.uint8 else {}
+    return Original(path, path.name, "SavedModel", graph, lambda v: in_parts(run, v), told)
 
 
 def _onnx(path: Path, input_size: int | None) -> Original:
