@@ -67,7 +67,7 @@ def _pruned_row(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
         return (name, f"export refused: {export['said']}", "", macs, "", *spent)
     partly = f" ({found['variant']})" if found["variant"] != "int8" else ""
     sizes = f"{row['bytes']['model.int8.tflite']:,} -> {found['file_bytes']:,}{partly}"
-    times = " -> ".join(f"{found['cell_ms'][when]:.2f}" for when in ("before", "after"))
+    times = " -> ".join(f"{found['cell_ms'][when]:.3f}" for when in ("before", "after"))
     accuracy = f"{row['accuracy']:.3f} -> {found['accuracy']:.3f}"
     return (name, accuracy, sizes, macs, times, *spent)
 
