@@ -49,5 +49,5 @@ def test_kept_outputs_keep_no_session_alive(shipped_bundle: Path) -> None:
     before = resident_bytes()
     kept += [answered() for _ in range(12)]
     give_back()
-    assert resident_bytes() - before < 12 * MIB, "each session takes several MB"
+    assert resident_bytes() - before < 40 * MIB, "twelve sessions take 140 MB"
     assert all(len(one) == 1 for one in kept)
