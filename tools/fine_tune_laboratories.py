@@ -34,14 +34,16 @@ from edge_malaria.files import sha256_of, write_bytes, write_json
 from edge_malaria.keras_layers import load_model
 from edge_malaria.prepare.contract import Preparation
 from edge_malaria.training.architectures.registry import count_macs
-from edge_malaria.training.classifier.calibrate import CrossFitted, settled
+from edge_malaria.training.classifier.asked_again import Asking, EightViews, SecondNetwork
+from edge_malaria.training.classifier.calibrate import CrossFitted, fit_platt, settled
+from edge_malaria.training.classifier.fit import predict
 from edge_malaria.training.classifier.laboratory_material import (
     SIZE_PX,
     STAIN,
     Material,
     stored_logits,
 )
-from edge_malaria.training.classifier.laboratory_plans import PLANS
+from edge_malaria.training.classifier.laboratory_plans import PLANS, Plan
 from edge_malaria.training.classifier.laboratory_rounds import (
     cross_fitted,
     cross_logits,
@@ -75,7 +77,7 @@ def record(material: Material, name: str, model: Any, decision: dict[str, Any]) 
         "provenance": {
             "arch": plan.arch,
             "input_size_px": SIZE_PX,
-            "start": {"keras_sha256": sha256_of(material.start / f"{plan.start}.keras")},
+            "start": _start(material, plan),
             "reference": sha256_of(material.start / "default.keras"),
             "data": _home_counts(material),
             "laboratories": _laboratory_counts(material),
@@ -91,6 +93,13 @@ def record(material: Material, name: str, model: Any, decision: dict[str, Any]) 
             "versions": versions(),
         },
     }
+
+
+def _start(material: Material, plan: Plan) -> dict[str, str] | None:
+    """Which weights a network started from; None for random ones."""
+    if not plan.start:
+        return None
+    return {"keras_sha256": sha256_of(material.start / f"{plan.start}.keras")}
 
 
 def _home_counts(material: Material) -> dict[str, Any]:
@@ -134,19 +143,19 @@ def crossfit_scores(material: Material, crossed: CrossFitted, sha256: str) -> So
     )
 
 
-def finished(material: Material, name: str, pool: Path, runs: Path) -> Path:
-    """One model whole; returns its run directory with model.keras and model.json."""
-    run, plan, val = runs / name, PLANS[name], material.val
+def rounded(material: Material, name: str, pool: Path, runs: Path) -> Any:
+    """One network after its rounds and after rounding to int8; kept as RUNS/<name>/model.keras."""
+    run, plan = runs / name, PLANS[name]
     network = fine_tuned(material, name, pool, run, report=log_epoch)
     if not (run / "model.keras").is_file():
         home = stored_logits(material.reference, "reference")
         logits = home_by(home, stored_logits(network, name))
         train = material.split("train")
         given = examples(material, pool, train, logits=logits, turned=plan.turned)
-        rounded, _ = quantize(
+        made, _ = quantize(
             network,
             given,
-            val,
+            material.val,
             plan.rounds[-1],
             run / "int8",
             fine_tune_epochs=plan.fine_tune_epochs,
@@ -154,19 +163,57 @@ def finished(material: Material, name: str, pool: Path, runs: Path) -> Path:
             resume=True,
             report=log_epoch,
         )
-        save_model(rounded, run / "model.keras")
-    model = load_model(run / "model.keras")
+        save_model(made, run / "model.keras")
+    return load_model(run / "model.keras")
+
+
+def finished(material: Material, name: str, pool: Path, runs: Path) -> Path:
+    """One model whole; returns its run directory with model.keras and model.json."""
+    run, plan, val = runs / name, PLANS[name], material.val
+    model = rounded(material, name, pool, runs)
+    asking: Asking | None = EightViews(model) if plan.flagged_views else None
+    parts = [cross_logits(material, name, pool, runs / f"{name}-crossfit", log_epoch)]
+    if plan.second:
+        asking = second_network(material, plan, pool, runs)
+        folder = runs / f"{plan.second}-crossfit"
+        parts.append(cross_logits(material, plan.second, pool, folder, log_epoch))
     crossfit = runs / f"{name}-crossfit"
-    parts = cross_logits(material, name, pool, crossfit, log_epoch)
-    crossed = cross_fitted(material.home["full"], parts)
+    crossed = cross_fitted(material.home["full"], *parts)
     train_cells = material.home["full"].take(material.split("train"))
-    decision = decide(model, val, train_cells, crossed, flagged_views=plan.flagged_views)
-    own = answers(model, val, flagged_views=plan.flagged_views)
+    decision = decide(model, val, train_cells, crossed, asking=asking)
+    own = answers(model, val, asking)
     crossed, _ = settled(crossed, own, val.labels, val.patients)
     sha256 = sha256_of(run / "model.keras")
     write_scores(crossfit, "crossfit", crossfit_scores(material, crossed, sha256))
     write_json(run / "model.json", record(material, name, model, decision))
+    if isinstance(asking, SecondNetwork):
+        write_json(
+            runs / plan.second / "model.json", second_record(material, plan, asking, decision)
+        )
     return run
+
+
+def second_network(material: Material, plan: Plan, pool: Path, runs: Path) -> SecondNetwork:
+    """The network that ``plan`` asks about flagged cells, calibrated on validation cells."""
+    network = rounded(material, plan.second, pool, runs)
+    calibration = fit_platt(predict(network, material.val.inputs), material.val.labels)
+    return SecondNetwork(network, calibration, plan.second_from)
+
+
+def second_record(
+    material: Material, plan: Plan, asking: SecondNetwork, first: dict[str, Any]
+) -> dict[str, Any]:
+    """What stands beside a second network's file: its calibration with the first one's points."""
+    temperature, bias = (round(value, 6) for value in asking.calibration)
+    points = {
+        name: {
+            "threshold": point["threshold"],
+            "chosen": "that of the first network, for both together",
+        }
+        for name, point in first["operating_points"].items()
+    }
+    decision = {"temperature": temperature, "bias": bias, "operating_points": points}
+    return record(material, plan.second, asking.network, decision)
 
 
 def expect_not_fine_tuned(start: Path, names: list[str]) -> None:
@@ -184,12 +231,19 @@ def expect_not_fine_tuned(start: Path, names: list[str]) -> None:
 
 
 def install(run: Path, name: str, dataset: Dataset) -> None:
-    """Puts a finished model where shipped ones stand and exports its bundle through the gate."""
+    """Puts a finished model where shipped ones stand and exports its bundle through the gate.
+
+    Its second network goes with it.
+    """
     from edge_malaria.export.convert import Options
     from edge_malaria.export.gate import export_bundle
 
-    write_bytes(SHIPPED_MODELS / f"{name}.keras", (run / "model.keras").read_bytes())
-    write_bytes(SHIPPED_MODELS / f"{name}.json", (run / "model.json").read_bytes())
+    pairs = {name: run}
+    if second := PLANS[name].second:
+        pairs[second] = run.parent / second
+    for stem, folder in pairs.items():
+        write_bytes(SHIPPED_MODELS / f"{stem}.keras", (folder / "model.keras").read_bytes())
+        write_bytes(SHIPPED_MODELS / f"{stem}.json", (folder / "model.json").read_bytes())
     options = Options(("float32", "float16", "dynamic", "int8"), force=True)
     export_bundle(name, SHIPPED_MODELS / name, options, dataset, lambda line: print(line))
 
@@ -210,17 +264,20 @@ def main() -> None:
     if unknown := sorted(set(without) - set(LABORATORIES)):
         parser.error(f"unknown: {', '.join(unknown)}; expected some of {', '.join(LABORATORIES)}")
     plans = given.only.split(",")
-    if unknown := sorted({name for name in plans if name not in PLANS or not PLANS[name].start}):
-        parser.error(
-            f"no plan of a model: {', '.join(unknown)}; expected one that starts from weights"
-        )
-    expect_not_fine_tuned(given.start, [PLANS[name].start for name in plans])
+    if unknown := sorted({name for name in plans if name not in PLANS}):
+        parser.error(f"no plan: {', '.join(unknown)}; expected some of {', '.join(PLANS)}")
+    expect_not_fine_tuned(given.start, [PLANS[name].start for name in plans if PLANS[name].start])
     material = Material(given.data, given.runs, given.start, log)
     pool = material.draw(PoolPlan())
     for name in plans:
         if without:
             run = given.runs / f"{name}-without-{'-'.join(without)}"
             fine_tuned(material, name, pool, run, without, log_epoch)
+            continue
+        if not PLANS[name].start:
+            # A second network has no points of its own: it is ready for the model that asks it.
+            rounded(material, name, pool, given.runs)
+            cross_logits(material, name, pool, given.runs / f"{name}-crossfit", log_epoch)
             continue
         run = finished(material, name, pool, given.runs)
         if given.ship:

@@ -9,6 +9,8 @@ from pathlib import Path, PurePosixPath
 from edge_malaria.errors import BundleIntegrityError, BundleSchemaError
 
 INDEX = "bundle.json"
+# The folder of a bundle that holds the bundle of its second network.
+SECOND = "second"
 # The shipped bundle takes 4 MB; what unpacks to more than this is no bundle.
 MAX_BUNDLE_BYTES = 512 << 20
 # What systems leave in any folder they show; never read, never recorded.

@@ -22,6 +22,8 @@ class DecisionRecord:
         error_model: the measured errors of several laboratories, or None.
         flagged_views: how many views of a cell at or above the balanced point decide together: 8,
             or 1 where the first answer does (``runtime.classify.flagged_views``).
+        second_from: probability from which on the bundle's second network decides
+            (``runtime.classify.second_network``); None where it has none.
     """
 
     temperature: float = 1.0
@@ -32,6 +34,7 @@ class DecisionRecord:
     false_positives: Mapping[str, Any] | None = None
     error_model: Mapping[str, Any] | None = None
     flagged_views: int = 1
+    second_from: float | None = None
 
     def __post_init__(self) -> None:
         expect(self.temperature > 0, "a temperature above 0", self.temperature)
@@ -40,6 +43,11 @@ class DecisionRecord:
         expect(self.flagged_views in (1, 8), "1 or 8 views", self.flagged_views)
         known = self.flagged_views == 1 or "balanced" in self.thresholds
         expect(known, "a balanced point where cells are asked again", dict(self.thresholds))
+        if self.second_from is not None:
+            expect(self.flagged_views == 1, "one view beside a second network", self.flagged_views)
+            least = min(self.thresholds.values(), default=0.0)
+            below = 0.0 < self.second_from <= least
+            expect(below, f"second_from in (0, {least:g}]", self.second_from)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> DecisionRecord:
@@ -60,4 +68,5 @@ class DecisionRecord:
             value.get("false_positives") or None,
             value.get("error_model") or None,
             int(value.get("flagged_views", 1)),
+            float(value["second"]["from"]) if value.get("second") else None,
         )

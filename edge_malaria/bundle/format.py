@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edge_malaria.bundle.contents import INDEX, read_contents
+from edge_malaria.bundle.contents import INDEX, SECOND, read_contents
 from edge_malaria.bundle.decision import DecisionRecord
 from edge_malaria.bundle.file_spec import FileSpec
 from edge_malaria.bundle.index import (
@@ -33,9 +33,10 @@ from edge_malaria.prepare.contract import Preparation, Target
 from edge_malaria.records import expect
 
 FORMAT = "edge-malaria-bundle"
-# 2: flagged cells may be asked again. An index that does not ask for it stays at 1, so that older
-# versions read it; one that does is refused by them in place of being decided otherwise.
-SCHEMA_VERSION = 2
+# 2: flagged cells may be asked again. 3: by a second network. An index that does not ask for it
+# stays at 1, so that older versions read it; one that does is refused by them in place of being
+# decided otherwise.
+SCHEMA_VERSION = 3
 VARIANTS = ("float32", "float16", "dynamic", "int8", "int8-mixed")
 OPERATING_POINTS = ("balanced", "screening")
 
@@ -103,6 +104,8 @@ class Bundle:
         models: ``classifier`` and perhaps ``finder``.
         record: bundle.json as read.
         contents: relative name -> bytes, for every recorded file.
+        second: the bundle of the network that is asked about flagged cells; None where there is
+            none.
     """
 
     path: Path
@@ -111,6 +114,7 @@ class Bundle:
     models: Mapping[str, ModelSpec]
     record: Mapping[str, Any]
     contents: Mapping[str, bytes]
+    second: Bundle | None = None
 
     @property
     def classifier(self) -> ModelSpec:
@@ -152,7 +156,7 @@ def write_index(directory: Path, record: Mapping[str, Any]) -> None:
     files = {
         path.relative_to(directory).as_posix(): file_record(path.read_bytes())
         for path in sorted(directory.rglob("*"))
-        if path.is_file() and path.name != INDEX
+        if path.is_file() and path != directory / INDEX
     }
     head = {"format": FORMAT, "schema_version": _schema_of(record)}
     full = {**head, **record, **head, "files": files}
@@ -165,8 +169,11 @@ def _schema_of(record: Mapping[str, Any]) -> int:
     value: Any = record
     for key in ("models", "classifier", "decision"):
         value = value.get(key) if isinstance(value, Mapping) else None
-    asked_again = isinstance(value, Mapping) and value.get("flagged_views", 1) != 1
-    return SCHEMA_VERSION if asked_again else 1
+    if not isinstance(value, Mapping):
+        return 1
+    if value.get("second") is not None:
+        return 3
+    return 2 if value.get("flagged_views", 1) != 1 else 1
 
 
 def read_bundle(path: Path | str, *, proven: bool = True) -> Bundle:
@@ -198,11 +205,33 @@ def verified(path: Path, files: Mapping[str, bytes], *, proven: bool = True) -> 
     _check_files(path, record, contents)
     bundle = _bundle(path, record, contents, proven)
     _check_model_files(path, bundle)
+    if bundle.classifier.decision.second_from is not None:
+        bundle = replace(bundle, second=_second(bundle, proven))
     try:
         check_seal(record)
     except ValueError as error:
         raise BundleIntegrityError(f"{path}/{INDEX}: {error}.") from error
     return bundle
+
+
+def _second(bundle: Bundle, proven: bool) -> Bundle:
+    """The bundle of the second network, out of the files of its own folder."""
+    start = f"{SECOND}/"
+    inside = {
+        name.removeprefix(start): data
+        for name, data in bundle.contents.items()
+        if name.startswith(start)
+    }
+    second = verified(bundle.path / SECOND, inside, proven=proven)
+    mine, theirs = bundle.classifier.preparation, second.classifier.preparation
+    if mine != theirs:
+        raise BundleSchemaError(
+            f"{second.path}: its cells are prepared otherwise than the first network's. "
+            "Export the bundle again."
+        )
+    if second.second is not None:
+        raise BundleSchemaError(f"{second.path}: a second network cannot ask another one.")
+    return second
 
 
 def _bundle(

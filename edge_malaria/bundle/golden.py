@@ -11,7 +11,8 @@ Files, all below ``golden/`` in the bundle:
 * ``keras.npz``: what Keras said before anything was converted: ``logits`` float32 [N],
   ``crop_logits`` float32 [M], and ``mistake_<k>`` float32 [K]: what it says of K cells
   (``mistake_rows``) when a common mistake is made on purpose, so that it can be named later; where
-  the bundle asks flagged cells again, ``averaged`` float32 [N]: the mean logits of eight views.
+  the bundle asks flagged cells again, ``averaged`` float32 [N], the mean logits of eight views, or
+  ``second`` float32 [N], the second network's logits on the scale of the first.
 * ``<engine>.<variant>.npz``: ``raw`` [N] and ``crop_raw`` [M], the file's output in its own dtype
   on the machine that exported it, and ``model_sha256``.
 
@@ -105,7 +106,8 @@ class GoldenOutputs:
         cells_sha256: of the pixels they belong to.
         model_sha256: of the model file; empty for Keras.
         mistakes: name -> logits float32 [K], of Keras only.
-        averaged: float32 [N], mean logits of eight views, of Keras only; None where not stored.
+        again: float32 [N], what decides about cells that are asked again, of Keras only; None
+            where not stored.
     """
 
     raw: NDArray[Any]
@@ -113,7 +115,7 @@ class GoldenOutputs:
     cells_sha256: str
     model_sha256: str = ""
     mistakes: Mapping[str, NDArray[np.float32]] | None = None
-    averaged: NDArray[np.float32] | None = None
+    again: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,8 +174,8 @@ def _keras(contents: Mapping[str, bytes]) -> GoldenOutputs:
     names = [str(name) for name in stored["mistakes"]]
     mistakes = {name: stored[f"mistake_{i}"] for i, name in enumerate(names)}
     sha256 = str(stored["cells_sha256"])
-    averaged = stored.get("averaged")
-    return GoldenOutputs(stored["logits"], stored["crop_logits"], sha256, "", mistakes, averaged)
+    again = stored.get("second", stored.get("averaged"))
+    return GoldenOutputs(stored["logits"], stored["crop_logits"], sha256, "", mistakes, again)
 
 
 def _crops(contents: Mapping[str, bytes], names: Sequence[str]) -> tuple[GoldenCrop, ...]:

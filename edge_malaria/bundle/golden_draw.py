@@ -254,7 +254,12 @@ def pack_arrays(arrays: Mapping[str, Any]) -> bytes:
 
 
 def write_goldens(
-    directory: Path, cells: GoldenCells, logits: Logits, *, flagged_views: bool = False
+    directory: Path,
+    cells: GoldenCells,
+    logits: Logits,
+    *,
+    flagged_views: bool = False,
+    second: Logits | None = None,
 ) -> None:
     """Writes the cells, the crops and Keras's outputs below ``directory/golden``.
 
@@ -265,6 +270,7 @@ def write_goldens(
         cells: from ``draw_golden_cells``.
         logits: the reference, as for ``draw_golden_cells``; must take float32 pixel values too.
         flagged_views: store the mean logits of eight views too.
+        second: the second network on the scale of the first; its logits are stored too.
 
     Raises:
         StorageError: disk full or not writable.
@@ -288,10 +294,17 @@ def write_goldens(
     names = np.array([crop.name for crop in cells.crops])
     inputs = pack_arrays({"names": names, "inputs": cells.crop_inputs})
     write_bytes(folder / "crops" / "inputs.npz", inputs)
-    write_bytes(folder / "keras.npz", pack_arrays(_keras_outputs(cells, logits, flagged_views)))
+    outputs = _keras_outputs(cells, logits)
+    if flagged_views:
+        outputs["averaged"] = mean_logits(
+            cells.inputs, lambda batch: _flat(logits(batch)), outputs["logits"]
+        )
+    if second is not None:
+        outputs["second"] = _flat(second(cells.inputs)).astype(np.float32)
+    write_bytes(folder / "keras.npz", pack_arrays(outputs))
 
 
-def _keras_outputs(cells: GoldenCells, logits: Logits, flagged_views: bool) -> dict[str, Any]:
+def _keras_outputs(cells: GoldenCells, logits: Logits) -> dict[str, Any]:
     pixels = cells.inputs[mistake_rows(len(cells.inputs))].astype(np.float32)
     outputs: dict[str, Any] = {
         "logits": _flat(logits(cells.inputs)).astype(np.float32),
@@ -302,10 +315,6 @@ def _keras_outputs(cells: GoldenCells, logits: Logits, flagged_views: bool) -> d
     for index, mistake in enumerate(MISTAKES.values()):
         wrong = np.ascontiguousarray(mistake(pixels), np.float32)
         outputs[f"mistake_{index}"] = _flat(logits(wrong)).astype(np.float32)
-    if flagged_views:
-        outputs["averaged"] = mean_logits(
-            cells.inputs, lambda batch: _flat(logits(batch)), outputs["logits"]
-        )
     return outputs
 
 

@@ -231,9 +231,18 @@ def _check_decision(where: str, value: object) -> None:
     need(is_whole(views, 1, 8) and views in (1, 8), f"{where}.flagged_views", "1 or 8", views)
     asked = views == 1 or "balanced" in points
     need(asked, f"{where}.operating_points", "balanced, from which cells are asked again", points)
+    if decision.get("second") is not None:
+        _check_second(f"{where}.second", decision["second"], points)
     _check_abstention(f"{where}.abstention", decision.get("abstention") or {})
     for key in ("false_positives", "false_positive"):
         _check_rates(f"{where}.{key}", decision.get(key) or {})
+
+
+def _check_second(where: str, value: object, points: Mapping[str, Any]) -> None:
+    asked = as_object(value, where).get("from")
+    least = min((point["threshold"] for point in points.values()), default=0.0)
+    fits = is_number(asked) and 0.0 < asked <= least
+    need(fits, f"{where}.from", f"a probability above 0 and up to {least:g}", asked)
 
 
 def _check_abstention(where: str, value: object) -> None:

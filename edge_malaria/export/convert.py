@@ -168,7 +168,7 @@ def _facts(source: Source) -> dict[str, Any]:
         "preprocessing": source.preprocessing,
         "decision": {
             key: source.decision[key]
-            for key in ("temperature", "bias", "operating_points", "flagged_views")
+            for key in ("temperature", "bias", "operating_points", "flagged_views", "second")
             if key in source.decision
         },
         "notice": RESEARCH_USE,

@@ -22,6 +22,7 @@ from converters.calibration import Calibration, choose_calibration
 from converters.keras_engine import KerasEngine
 from edge_malaria import parity
 from edge_malaria.bundle import golden, golden_draw
+from edge_malaria.bundle.contents import SECOND
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.data.dataset import Dataset
 from edge_malaria.errors import GateFailed, UsageError
@@ -61,10 +62,23 @@ def export_bundle(
         OutputExists, ModelShapeError, UsageError, ModelFileError, DatasetError, MissingExtra,
         StorageError: see ``errors``.
     """
-    started = time.monotonic()
     known = own or OwnModel()
     labels = dataset if dataset is not None and dataset.has_splits else None
     source = load_source(model, known.declared, known.loading, labels)
+    return _export(source, out, options, dataset, log, known)
+
+
+def _export(
+    source: Source,
+    out: Path,
+    options: Options,
+    dataset: Dataset | None,
+    log: Log,
+    known: OwnModel | None = None,
+) -> Exported:
+    """``export_bundle`` of a model that is loaded."""
+    started, known = time.monotonic(), known or OwnModel()
+    labels = dataset if dataset is not None and dataset.has_splits else None
     log(f"model     {source.name}: {source.weights} weights, {source.size_px} px, {source.ranges}")
     sanity.show_contract(source, log)
     if known.expect is not None:
@@ -86,6 +100,8 @@ def export_bundle(
             _add_variant(work, cells, variant)
         if options.finder:
             add_finder(work)
+        if source.second is not None:
+            _add_second(work, dataset)
         report = _gate(work, cells, dataset, judging)
         evaluation = _evaluate(directory, judging, options, log)
         write_record(work, evaluation, report)
@@ -130,11 +146,26 @@ def _write_goldens(work: Work, calls: Calls | None) -> golden.GoldenCells:
     if source.contract is not None and not (calls is not None and calls.better_than_chance):
         sanity.check_on_drawn(source, cells, calls, work.log)
     golden_draw.write_goldens(
-        work.directory, cells, source.logits, flagged_views=source.flagged_views > 1
+        work.directory,
+        cells,
+        source.logits,
+        flagged_views=source.flagged_views > 1,
+        second=None if source.second is None else source.second_logits,
     )
     near = f"{int(cells.near.sum())} close to the threshold"
     work.log(f"goldens   {len(cells.inputs)} drawn cells, {near}, {took(started)}")
     return cells
+
+
+def _add_second(work: Work, dataset: Dataset | None) -> None:
+    """The bundle of the second network in its folder, through a gate of its own."""
+    assert work.source.second is not None
+    options = replace(work.options, finder=False, force=False)
+
+    def log(line: str) -> None:
+        work.log(f"second    {line}")
+
+    _export(work.source.second, work.directory / SECOND, options, dataset, log)
 
 
 def _add_variant(work: Work, cells: golden.GoldenCells, variant: str) -> None:
@@ -195,6 +226,7 @@ def _judging(dataset: Dataset | None, effort: Effort, log: Log) -> Dataset | Non
 
 def _run_gate(work: Work, dataset: Dataset | None, memory: parity.Memory) -> parity.ParityReport:
     write_record(work, None)
+    second = work.source.second
     report = parity.gate(
         read_bundle(work.directory, proven=False),  # this is what proves it
         dataset=dataset,
@@ -202,6 +234,7 @@ def _run_gate(work: Work, dataset: Dataset | None, memory: parity.Memory) -> par
         reference=work.source.reference,
         settings=parity.Settings(delta=work.delta),
         memory=memory,
+        second=parity.Beside(second.reference, prove=False) if second is not None else None,
     )
     # One picture holds all cells of its gate, and the next recipe has its own.
     return report.without_pictures()
@@ -266,4 +299,5 @@ def source_classifier(source: Source, path: Path, operating_point: str) -> Class
     record = {"provenance": source.provenance}
     bundle = Bundle(path, source.name, "", {"classifier": spec}, record, {})
     engine = KerasEngine(source.plain)
-    return Classifier(bundle, "float32", None, operating_point, with_engine=engine)
+    second = None if source.second is None else source.second_logits
+    return Classifier(bundle, "float32", None, operating_point, with_engine=engine, second=second)

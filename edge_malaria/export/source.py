@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_malaria.bundle.decision import DecisionRecord
 from edge_malaria.bundle.shipped import SHIPPED_MODELS
 from edge_malaria.data.dataset import Dataset
 from edge_malaria.errors import ModelFileError, ModelShapeError, UsageError
@@ -28,10 +29,14 @@ from edge_malaria.export.importers.original import KINDS, is_foreign
 from edge_malaria.files import sha256_of
 from edge_malaria.prepare.contract import Preparation
 from edge_malaria.prepare.stain import StainScaling
+from edge_malaria.runtime.classify.second_network import on_first_scale
 
 if TYPE_CHECKING:
     from converters.keras_engine import KerasEngine
 
+# What stands beside the models that ship and is none.
+_BESIDE = ("finder", "second")
+SECOND_FILE = "second.keras"
 # Val cells that prove the order of the classes.
 _PROOF_CELLS = 400
 PLAIN_DECISION: dict[str, Any] = {
@@ -57,6 +62,7 @@ class Source:
         has_ranges: whether int8 ranges travel in the model.
         decision, provenance, measured: of the JSON beside the file.
         finder: the cell finder's .keras file, where the model ships with one.
+        second: the network that is asked about flagged cells, where the model has one.
         stain: the slide's colour scaling that the network was trained behind; None for none.
         contract: of a model of somebody else.
         notes: what a user should know about it.
@@ -75,6 +81,7 @@ class Source:
     stain: StainScaling | None = None
     contract: Contract | None = None
     notes: tuple[str, ...] = ()
+    second: Source | None = None
 
     @property
     def target(self) -> Preparation:
@@ -114,6 +121,12 @@ class Source:
 
         return KerasEngine(self.plain, remember=True)
 
+    def second_logits(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
+        """The second network's logits float32 [N], on the scale of this one's."""
+        assert self.second is not None
+        own, first = (DecisionRecord.from_json(s.decision) for s in (self.second, self))
+        return on_first_scale(self.second.logits(pixels), own, first)
+
     def logits(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Pixel values [N, S, S, 3], uint8 or float32 -> the float network's logits float32 [N]."""
         return self.reference.run(pixels).reshape(-1)
@@ -135,7 +148,7 @@ def resolve_model(model: str) -> Path:
         if path.exists():
             raise ModelFileError(f"{path} {_no_model(path)}")
         names = ", ".join(
-            sorted(p.stem for p in SHIPPED_MODELS.glob("*.keras") if p.stem != "finder")
+            sorted(p.stem for p in SHIPPED_MODELS.glob("*.keras") if p.stem not in _BESIDE)
         )
         raise ModelFileError(
             f"no model {model!r}: expected a file (.keras, .h5, .onnx, .tflite), a SavedModel "
@@ -240,7 +253,21 @@ def load_source(
         measured=beside.get("measured", {}),
         finder=finder if finder.is_file() and path.parent == SHIPPED_MODELS else None,
         stain=StainScaling.from_contract(beside.get("preprocessing", {})),
+        second=_second(path, beside),
     )
+
+
+def _second(path: Path, beside: dict[str, Any]) -> Source | None:
+    """The second network of a model whose JSON asks one."""
+    if not beside.get("decision", {}).get("second"):
+        return None
+    file = path.with_name(SECOND_FILE)
+    if not file.is_file():
+        raise ModelFileError(
+            f"{path.with_suffix('.json')} asks a second network about flagged cells, and there is "
+            f"no {file.name} beside it. Copy both, with the .json of each."
+        )
+    return load_source(str(file))
 
 
 def _foreign(path: Path, declared: Declared, loading: Loading, dataset: Dataset | None) -> Source:

@@ -13,7 +13,7 @@ from edge_malaria.parity.exact import Twin
 from edge_malaria.parity.findings import STAGES, Failure, Flip, Pair, Settings
 from edge_malaria.parity.memory import Memory
 from edge_malaria.parity.report import ParityReport
-from edge_malaria.parity.suite import gate
+from edge_malaria.parity.suite import Beside, gate
 
 # The name that reads well where nothing is gated: ``report = parity.compare(bundle)``.
 compare = gate
@@ -21,6 +21,7 @@ compare = gate
 __all__ = [
     "LIMITS",
     "STAGES",
+    "Beside",
     "Failure",
     "Flip",
     "Limits",

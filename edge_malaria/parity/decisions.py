@@ -61,7 +61,7 @@ def check_decisions(
         not_run=(unknown,) if cells.patients is None else (),
     )
     outputs = {
-        name: run_outputs(engine, cells.inputs, name, subject.decision)
+        name: run_outputs(engine, cells.inputs, name, subject.decision, subject.second_of(name))
         for name, engine in subject.candidates.items()
         if name in drawn.outputs
     }
@@ -102,7 +102,8 @@ def reference_of(
         found: what files gave already; None runs the float32 file.
     """
     if subject.live is not None:
-        return run_outputs(subject.live, inputs, REFERENCE, subject.decision)
+        second = subject.second_of(REFERENCE)
+        return run_outputs(subject.live, inputs, REFERENCE, subject.decision, second)
     names = [name for name in subject.candidates if name.endswith(".float32")]
     if found is not None:
         return next((found[name] for name in names if name in found), None)
@@ -110,4 +111,4 @@ def reference_of(
     engine = None if first is None else subject.candidates[first]
     if first is None or engine is None:
         return None
-    return run_outputs(engine, inputs, first, subject.decision)
+    return run_outputs(engine, inputs, first, subject.decision, subject.second_of(first))

@@ -165,17 +165,18 @@ def check_keras(
     return found
 
 
-def check_views(goldens: Goldens, decision: Decision) -> list[Failure]:
-    """Where flagged cells are asked again, Keras's answers in eight views are stored too."""
-    averaged = goldens.keras.averaged
+def check_asked_again(goldens: Goldens, decision: Decision) -> list[Failure]:
+    """Where flagged cells are asked again, what Keras says then is stored too."""
+    again = goldens.keras.again
     if decision.asked_again_from is None:
         return []
-    if averaged is not None and averaged.shape == goldens.keras.raw.shape:
+    if again is not None and again.shape == goldens.keras.raw.shape:
         return []
-    got = "missing" if averaged is None else str(averaged.shape)
+    got = "missing" if again is None else str(again.shape)
     cause = "nothing shows what Keras says of flagged cells; export the bundle again"
     want = f"{goldens.keras.raw.shape}"
-    return [Failure("goldens", KERAS_FILE, "mean logits of eight views", got, want, "", cause)]
+    what = "logits of cells that are asked again"
+    return [Failure("goldens", KERAS_FILE, what, got, want, "", cause)]
 
 
 def check_live(stored: Outputs, live: Outputs, settings: Settings) -> list[Failure]:

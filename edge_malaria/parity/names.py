@@ -43,6 +43,7 @@ def decides(value: Mapping[str, Any]) -> dict[str, Any]:
         "decision.temperature": decision.get("temperature"),
         "decision.bias": decision.get("bias"),
         "decision.flagged_views": decision.get("flagged_views", 1),
+        "decision.second": decision.get("second"),
         **{f"threshold of {name}": point.get("threshold") for name, point in points.items()},
     }
 

@@ -149,8 +149,8 @@ def compare_outputs(
 ) -> Pair:
     """Compares two models on the same cells and lists everything that exceeds the limits.
 
-    Differences are those of the first answers; calls are what the bundle decides, from eight views
-    of flagged cells where it asks these again.
+    Differences are those of the first answers; calls are what the bundle decides, also where it
+    asks flagged cells again.
     """
     n = len(cells.inputs)
     expect(len(reference.raw) == len(candidate.raw) == n, f"{n} outputs", len(candidate.raw))

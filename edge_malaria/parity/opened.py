@@ -19,6 +19,8 @@ from edge_malaria.parity.memory import Memory, RememberingEngine
 from edge_malaria.parity.metadata import read_metadata
 from edge_malaria.parity.tflite_file import StoredTensor
 from edge_malaria.runtime.classify.classifier import Decision
+from edge_malaria.runtime.classify.flagged_views import Logits
+from edge_malaria.runtime.classify.second_network import SecondNetwork
 from edge_malaria.runtime.engines.base import ENGINES, Engine
 from edge_malaria.runtime.engines.opening import installed_engines, open_engine
 
@@ -61,6 +63,8 @@ class Subject:
         extra: further candidates of the caller, ``name.variant`` -> engine.
         twins: of the extra candidates: whose bits each must give.
         live: Keras itself, where the caller has it.
+        second: name of a candidate, or ``keras`` -> the second network beside it, where the bundle
+            has one.
     """
 
     bundle: Bundle
@@ -70,6 +74,7 @@ class Subject:
     extra: Mapping[str, Engine] = field(default_factory=dict)
     twins: Twins = field(default_factory=dict)
     live: Engine | None = None
+    second: Mapping[str, Engine] = field(default_factory=dict)
 
     @property
     def spec(self) -> ModelSpec:
@@ -88,6 +93,13 @@ class Subject:
         files = {name: file.engine for name, file in self.files.items()}
         files = {name: engine for name, engine in files.items() if engine.input.shape == size}
         return {**files, **self.extra}
+
+    def second_of(self, name: str) -> Logits | None:
+        """What answers about flagged cells beside a candidate, on the first network's scale."""
+        bundle, engine = self.bundle.second, self.second.get(name)
+        if bundle is None or engine is None:
+            return None
+        return SecondNetwork(engine, bundle.classifier, self.spec).logits
 
 
 def chosen_engines(named: Sequence[str] | None) -> tuple[str, ...]:

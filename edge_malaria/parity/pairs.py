@@ -16,15 +16,24 @@ from edge_malaria.parity.opened import Subject
 from edge_malaria.parity.points import other_points, with_points
 from edge_malaria.records import Image
 from edge_malaria.runtime.classify.classifier import Decision
+from edge_malaria.runtime.classify.flagged_views import Logits
 from edge_malaria.runtime.engines.base import Engine, dequantize
 
 
 def run_outputs(
-    engine: Engine, inputs: Image, name: str, decision: Decision | None = None
+    engine: Engine,
+    inputs: Image,
+    name: str,
+    decision: Decision | None = None,
+    second: Logits | None = None,
 ) -> Outputs:
-    """Runs an engine on uint8 [N, S, S, 3], and again on the views that ``decision`` asks for.
+    """Runs an engine on uint8 [N, S, S, 3], and asks again where ``decision`` does.
 
-    Of several values a cell the first is kept; ``shapes`` has refused them.
+    ``second``: the second network beside it, where the bundle has one. Of several values a cell
+    the first is kept; ``shapes`` has refused them.
+
+    Raises:
+        ValueError: the bundle asks a second network, and there is none beside this engine.
     """
 
     def values(batch: Image) -> NDArray[Any]:
@@ -37,7 +46,7 @@ def run_outputs(
     found = Outputs(name, raw, dequantize(raw, engine.output), engine.output.scale)
     if decision is None or decision.asked_again_from is None:
         return found
-    return replace(found, settled=decision.settled(found.logits, inputs, logits))
+    return replace(found, settled=decision.settled(found.logits, inputs, logits, second))
 
 
 def compare_all(

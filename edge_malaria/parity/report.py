@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edge_malaria.parity.findings import REFERENCE, STAGES, Failure, FinderPair, Pair, Settings
+from edge_malaria.parity.findings import (
+    REFERENCE,
+    STAGES,
+    Failure,
+    FinderPair,
+    Findings,
+    Pair,
+    Settings,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +71,23 @@ class ParityReport:
         failed = {f.subject.partition(".")[2] for f in self.all_failures() if "." in f.subject}
         seen = dict.fromkeys(pair.candidate.partition(".")[2] for pair in self.pairs)
         return tuple(variant for variant in seen if variant and variant not in failed)
+
+    def findings_as(self, name: str) -> Findings:
+        """What was found, of a network that another report calls ``name``."""
+        start = f"{name}/"
+        return Findings(
+            failures=tuple(replace(f, subject=start + f.subject) for f in self.failures),
+            pairs=tuple(
+                replace(
+                    pair,
+                    reference=start + pair.reference,
+                    candidate=start + pair.candidate,
+                    failures=tuple(replace(f, subject=start + f.subject) for f in pair.failures),
+                )
+                for pair in self.pairs
+            ),
+            not_run=tuple(f"{name}: {line}" for line in self.not_run),
+        )
 
     def finder_against_keras(self) -> tuple[FinderPair, ...]:
         """The finder's files against what Keras found when the bundle was exported."""

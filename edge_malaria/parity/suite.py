@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from edge_malaria.bundle.contents import SECOND
 from edge_malaria.bundle.format import Bundle, ModelSpec, read_bundle
 from edge_malaria.bundle.golden import read_goldens
 from edge_malaria.data.dataset import Dataset
@@ -27,7 +28,7 @@ from edge_malaria.parity.decisions import (
 from edge_malaria.parity.dtypes import check_dtypes
 from edge_malaria.parity.exact import Twins
 from edge_malaria.parity.finder_stage import check_finder
-from edge_malaria.parity.findings import Failure, Findings, Pair, Settings
+from edge_malaria.parity.findings import REFERENCE, Failure, Findings, Pair, Settings
 from edge_malaria.parity.memory import Memory
 from edge_malaria.parity.names import check_names
 from edge_malaria.parity.numeric import Cells, Outputs
@@ -36,7 +37,28 @@ from edge_malaria.parity.report import ParityReport
 from edge_malaria.parity.shapes import check_shapes
 from edge_malaria.parity.values import check_values
 from edge_malaria.parity.weights import check_weights
+from edge_malaria.runtime.classify.second_network import variant_beside
 from edge_malaria.runtime.engines.base import Engine
+from edge_malaria.runtime.engines.opening import open_engine
+
+
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """What a caller has of a bundle's second network.
+
+    Attributes:
+        reference: a live Keras engine.
+        extra: further candidates, under the names of the first network's.
+        twins: of these.
+        left_out: what the caller could not run, and why.
+        prove: whether it passes its gate now; False where it just did.
+    """
+
+    reference: Engine | None = None
+    extra: Mapping[str, Engine] = field(default_factory=dict)
+    twins: Twins = field(default_factory=dict)
+    left_out: Sequence[str] = ()
+    prove: bool = True
 
 
 def gate(
@@ -52,6 +74,7 @@ def gate(
     twins: Twins | None = None,
     left_out: Sequence[str] = (),
     memory: Memory | None = None,
+    second: Beside | None = None,
 ) -> ParityReport:
     """Proves, or refuses, that the files of a bundle are the model they were made from.
 
@@ -70,6 +93,8 @@ def gate(
         left_out: what the caller could not run, and why; listed under ``not_run``.
         memory: of a gate that runs again in one process: files that stayed the same, by their
             SHA-256, are not asked again, and labelled cells are not read again.
+        second: what the caller has of the bundle's second network; None where nothing. The
+            network passes a gate of its own, whose findings bear the name ``second/``.
 
     Raises:
         MissingExtra: a named engine is not installed.
@@ -82,8 +107,10 @@ def gate(
     stored = read_goldens(opened.contents)
     chosen, name_all = chosen_engines(engines), engines is None
     files, told = open_files(opened, opened.classifier, chosen, name_all=name_all, memory=memory)
-    decides = settings or Settings()
+    decides, beside = settings or Settings(), second or Beside()
     subject = Subject(opened, stored, decides, files, extra or {}, twins or {}, reference)
+    if opened.second is not None:
+        subject = replace(subject, second=_seconds(opened.second, subject, beside))
 
     found = Findings(not_run=tuple(left_out)) + told
     found += check_names(subject)
@@ -100,6 +127,20 @@ def gate(
     found += of_values
     if finder:
         found += check_finder(opened, chosen, name_all=name_all)
+    if opened.second is not None and beside.prove:
+        of_second = gate(
+            opened.second,
+            dataset=dataset,
+            split=split,
+            reference=beside.reference,
+            engines=engines,
+            extra=beside.extra,
+            settings=settings,
+            twins=beside.twins,
+            left_out=beside.left_out,
+            memory=memory,
+        )
+        found += of_second.findings_as(SECOND)
     # A large network takes minutes to answer; a file is asked again, because only one that passed
     # until here may be the reference.
     keras = answers if subject.live is not None else None
@@ -118,6 +159,18 @@ def gate(
         drawn_decide=not labelled,
         temperature=found.temperature,
     )
+
+
+def _seconds(second: Bundle, subject: Subject, beside: Beside) -> dict[str, Engine]:
+    """The second network beside each candidate, and beside Keras."""
+    found: dict[str, Engine] = dict(beside.extra)
+    for name, file in subject.files.items():
+        engine = file.spec.engine
+        spec = second.classifier.file(variant_beside(second, file.variant, engine), engine)
+        found[name] = open_engine(second.read(spec.file), engine)
+    if beside.reference is not None:
+        found[REFERENCE] = beside.reference
+    return found
 
 
 def _labelled(subject: Subject, dataset: Dataset, split: str, memory: Memory | None) -> Cells:

@@ -58,7 +58,8 @@ def _against_stored(subject: Subject) -> tuple[Drawn, Findings]:
     failures: list[Failure] = []
     for name, engine in subject.candidates.items():
         try:
-            outputs[name] = run_outputs(engine, inputs, name, subject.decision)
+            second = subject.second_of(name)
+            outputs[name] = run_outputs(engine, inputs, name, subject.decision, second)
         except (BundleIntegrityError, ValueError, RuntimeError) as error:
             got = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             failures.append(Failure("goldens", name, "running the golden cells", got, "an output"))
@@ -81,9 +82,10 @@ def _against_each_other(subject: Subject, drawn: Drawn, decide: bool) -> Finding
     failures: list[Failure] = []
     reference = _stored_keras(subject)
     if subject.live is None:
-        failures += goldens.check_views(subject.goldens, subject.decision)
+        failures += goldens.check_asked_again(subject.goldens, subject.decision)
     else:
-        live = run_outputs(subject.live, golden.inputs, REFERENCE, subject.decision)
+        second = subject.second_of(REFERENCE)
+        live = run_outputs(subject.live, golden.inputs, REFERENCE, subject.decision, second)
         failures += goldens.check_live(reference, live, subject.settings)
         reference = live
     cells = Cells("drawn", golden.inputs, near=golden.near, decide=decide)
@@ -97,14 +99,14 @@ def _against_each_other(subject: Subject, drawn: Drawn, decide: bool) -> Finding
 
 
 def _stored_keras(subject: Subject) -> Outputs:
-    """What Keras said of the golden cells; of flagged ones also in eight views, where asked."""
+    """What Keras said of the golden cells, and of flagged ones where they are asked again."""
     keras, decision = subject.goldens.keras, subject.decision
     logits = keras.raw.astype(np.float32)
-    views = keras.averaged
-    # None, or those of other cells: ``goldens.check_views`` refuses the bundle for it.
-    if decision.asked_again_from is None or views is None or views.shape != logits.shape:
+    again = keras.again
+    # None, or those of other cells: ``goldens.check_asked_again`` refuses the bundle for it.
+    if decision.asked_again_from is None or again is None or again.shape != logits.shape:
         return Outputs(REFERENCE, keras.raw, logits)
-    settled = np.where(decision.asked_again(logits), views, logits)
+    settled = np.where(decision.asked_again(logits), again, logits)
     return Outputs(REFERENCE, keras.raw, logits, settled=settled)
 
 

@@ -25,6 +25,7 @@ from edge_malaria.runtime.classify.cell_tint import (
     foreign_slide,
 )
 from edge_malaria.runtime.classify.flagged_views import Logits, mean_logits
+from edge_malaria.runtime.classify.second_network import open_second
 from edge_malaria.runtime.classify.second_opinion import SecondOpinion, second_opinion
 from edge_malaria.runtime.engines.base import Engine
 from edge_malaria.runtime.engines.opening import default_engine, open_engine
@@ -56,6 +57,8 @@ class Classifier:
         threshold: a site's own, instead of the operating point's.
         with_engine: an already opened engine (tests pass a ``FakeEngine``).
         second_opinion: says which inputs are no red cells; see ``second_opinion``.
+        second: answers about flagged cells in place of the bundle's second network, on the scale of
+            the first; needed beside ``with_engine`` where the bundle asks one.
 
     Attributes:
         bundle: as given.
@@ -75,6 +78,7 @@ class Classifier:
         threshold: float | None = None,
         with_engine: Engine | None = None,
         second_opinion: SecondOpinion | None = None,
+        second: Logits | None = None,
     ) -> None:
         self.bundle, spec = bundle, bundle.classifier
         if with_engine is None:
@@ -82,6 +86,8 @@ class Classifier:
             file = spec.file(variant, name)
             with_engine = open_engine(bundle.read(file.file), name, threads)
             _check_ends(bundle, file.file, with_engine)
+            opened = None if second else open_second(bundle, variant, name, threads)
+            second = second if opened is None else opened.logits
         self.engine: Engine = with_engine
         self.variant = variant
         self.operating_point = operating_point
@@ -89,6 +95,7 @@ class Classifier:
         self.input_size_px = spec.size_px
         self.target: Target = spec.target
         self._decision = Decision(spec, self.threshold)
+        self._second = second
         self._second_opinion = second_opinion
 
     def classify(
@@ -111,7 +118,7 @@ class Classifier:
         """Network inputs uint8 [N, S, S, 3] -> predictions; N may be 0."""
         if not len(batch):
             return []
-        logits = self._decision.settled(self.logits(batch), batch, self.logits)
+        logits = self._decision.settled(self.logits(batch), batch, self.logits, self._second)
         foreign = self._second_opinion.foreign(batch) if self._second_opinion else None
         return self._decision.predictions(logits, batch, foreign)
 
@@ -120,7 +127,7 @@ class Classifier:
         return self.engine.run(batch).reshape(len(batch))
 
     def asks_again(self, logits: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """float32 [N], first answers -> bool [N]: which cells eight views decide about."""
+        """float32 [N], first answers -> bool [N]: which cells are asked again."""
         return self._decision.asked_again(logits)
 
 
@@ -155,16 +162,18 @@ class Decision:
     Attributes:
         threshold: probability at or above which a cell is positive.
         temperature, bias: of the calibration.
-        asked_again_from: probability from which on eight views of a cell decide; None for never.
-            The bundle's own balanced point, also where a site has thresholds of its own.
+        asked_again_from: probability from which on the second network, or eight views of a cell,
+            decide; None for never. The bundle's own, also where a site has thresholds of its own:
+            eight views are asked for from its balanced point on.
     """
 
     def __init__(self, spec: ModelSpec, threshold: float) -> None:
         self.threshold = threshold
         self.temperature, self.bias = spec.decision.temperature, spec.decision.bias
-        self.asked_again_from = (
-            spec.threshold("balanced") if spec.decision.flagged_views > 1 else None
-        )
+        self.asked_again_from = spec.decision.second_from
+        if spec.decision.flagged_views > 1:
+            self.asked_again_from = spec.threshold("balanced")
+        self._asks_second = spec.decision.second_from is not None
         self._unsure_between = spec.decision.unsure_between or (1.0, 0.0)
         self._not_a_red_cell = spec.decision.not_a_red_cell
         limits = (self._not_a_red_cell or {}).get("limits", {})
@@ -180,29 +189,44 @@ class Decision:
         return probability(logits, self.temperature, self.bias)
 
     def asked_again(self, logits: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """float32 [N], first answers -> bool [N]: which cells eight views decide about."""
+        """float32 [N], first answers -> bool [N]: which cells are asked again."""
         if self.asked_again_from is None:
             return np.zeros(len(logits), np.bool_)
         return np.asarray(self.probabilities(logits) >= self.asked_again_from)
 
     def settled(
-        self, logits: NDArray[np.float32], batch: Image, run: Logits
+        self,
+        logits: NDArray[np.float32],
+        batch: Image,
+        run: Logits,
+        second: Logits | None = None,
     ) -> NDArray[np.float32]:
-        """The logits that decide: of flagged cells the mean of their eight views.
+        """The logits that decide.
+
+        Of flagged cells those of the second network, or the mean of eight views.
 
         Args:
             logits: float32 [N], the network's first answers.
             batch: uint8 [N, S, S, 3], what it saw.
             run: the network, for further views.
+            second: the second network, on the first one's scale, where the bundle has one.
 
         Returns:
             float32 [N]; ``logits`` itself where no cell is asked again.
+
+        Raises:
+            ValueError: the bundle asks a second network and none was given.
         """
         again = np.flatnonzero(self.asked_again(logits))
         if not len(again):
             return logits
         settled = logits.copy()
-        settled[again] = mean_logits(batch[again], run, logits[again])
+        if self._asks_second:
+            if second is None:
+                raise ValueError("expected the second network that the bundle asks, got none")
+            settled[again] = second(batch[again])
+        else:
+            settled[again] = mean_logits(batch[again], run, logits[again])
         return settled
 
     def predictions(

@@ -108,14 +108,13 @@ class CrossFitted:
         chances: float64 [N], calibrated probabilities.
         labels: int64 [N].
         patients: str [N].
-        averaged: float64 [N], the same from the mean logit of eight views; needed where the bundle
-            asks flagged cells again.
+        again: float64 [N], the same of cells that are asked again; needed where the bundle does.
     """
 
     chances: NDArray[np.float64]
     labels: Labels
     patients: NDArray[np.str_]
-    averaged: NDArray[np.float64] | None = None
+    again: NDArray[np.float64] | None = None
 
     @property
     def healthy(self) -> NDArray[np.bool_]:
@@ -199,18 +198,18 @@ def settled(
     """(``crossed`` with the probabilities that decide, the balanced point of its networks).
 
     Args:
-        crossed: with ``averaged`` where flagged cells are asked again.
+        crossed: with ``again`` where flagged cells are asked again.
         own: answers of the network that ships to the validation cells.
         labels: int64 [N] of those.
         patients: str [N] of those.
 
     Raises:
-        ValueError: ``own`` holds eight views and ``crossed`` does not.
+        ValueError: ``own`` holds answers of cells asked again and ``crossed`` does not.
     """
-    other = Answers(crossed.chances, None if own.averaged is None else crossed.averaged)
-    both = own.averaged is None or other.averaged is not None
-    expect(both, "eight views of the cross-fitted networks too", "none")
+    told = None if own.again is None else crossed.again
+    expect(own.again is None or told is not None, "cross-fitted cells asked again too", "none")
     balanced, _ = best_threshold(own.lowest, labels)
+    other = Answers(crossed.chances, told, own.asked_from)
     infected = (crossed.labels == 1) & np.isin(crossed.patients, patients)
     theirs = same_sensitivity(balanced, own.lowest[labels == 1], other.lowest[infected])
     return replace(crossed, chances=other.settled(theirs)), theirs
@@ -222,7 +221,8 @@ def decision(
     crossed: CrossFitted,
     abstention: dict[str, Any],
     how: str,
-    averaged: Logits | None = None,
+    again: Logits | None = None,
+    asked_from: float | None = None,
 ) -> dict[str, Any]:
     """The decision block of a bundle: calibration, operating points, false positives.
 
@@ -232,19 +232,21 @@ def decision(
         crossed: cells of train and val patients with networks that had not seen them.
         abstention: see ``runtime.classify.Decision``.
         how: where ``crossed`` comes from, for the record.
-        averaged: the mean logits of eight views of the validation cells, where flagged cells are to
-            be asked again; ``crossed`` then has its own.
+        again: of the validation cells, where flagged ones are to be asked again: the mean logits of
+            eight views, or the second network's on the scale of the first; ``crossed`` then has
+            its own.
+        asked_from: probability from which on the second network is asked; None for eight views.
 
     Raises:
         DatasetError: no uninfected cell among ``crossed``.
-        ValueError: ``averaged`` without those of ``crossed``.
+        ValueError: ``again`` without those of ``crossed``.
     """
     logits, labels, patients = val
     if not crossed.healthy.any():
         raise DatasetError("the screening threshold needs uninfected cells.")
     if not crossed.has_healthy_patients:
         how += "; without healthy patients, uninfected cells of infected ones stand in"
-    own = Answers.of_logits(logits, averaged, calibration)
+    own = Answers.of_logits(logits, again, calibration, asked_from)
     balanced, mcc = best_threshold(own.lowest, labels)
     infected = (crossed.labels == 1) & np.isin(crossed.patients, patients)
     chances = own.settled(balanced)
@@ -257,7 +259,7 @@ def decision(
     return {
         "temperature": round(calibration[0], 6),
         "bias": round(calibration[1], 6),
-        **({} if averaged is None else {"flagged_views": VIEWS}),
+        **_asking(again is not None, asked_from),
         "operating_points": {
             "balanced": {
                 "threshold": balanced,
@@ -277,6 +279,12 @@ def decision(
         **_false_positives(counts, how, (balanced, counts_at(crossed, crossed_balanced))),
         "abstention": abstention,
     }
+
+
+def _asking(asks: bool, asked_from: float | None) -> dict[str, Any]:
+    if not asks:
+        return {}
+    return {"flagged_views": VIEWS} if asked_from is None else {"second": {"from": asked_from}}
 
 
 def _rates(chances: NDArray[np.float64], labels: Labels, threshold: float) -> dict[str, float]:

@@ -122,8 +122,12 @@ def _beginning(material: Material, name: str) -> Any:
     plan = PLANS[name]
     if plan.start:
         return load_prunable(material.start / f"{plan.start}.keras")
-    keras.utils.set_random_seed(plan.rounds[0].seed)
-    return residual_network(SIZE_PX) if plan.arch == "residual" else build(plan.arch, SIZE_PX)
+    return _untrained(plan.arch, plan.rounds[0].seed)
+
+
+def _untrained(arch: str, seed: int) -> Any:
+    keras.utils.set_random_seed(seed)
+    return residual_network(SIZE_PX) if arch == "residual" else build(arch, SIZE_PX)
 
 
 def _round(
@@ -176,10 +180,9 @@ def cross_part(
     inner = full.take(~apart & material.split("val"))
     if not file.is_file():
         recipe = dataclasses.replace(plan.cross_recipe, seed=plan.cross_recipe.seed + number)
-        keras.utils.set_random_seed(recipe.seed)
         network, _ = fit(
-            build(plan.arch, SIZE_PX),
-            examples(material, pool, ~apart & material.split("train")),
+            _untrained(plan.arch, recipe.seed),
+            examples(material, pool, ~apart & material.split("train"), turned=plan.turned),
             inner.inputs,
             inner.labels,
             recipe,
@@ -199,7 +202,7 @@ class PartLogits:
         number: of the part.
         cells: int64 [n], indices of home cells.
         logits: float32 [n].
-        averaged: float32 [n], mean logits of eight views.
+        views: float32 [n], mean logits of eight views; None where its plan asks for none.
         temperature, bias: fitted on the inner patients.
         inner_logits, inner_labels: the inner patients', [m].
     """
@@ -207,7 +210,7 @@ class PartLogits:
     number: int
     cells: NDArray[np.int64]
     logits: NDArray[np.float32]
-    averaged: NDArray[np.float32]
+    views: NDArray[np.float32] | None
     temperature: float
     bias: float
     inner_logits: NDArray[np.float32]
@@ -218,7 +221,7 @@ def cross_logits(
     material: Material, name: str, pool: Path, run: Path, report: Report
 ) -> list[PartLogits]:
     """Each part's logits by a network that had not seen its patients."""
-    found = []
+    found, asks = [], PLANS[name].flagged_views
     for number in range(PLANS[name].cross_parts):
         made = cross_part(material, name, pool, run, number, report)
         inner = predict(made.network, made.inner.inputs)
@@ -226,19 +229,34 @@ def cross_logits(
         cells = np.flatnonzero(made.apart)
         inputs = material.home["full"].inputs[cells]
         logits = predict(made.network, inputs)
-        views = averaged_logits(made.network, inputs, logits)
+        views = averaged_logits(made.network, inputs, logits) if asks else None
         part = PartLogits(number, cells, logits, views, *calibration, inner, made.inner.labels)
         found.append(part)
     return found
 
 
-def cross_fitted(full: CellSet, parts: Sequence[PartLogits]) -> CrossFitted:
+def cross_fitted(
+    full: CellSet, parts: Sequence[PartLogits], second: Sequence[PartLogits] = ()
+) -> CrossFitted:
     """Calibrated probabilities of train and val cells by networks that had not seen the patient.
 
-    Of each cell's first answer, and of its eight views.
+    Of each cell's first answer, and of what is said when it is asked again: by ``second``, the
+    parts of a second network, or in eight views.
     """
-    chances, averaged = np.full(len(full), np.nan), np.full(len(full), np.nan)
-    for part in parts:
-        chances[part.cells] = probability(part.logits, part.temperature, part.bias)
-        averaged[part.cells] = probability(part.averaged, part.temperature, part.bias)
-    return CrossFitted(chances, full.labels, full.patients, averaged)
+    again = None
+    if second:
+        again = _chances(full, [(part, part.logits) for part in second])
+    elif parts[0].views is not None:
+        again = _chances(full, [(p, p.views) for p in parts if p.views is not None])
+    first = _chances(full, [(part, part.logits) for part in parts])
+    return CrossFitted(first, full.labels, full.patients, again)
+
+
+def _chances(
+    full: CellSet, parts: Sequence[tuple[PartLogits, NDArray[np.float32]]]
+) -> NDArray[np.float64]:
+    """Probabilities float64 [N] of all cells, each by the part that left its patient out."""
+    chances = np.full(len(full), np.nan)
+    for part, logits in parts:
+        chances[part.cells] = probability(logits, part.temperature, part.bias)
+    return chances

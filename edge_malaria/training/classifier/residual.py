@@ -1,9 +1,9 @@
-"""A teacher of what ships: dense residual convolutions, ten times the parameters of ``compact``.
+"""The second network: dense residual convolutions, ten times the parameters of ``compact``.
 
-It is never shipped and never exported, so it is none of the registered architectures. Dense
-convolutions cost a processor less than separable ones of as many multiplications: a pass of this
-network takes one and a half times as long as one of ``compact``, with four times the
-multiplications.
+It is asked about flagged cells alone (``runtime.classify.second_network``) and stands beside a
+first network in its bundle, so it is none of the registered architectures. Dense convolutions cost
+a processor less than separable ones of as many multiplications: a pass of this network takes one
+and a half times as long as one of ``compact``, with four times the multiplications.
 """
 
 from __future__ import annotations

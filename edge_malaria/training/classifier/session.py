@@ -24,7 +24,7 @@ from edge_malaria.keras_layers import keras, load_model
 from edge_malaria.run_settings import refuse_other_settings
 from edge_malaria.runtime.classify.abstain import fit_limits
 from edge_malaria.training.architectures.registry import architecture
-from edge_malaria.training.classifier.asked_again import Answers, averaged_logits
+from edge_malaria.training.classifier.asked_again import Answers, Asking
 from edge_malaria.training.classifier.calibrate import CrossFitted, decision, fit_platt
 from edge_malaria.training.classifier.cells import RENDERINGS, CellSet, load_renderings
 from edge_malaria.training.classifier.feed import OwnBatches, batches
@@ -222,7 +222,7 @@ def decide(
     train_cells: CellSet,
     crossed: CrossFitted | None = None,
     *,
-    flagged_views: bool = False,
+    asking: Asking | None = None,
 ) -> dict[str, Any]:
     """Calibration and operating points of a trained network.
 
@@ -232,27 +232,31 @@ def decide(
         train_cells: where the limits of "looks like a red cell" are read.
         crossed: cells of train and val patients by cross-fitted networks; None for ``val`` alone,
             whose few healthy patients then decide the screening point.
-        flagged_views: whether flagged cells are to be asked again in eight views; the points are
-            then fitted to what those say, and ``crossed`` must hold its ``averaged``.
+        asking: how flagged cells are to be asked again; the points are then fitted to what that
+            says, and ``crossed`` must hold its ``again``.
     """
     logits = predict(model, val.inputs)
-    averaged = averaged_logits(model, val.inputs, logits) if flagged_views else None
     calibration = fit_platt(logits, val.labels)
+    again = None if asking is None else asking.logits(val, logits, calibration)
+    asked_from = None if asking is None else asking.asked_from
     how = "cross-fitted networks over the train and val patients"
     if crossed is None:
         how = "the val patients, whom the network had not been fitted to"
-        own = Answers.of_logits(logits, averaged, calibration)
-        crossed = CrossFitted(own.first, val.labels, val.patients, own.averaged)
+        own = Answers.of_logits(logits, again, calibration, asked_from)
+        crossed = CrossFitted(own.first, val.labels, val.patients, own.again)
     abstention = {"not_a_red_cell": fit_limits(train_cells.inputs)}
     scored = logits, val.labels, val.patients
-    return decision(scored, calibration, crossed, abstention, how, averaged)
+    return decision(scored, calibration, crossed, abstention, how, again, asked_from)
 
 
-def answers(model: Any, val: CellSet, *, flagged_views: bool = False) -> Answers:
+def answers(model: Any, val: CellSet, asking: Asking | None = None) -> Answers:
     """A network's calibrated answers to validation cells, as ``decide`` fits points to them."""
     logits = predict(model, val.inputs)
-    averaged = averaged_logits(model, val.inputs, logits) if flagged_views else None
-    return Answers.of_logits(logits, averaged, fit_platt(logits, val.labels))
+    calibration = fit_platt(logits, val.labels)
+    if asking is None:
+        return Answers.of_logits(logits, None, calibration)
+    again = asking.logits(val, logits, calibration)
+    return Answers.of_logits(logits, again, calibration, asking.asked_from)
 
 
 def open_teacher(path: Path, size_px: int) -> Any:

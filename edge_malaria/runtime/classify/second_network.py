@@ -1,0 +1,96 @@
+"""A second network is asked about flagged cells: it is larger, and its answer decides.
+
+Where a bundle says ``second`` (``decision`` in bundle.json), a cell whose first answer reaches the
+probability ``from`` is shown to the second network, and what that says decides in place of the
+first answer. All other cells keep the first answer, so that a slide costs hardly more.
+
+The second network lies in the bundle as a bundle of its own, in the folder ``second``: with its
+files, goldens, gate and calibration. It takes the same inputs. Its answer is brought to the scale
+of the first network's logits, so that one temperature, one bias and one set of thresholds serve
+both: z = (logit + bias) / temperature with its own calibration, then z x temperature - bias with
+the first one's, in float64, rounded once to float32.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_malaria.bundle.decision import DecisionRecord
+from edge_malaria.bundle.format import Bundle, ModelSpec
+from edge_malaria.errors import BundleSchemaError
+from edge_malaria.records import Image
+from edge_malaria.runtime.engines.base import Engine
+from edge_malaria.runtime.engines.opening import open_engine
+
+# A bundle whose int8 is partly float may stand beside one whose int8 is whole, and the other way.
+_OTHERWISE = {"int8": "int8-mixed", "int8-mixed": "int8"}
+
+
+def on_first_scale(
+    logits: NDArray[np.float32], own: DecisionRecord, first: DecisionRecord
+) -> NDArray[np.float32]:
+    """The second network's logits as the first network would have to say the same.
+
+    Args:
+        logits: float32 [N], the second network's.
+        own: its calibration.
+        first: the first network's.
+
+    Returns:
+        float32 [N]: ``first``'s calibration gives them the probability that ``own`` gives
+        ``logits``.
+    """
+    z = (logits.astype(np.float64) + own.bias) / own.temperature
+    return (z * first.temperature - first.bias).astype(np.float32)
+
+
+class SecondNetwork:
+    """The second network on an engine.
+
+    Args:
+        engine: runs it.
+        spec: of it.
+        first: of the network that is asked before it.
+    """
+
+    def __init__(self, engine: Engine, spec: ModelSpec, first: ModelSpec) -> None:
+        self.engine = engine
+        self._own, self._first = spec.decision, first.decision
+
+    def logits(self, batch: Image) -> NDArray[np.float32]:
+        """uint8 [N, S, S, 3] -> float32 [N] on the scale of the first network's logits."""
+        answers = self.engine.run(batch).reshape(len(batch))
+        return on_first_scale(answers, self._own, self._first)
+
+
+def variant_beside(second: Bundle, variant: str, engine: str) -> str:
+    """The variant of the second network that stands beside one of the first.
+
+    Raises:
+        BundleSchemaError: there is none for that engine.
+    """
+    variants = second.classifier.variants
+    for name in (variant, _OTHERWISE.get(variant, variant)):
+        if engine in variants.get(name, {}):
+            return name
+    raise BundleSchemaError(
+        f"{second.path}: no {variant} for {engine}, which the first network has. "
+        "Export the bundle again."
+    )
+
+
+def open_second(bundle: Bundle, variant: str, engine: str, threads: int) -> SecondNetwork | None:
+    """The second network of a bundle for a variant of the first; None where it has none.
+
+    Raises:
+        BundleSchemaError: it lacks that variant.
+        BundleIntegrityError: its file cannot be loaded.
+    """
+    second = bundle.second
+    if second is None:
+        return None
+    spec = second.classifier
+    file = spec.file(variant_beside(second, variant, engine), engine)
+    opened = open_engine(second.read(file.file), engine, threads)
+    return SecondNetwork(opened, spec, bundle.classifier)
