@@ -29,16 +29,28 @@ _PART_LIMIT_S = 600
 _MAIN = r"""
 #include <stdio.h>
 #include "edge_malaria_model.h"
+#ifdef RUN_SECOND
+#define SCALE EDGE_MALARIA_SECOND_OUTPUT_SCALE
+#define ZERO_POINT EDGE_MALARIA_SECOND_OUTPUT_ZERO_POINT
+#define SHA256 EDGE_MALARIA_SECOND_SHA256
+#define INPUT edge_malaria_second_input
+#define RUN edge_malaria_second_run
+#else
+#define SCALE EDGE_MALARIA_OUTPUT_SCALE
+#define ZERO_POINT EDGE_MALARIA_OUTPUT_ZERO_POINT
+#define SHA256 EDGE_MALARIA_MODEL_SHA256
+#define INPUT edge_malaria_input
+#define RUN edge_malaria_run
+#endif
 int main(int argc, char **argv) {
   (void)argv;
   if (argc > 1) {
     printf("%ld %ld %.9g %ld %s\n", (long)EDGE_MALARIA_INPUT_BYTES,
-           (long)EDGE_MALARIA_OUTPUT_BYTES, (double)EDGE_MALARIA_OUTPUT_SCALE,
-           (long)EDGE_MALARIA_OUTPUT_ZERO_POINT, EDGE_MALARIA_MODEL_SHA256);
+           (long)EDGE_MALARIA_OUTPUT_BYTES, (double)SCALE, (long)ZERO_POINT, SHA256);
     return 0;
   }
-  while (fread(edge_malaria_input(), EDGE_MALARIA_INPUT_BYTES, 1, stdin) == 1) {
-    if (fwrite(edge_malaria_run(), EDGE_MALARIA_OUTPUT_BYTES, 1, stdout) != 1) return 1;
+  while (fread(INPUT(), EDGE_MALARIA_INPUT_BYTES, 1, stdin) == 1) {
+    if (fwrite(RUN(), EDGE_MALARIA_OUTPUT_BYTES, 1, stdout) != 1) return 1;
   }
   return ferror(stdin) ? 1 : 0;
 }
@@ -52,6 +64,7 @@ class CEngine:
         folder: holds the C file and its header.
         rounding: 0 as TensorFlow Lite Micro rounds, 1 as XNNPACK, 2 as LiteRT's reference kernels.
         size_px: S of the network's input.
+        second: run the second network of the file.
 
     Attributes:
         model_sha256: of the .tflite file, as the header names it.
@@ -64,11 +77,11 @@ class CEngine:
 
     name = "c"
 
-    def __init__(self, folder: Path, rounding: int, size_px: int) -> None:
+    def __init__(self, folder: Path, rounding: int, size_px: int, *, second: bool = False) -> None:
         work = tempfile.mkdtemp(prefix="edge-malaria-c-")
         weakref.finalize(self, shutil.rmtree, work, ignore_errors=True)
         self._program = Path(work) / "model"
-        self._compile(folder, rounding)
+        self._compile(folder, rounding, ["-DRUN_SECOND"] if second else [])
         sizes, scale, zero_point, self.model_sha256 = self._facts(folder)
         if sizes != (size_px * size_px * 3, 1):
             raise ModelShapeError(
@@ -78,7 +91,7 @@ class CEngine:
         self.input = TensorSpec("pixels", (size_px, size_px, 3), "int8", 1.0, -128)
         self.output = TensorSpec("logit", (1,), "int8", scale, zero_point)
 
-    def _compile(self, folder: Path, rounding: int) -> None:
+    def _compile(self, folder: Path, rounding: int, defines: list[str]) -> None:
         compiler = host_compiler()
         if compiler is None:
             raise EnvironmentProblem(
@@ -87,7 +100,8 @@ class CEngine:
             )
         main = self._program.with_suffix(".c")
         main.write_text(_MAIN, encoding="utf-8")
-        flags = ["-std=c99", "-O2", f"-DEDGE_MALARIA_ROUNDING={rounding}", "-I", str(folder)]
+        rounds = f"-DEDGE_MALARIA_ROUNDING={rounding}"
+        flags = ["-std=c99", "-O2", rounds, *defines, "-I", str(folder)]
         built = subprocess.run(
             [compiler, *flags, str(main), str(folder / SOURCE), "-o", str(self._program)],
             capture_output=True,

@@ -12,10 +12,39 @@ from converters.firmware.network import Network
 from converters.firmware.steps import Refused
 from edge_malaria.bundle.format import ModelSpec
 from edge_malaria.runtime.classify.classifier import Decision
+from edge_malaria.runtime.classify.second_network import on_first_scale
 
 _RAW = np.arange(-128, 128)
 # How far the order of float32 roundings can move a probability.
 _ROUNDING = 1e-6
+
+
+def decide_by_second(
+    spec: ModelSpec, second: ModelSpec, thresholds: Mapping[str, float], network: Network
+) -> dict[str, Any]:
+    """Thresholds, the unsure band and probabilities by the second network's raw output.
+
+    Args:
+        spec: of the first network.
+        second: of the second.
+        thresholds: operating point -> probability.
+        network: the second, lowered.
+
+    Returns:
+        ``thresholds`` of ``Identity``; ``unsure`` and ``permille`` of ``Second``.
+    """
+    logits = on_first_scale(_mean_logits(_RAW, 1, network), second.decision, spec.decision)
+    chances = Decision(spec, thresholds["balanced"]).probabilities(logits)
+    low, high = spec.decision.unsure_between or (1.0, 0.0)
+    unsure = _RAW[(chances > low) & (chances < high)]
+    return {
+        "thresholds": {
+            point: int(next(iter(_RAW[chances >= value]), 128))
+            for point, value in thresholds.items()
+        },
+        "unsure": (int(unsure[0]), int(unsure[-1])) if len(unsure) else (127, -128),
+        "permille": np.rint(chances * 1000).astype(np.uint16),
+    }
 
 
 def decide(spec: ModelSpec, thresholds: Mapping[str, float], network: Network) -> dict[str, Any]:

@@ -38,6 +38,9 @@ class Identity:
             ``thresholds`` and ``unsure`` count eighths of a raw step, and ``permille`` is uint16
             [2041], by eighths + 1024.
         preparation: how crops become the network's input; None where ``size_px`` is 0.
+        second: the network that is asked about flagged cells; None where there is none. Then
+            ``asked_again_from`` says from which raw output on, ``thresholds`` are raw outputs of
+            the second network, and cells that it is not asked about are negative.
     """
 
     name: str
@@ -49,6 +52,24 @@ class Identity:
     permille: NDArray[np.uint16] | None = None
     preparation: Preparation | None = None
     asked_again_from: int | None = None
+    second: Second | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Second:
+    """The second network of a C file.
+
+    Attributes:
+        network: lowered.
+        sha256: of its .tflite file.
+        unsure: lowest and highest raw output of it that is labelled unsure; low > high: none.
+        permille: uint16 [256] probability x 1000 by its raw output + 128.
+    """
+
+    network: Network
+    sha256: str
+    unsure: tuple[int, int]
+    permille: NDArray[np.uint16]
 
 
 @cache
@@ -112,12 +133,13 @@ def _fields(step: Step, names: Mapping[str, str]) -> str:
     return "\n".join([*lines, _rows(line)] if line else lines) + "\n"
 
 
-def _call(network: Network, number: int, step: Step) -> str:
+def _call(network: Network, number: int, step: Step, first: int = 0) -> str:
+    """The call of step ``number`` of the file; ``first``: that of the network's first step."""
     places = {
         f"in{position}": f"em_arena.bytes + {network.offset(tensor)}"
         for position, tensor in enumerate(step.inputs)
     }
-    scratch = network.plan.offsets.get(f"scratch{number}")
+    scratch = network.plan.offsets.get(f"scratch{number - first}")
     arrays = {array.name: f"em_{array.name}_{number}" for array in step.arrays}
     arguments = step.call.format(
         step=f"em_step_{number}",
@@ -129,8 +151,8 @@ def _call(network: Network, number: int, step: Step) -> str:
     return f"  em_{step.kernel}({arguments});"
 
 
-def _kernels(network: Network) -> str:
-    used = {step.kernel for step in network.steps if step.kernel}
+def _kernels(steps: Iterable[Step]) -> str:
+    used = {step.kernel for step in steps if step.kernel}
     used |= {need for kernel in used for need in _NEEDS.get(kernel, ())}
     return "\n".join(_text(f"{name}.c") for name in ("core", *_ORDER) if name == "core"
                      or name in used)  # fmt: skip
@@ -138,12 +160,15 @@ def _kernels(network: Network) -> str:
 
 def source_text(network: Network, identity: Identity) -> str:
     """The C source."""
-    computed = [(n, step) for n, step in enumerate(network.steps) if not step.alias]
+    second = identity.second
+    computed = _computed(network)
+    every, start = list(computed), len(network.steps)
+    if second is not None:
+        every += _computed(second.network, start)
     values = {
         **_identity_values(network, identity),
-        "kernels": _kernels(network),
-        "constants": "".join(_constants(n, step) for n, step in computed),
-        "arena_bytes": str(network.plan.arena_bytes),
+        "kernels": _kernels(step for _, step in every),
+        "constants": "".join(_constants(n, step) for n, step in every),
         "calls": "\n".join(_call(network, n, step) for n, step in computed),
         "input_offset": str(network.offset(network.input.index)),
         "output_offset": str(network.offset(network.output.index)),
@@ -152,10 +177,30 @@ def source_text(network: Network, identity: Identity) -> str:
     if identity.size_px:
         assert identity.permille is not None
         table = array_text("em_permille", identity.permille)
-        views = identity.asked_again_from is not None
-        code = _text("classify_views_template.c" if views else "classify_template.c")
-        values["classify"] = "\n" + table + "\n" + code
+        values["classify"] = "\n" + table + "\n" + _deciding(identity, start)
     return Template(_text("model_template.c")).substitute(values)
+
+
+def _computed(network: Network, start: int = 0) -> list[tuple[int, Step]]:
+    """(number in the file, step) of every step that computes something."""
+    numbered = enumerate(network.steps, start)
+    return [(number, step) for number, step in numbered if not step.alias]
+
+
+def _deciding(identity: Identity, start: int) -> str:
+    """The C code of ``edge_malaria_classify``; ``start``: number of the second's first step."""
+    second = identity.second
+    if second is None:
+        views = identity.asked_again_from is not None
+        return _text("classify_views_template.c" if views else "classify_template.c")
+    network = second.network
+    calls = (_call(network, n, step, start) for n, step in _computed(network, start))
+    return Template(_text("classify_second_template.c")).substitute(
+        table=array_text("em_second_permille", second.permille),
+        calls="\n".join(calls),
+        input_offset=str(network.offset(network.input.index)),
+        output_offset=str(network.offset(network.output.index)),
+    )
 
 
 def header_text(network: Network, identity: Identity) -> str:
@@ -173,11 +218,11 @@ def header_text(network: Network, identity: Identity) -> str:
             mask_black=str(int(how.mask == "black")),
             scales_stain=str(int(how.stain is not None)),
             home_rgb=", ".join(map(str, (how.stain or StainScaling()).home_rgb)),
-            decides=_DECIDES if identity.asked_again_from is None else _views_decide(identity),
-            asking="" if identity.asked_again_from is None else _ASKING,
+            decides=_decides(identity),
+            asking=_asking(identity),
             thresholds="\n".join(lines),
-            unsure_low=str(identity.unsure[0]),
-            unsure_high=str(identity.unsure[1]),
+            unsure_low=str(_unsure(identity)[0]),
+            unsure_high=str(_unsure(identity)[1]),
         )
     return Template(_text("model_template.h")).substitute(values)
 
@@ -193,6 +238,46 @@ int edge_malaria_eight_views(const uint8_t *rgb);
 """
 
 
+def _unsure(identity: Identity) -> tuple[int, int]:
+    return identity.unsure if identity.second is None else identity.second.unsure
+
+
+def _decides(identity: Identity) -> str:
+    if identity.second is not None:
+        return _second_decides(identity, identity.second)
+    return _DECIDES if identity.asked_again_from is None else _views_decide(identity)
+
+
+def _asking(identity: Identity) -> str:
+    if identity.second is not None:
+        return _SECOND_ASKING
+    return "" if identity.asked_again_from is None else _ASKING
+
+
+_SECOND_ASKING = """
+/* The second network: its input, and its output until the next run of either network. Both share
+   one working memory. */
+int8_t *edge_malaria_second_input(void);
+const int8_t *edge_malaria_second_run(void);
+"""
+
+
+def _second_decides(identity: Identity, second: Second) -> str:
+    result = second.network.output
+    return f"""\
+/* A cell whose raw output is ASKED_AGAIN_FROM or more is shown to a second network, which decides:
+   positive where its raw output is at or above the threshold. All other cells are negative. */
+#define EDGE_MALARIA_VIEWS 1
+#define EDGE_MALARIA_SECOND 1
+#define EDGE_MALARIA_SECOND_SHA256 "{second.sha256}"
+#define EDGE_MALARIA_SECOND_OUTPUT_SCALE {float_literal(np.float32(result.scale))}
+#define EDGE_MALARIA_SECOND_OUTPUT_ZERO_POINT ({result.zero_point})
+#define EDGE_MALARIA_ASKED_AGAIN_FROM ({identity.asked_again_from})
+/* The unsure band of cells that the second network is not asked about. */
+#define EDGE_MALARIA_FIRST_UNSURE_LOW ({identity.unsure[0]})
+#define EDGE_MALARIA_FIRST_UNSURE_HIGH ({identity.unsure[1]})"""
+
+
 def _views_decide(identity: Identity) -> str:
     return f"""\
 /* A cell whose raw output is ASKED_AGAIN_FROM or more is asked again: quarter turns, each mirrored.
@@ -204,6 +289,8 @@ def _views_decide(identity: Identity) -> str:
 
 def _identity_values(network: Network, identity: Identity) -> dict[str, str]:
     return {
+        "arena_bytes": str(arena_bytes(network, identity)),
+        "notes": _notes(identity),
         "name": identity.name,
         "version": identity.version,
         "sha256": identity.sha256,
@@ -211,15 +298,29 @@ def _identity_values(network: Network, identity: Identity) -> dict[str, str]:
         "output_bytes": str(network.output.elements),
         "output_scale": float_literal(np.float32(network.output.scale)),
         "output_zero_point": str(network.output.zero_point),
-        "arena_bytes": str(network.plan.arena_bytes),
         "macs": str(network.macs),
     }
+
+
+def arena_bytes(network: Network, identity: Identity) -> int:
+    """Bytes of working memory; two networks share it, because one runs at a time."""
+    second = identity.second
+    return max(network.plan.arena_bytes, 0 if second is None else second.network.plan.arena_bytes)
+
+
+def _notes(identity: Identity) -> str:
+    """Further lines of the C file's first comment."""
+    second = identity.second
+    if second is None:
+        return ""
+    return f"\n   Second network sha256 {second.sha256}, {second.network.macs} of them"
 
 
 def golden_text(
     inputs: NDArray[np.uint8],
     expected: Mapping[int, NDArray[np.int8]],
     sums: Mapping[int, NDArray[np.int64]],
+    second: Mapping[int, NDArray[np.int8]],
 ) -> str:
     """The header of golden cells, for tests on the target; kept out of the model's own files.
 
@@ -227,7 +328,8 @@ def golden_text(
         inputs: uint8 [N, bytes] (pixels; int8 inputs are stored as their two's complement).
         expected: rounding mode -> int8 [N, outputs]; a mode that was not computed is left out.
         sums: the same modes -> the sums of eight views of the first cells; empty where no cell is
-            asked again.
+            asked in views.
+        second: the same modes -> the second network's outputs int8 [N, 1]; empty without one.
     """
     count, size = inputs.shape
     outputs = next(iter(expected.values())).shape[1]
@@ -256,6 +358,13 @@ def golden_text(
                 f"static const int16_t edge_malaria_golden_views[{len(sums[rounding])}] = {{"
             )
             parts += [viewed, "};"]
+        if second:
+            told = _rows(str(int(value)) for value in second[rounding].reshape(-1))
+            parts += [
+                f"static const int8_t edge_malaria_golden_second[{count}] = {{",
+                told,
+                "};",
+            ]
     parts += ["#else\n#error no golden outputs were computed for this rounding\n#endif\n", "#endif"]
     return "\n".join(parts) + "\n"
 

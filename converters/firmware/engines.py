@@ -33,6 +33,7 @@ from edge_malaria.errors import (
     ModelShapeError,
     UsageError,
 )
+from edge_malaria.parity import Beside
 from edge_malaria.parity.exact import Twin
 from edge_malaria.runtime.engines.base import ENGINES, Engine
 
@@ -44,11 +45,22 @@ _UNLIKE = "the C file's weights, scales or kernels are not those of the network"
 
 @dataclass(eq=False)
 class FirmwareEngines:
-    """Candidates for ``gate``: its ``extra``, ``twins`` and ``left_out``."""
+    """Candidates for ``gate``: its ``extra``, ``twins`` and ``left_out``.
+
+    ``second``: those of the bundle's second network, where it has one.
+    """
 
     engines: dict[str, Engine] = field(default_factory=dict)
     twins: dict[str, list[Twin]] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    second: FirmwareEngines | None = None
+
+    def beside(self, reference: Engine | None = None) -> Beside | None:
+        """``second`` for ``gate``; ``reference``: Keras's engine of the second network."""
+        of = self.second
+        if of is None:
+            return None
+        return Beside(reference, of.engines, of.twins, tuple(of.left_out))
 
 
 def split_names(named: Sequence[str] | None) -> tuple[list[str] | None, list[str] | None]:
@@ -82,13 +94,23 @@ def firmware_engines(
         Refused, ModelFileError, GateFailed: a named engine cannot run this bundle; ``folder``
             holds no C file, or one that does not compile.
     """
+    found = _engines(bundle, bundle, named, folder)
+    if bundle.second is not None:
+        found.second = _engines(bundle, bundle.second, named, folder)
+    return found
+
+
+def _engines(
+    whole: Bundle, part: Bundle, named: Sequence[str] | None, folder: Path | None
+) -> FirmwareEngines:
+    """Those of one network; ``part``: the bundle itself, or that of its second network."""
     found = FirmwareEngines()
     for name, add in (("tflm", _add_tflm), ("c", _add_c)):
         required = (named is not None and name in named) or (name == "c" and folder is not None)
         if named is not None and not required:
             continue
         try:
-            add(found, bundle, _int8_file(bundle), folder)
+            add(found, whole, part, folder)
         except (EnvironmentProblem, ModelShapeError, ModelFileError, BundleIntegrityError) as error:
             if required:
                 raise
@@ -103,27 +125,33 @@ def _int8_file(bundle: Bundle) -> FileSpec:
     return spec
 
 
-def _add_tflm(found: FirmwareEngines, bundle: Bundle, file: FileSpec, folder: Path | None) -> None:
-    found.engines["tflm.int8"] = TflmEngine(bundle.read(file.file), file)
+def _add_tflm(found: FirmwareEngines, whole: Bundle, part: Bundle, folder: Path | None) -> None:
+    file = _int8_file(part)
+    found.engines["tflm.int8"] = TflmEngine(part.read(file.file), file)
 
 
-def _add_c(found: FirmwareEngines, bundle: Bundle, file: FileSpec, folder: Path | None) -> None:
+def _add_c(found: FirmwareEngines, whole: Bundle, part: Bundle, folder: Path | None) -> None:
+    file, second = _int8_file(part), part is not whole
     if host_compiler() is None:
         raise EnvironmentProblem("no C compiler (cc, gcc or clang) on this machine.")
     if folder is not None and not ((folder / SOURCE).is_file() and (folder / HEADER).is_file()):
         raise ModelFileError(
             f"{folder} holds no {SOURCE} and {HEADER}. Write them with: edge-malaria firmware"
         )
-    model, size_px = bundle.read(file.file), bundle.classifier.size_px
+    model, size_px = part.read(file.file), part.classifier.size_px
     with tempfile.TemporaryDirectory() as work:
+        # A C file holds both networks; one alone is enough where it is compiled for this.
         network = to_c.write_sources(model, Path(work), name=file.file)
+        inside = second and folder is not None
         place = folder or Path(work)
-        plain, xnnpack = (CEngine(place, rounding, size_px) for rounding in (0, 1))
+        plain, xnnpack = (CEngine(place, r, size_px, second=inside) for r in (0, 1))
+        if folder is not None:
+            to_c.write_bundle_sources(whole, Path(work))
         cause = _UNLIKE if folder is None else _what_differs(folder, Path(work), plain, file)
     found.engines |= {"c.int8": plain, "c-xnnpack.int8": xnnpack}
     found.twins["c-xnnpack.int8"] = [Twin("litert.int8", cause)]
     found.twins["c.int8"] = [Twin("tflm.int8", cause)]
-    cells = read_goldens(bundle.contents).cells.inputs
+    cells = read_goldens(part.contents).cells.inputs
     rows = np.arange(0, len(cells), max(1, len(cells) // _REFERENCE_CELLS))
     pixels = (cells[rows] ^ np.uint8(128)).view(np.int8).reshape(-1, *network.input.shape)
     with quiet():

@@ -20,11 +20,12 @@ from converters import tflite_graph
 from converters.firmware import emit as firmware_emit
 from converters.firmware import network as firmware_network
 from converters.firmware.check import check_on_host
-from converters.firmware.decide import decide
-from converters.firmware.emit import Identity
+from converters.firmware.decide import decide, decide_by_second
+from converters.firmware.emit import Identity, Second
 from converters.firmware.golden import expected_outputs
 from converters.firmware.network import Network
 from converters.firmware.steps import Refused
+from edge_malaria.bundle.file_spec import FileSpec
 from edge_malaria.bundle.format import OPERATING_POINTS, Bundle
 from edge_malaria.errors import GateFailed, ModelFileError
 from edge_malaria.files import new_directory, write_text
@@ -48,7 +49,7 @@ class Firmware:
         identity: whose network.
         flash_bytes: constant data by what it is; code comes on top.
         ram_bytes: static working memory; stack comes on top.
-        macs: multiply-accumulates of one inference.
+        macs: multiply-accumulates of one inference of the first network.
         golden_cells: how many.
         checks: rounding's name -> ``identical``, or why it was not run.
         layers: (operator, output shape, macs, constant bytes) of each computed step.
@@ -65,6 +66,7 @@ class Firmware:
 
     def as_json(self) -> dict[str, Any]:
         """The document of ``firmware --json``."""
+        second = self.identity.second
         return {
             "directory": str(self.folder),
             "model": self.identity.name,
@@ -77,6 +79,9 @@ class Firmware:
             "checks": dict(self.checks),
             "thresholds_raw": dict(self.identity.thresholds or {}),
             "asked_again_from_raw": self.identity.asked_again_from,
+            "second": None
+            if second is None
+            else {"sha256": second.sha256, "macs": second.network.macs},
         }
 
 
@@ -134,6 +139,45 @@ def generate_from_bundle(
         GateFailed: the compiled C file does not give the interpreters' bits.
         OutputExists: ``out_dir`` exists.
     """
+    model, file, identity = _described(bundle)
+    pixels = _pick_cells(bundle.read("golden/cells.npz"), cells)
+    second_model = None if bundle.second is None else _int8_network(bundle.second)[0]
+    return _generate(model, out_dir, identity, pixels, file.file, force, second_model)
+
+
+def write_bundle_sources(bundle: Bundle, out_dir: Path) -> None:
+    """The C source and header of a bundle alone, neither compiled nor compared.
+
+    Raises as ``generate_from_bundle`` does.
+    """
+    model, file, identity = _described(bundle)
+    write_sources(model, out_dir, name=file.file, identity=identity)
+
+
+def _described(bundle: Bundle) -> tuple[bytes, FileSpec, Identity]:
+    """A bundle's int8 .tflite file: its bytes, its record, and how the C file decides."""
+    spec = bundle.classifier
+    model, file, network = _int8_network(bundle)
+    thresholds = {point: spec.threshold(point) for point in OPERATING_POINTS}
+    decided = decide(spec, thresholds, network)
+    if bundle.second is not None:
+        _, second_file, asked = _int8_network(bundle.second)
+        told = decide_by_second(spec, bundle.second.classifier, thresholds, asked)
+        decided["thresholds"] = told.pop("thresholds")
+        decided["second"] = Second(asked, second_file.sha256, **told)
+    identity = Identity(
+        bundle.name,
+        bundle.version,
+        file.sha256,
+        spec.size_px,
+        preparation=spec.preparation,
+        **decided,
+    )
+    return model, file, identity
+
+
+def _int8_network(bundle: Bundle) -> tuple[bytes, FileSpec, Network]:
+    """The int8 .tflite file of a bundle's classifier: its bytes, its record, lowered."""
     spec = bundle.classifier
     if "litert" not in spec.variants.get("int8", {}):
         mixed = "int8-mixed" in spec.variants
@@ -145,17 +189,8 @@ def generate_from_bundle(
     file = spec.file("int8", "litert")
     model = bundle.read(file.file)
     network = firmware_network.lower(tflite_graph.parse_graph(model, file.file), file.file)
-    thresholds = {point: spec.threshold(point) for point in OPERATING_POINTS}
-    identity = Identity(
-        bundle.name,
-        bundle.version,
-        file.sha256,
-        spec.size_px,
-        preparation=spec.preparation,
-        **decide(spec, thresholds, network),
-    )
-    pixels = _pick_cells(bundle.read("golden/cells.npz"), cells)
-    return _generate(model, out_dir, identity, pixels, file.file, force)
+    _expect_classifier(network, spec.size_px, file.file)
+    return model, file, network
 
 
 def generate(
@@ -195,17 +230,26 @@ def _pick_cells(packed: bytes, cells: int) -> Image:
 
 
 def _generate(
-    model: bytes, out_dir: Path, identity: Identity, pixels: Image, name: str, force: bool
+    model: bytes,
+    out_dir: Path,
+    identity: Identity,
+    pixels: Image,
+    name: str,
+    force: bool,
+    second_model: bytes | None = None,
 ) -> Firmware:
     with new_directory(out_dir, force=force) as work:
         network = write_sources(model, work, name=name, identity=identity)
         rows = _rows(pixels, network)
         expected = expected_outputs(model, network, rows)
         flat: NDArray[np.uint8] = pixels.reshape(len(pixels), -1)
-        sums = {}
-        if identity.asked_again_from is not None:
+        sums, of_second = {}, {}
+        if identity.second is not None and second_model is not None:
+            asked = identity.second.network
+            of_second = expected_outputs(second_model, asked, _rows(pixels, asked))
+        elif identity.asked_again_from is not None:
             sums = _view_sums(model, network, pixels[:_VIEWED_CELLS])
-        write_text(work / GOLDEN, firmware_emit.golden_text(flat, expected, sums))
+        write_text(work / GOLDEN, firmware_emit.golden_text(flat, expected, sums, of_second))
         write_text(work / SELFTEST, firmware_emit.selftest_text())
         write_text(work / MAKEFILE, firmware_emit.makefile_text(expected))
         checks = check_on_host(work, expected)
@@ -235,7 +279,9 @@ def _summary(
 ) -> Firmware:
     flash = {"weights": 0, "biases and scales": 0, "tables": 0}
     layers = []
-    for step in network.steps:
+    second = identity.second
+    steps = [*network.steps, *(second.network.steps if second is not None else ())]
+    for step in steps:
         if step.alias:
             continue
         size = 0
@@ -249,7 +295,10 @@ def _summary(
         layers.append((step.operator, step.shape, step.macs, size))
     if identity.permille is not None:
         flash["tables"] += identity.permille.nbytes
+    if second is not None:
+        flash["tables"] += second.permille.nbytes
+    ram = firmware_emit.arena_bytes(network, identity)
     return Firmware(
-        folder, identity, flash, network.plan.arena_bytes, network.macs, cells, checks,
+        folder, identity, flash, ram, network.macs, cells, checks,
         tuple(layers),
     )  # fmt: skip

@@ -103,16 +103,18 @@ def _run(
     names = None if engine is None else [word.strip() for word in engine.split(",") if word.strip()]
     device, bare = split_names(names)
     small = firmware_engines(opened, bare, firmware)
+    live, live_second = (None, None) if reference is None else _keras(reference, opened)
     return gate(
         opened,
         dataset=dataset,
         split=name,
-        reference=None if reference is None else _keras(reference, opened),
+        reference=live,
         engines=device,
         extra=small.engines,
         settings=settings,
         twins=small.twins,
         left_out=small.left_out,
+        second=small.beside(live_second),
     )
 
 
@@ -139,24 +141,29 @@ def _dataset(
     return dataset, split.value if split else ("test" if dataset.has_splits else "all")
 
 
-def _keras(path: Path, bundle: Bundle) -> Engine:
-    """A live Keras engine; TensorFlow is loaded here and nowhere else in this command.
+def _keras(path: Path, bundle: Bundle) -> tuple[Engine, Engine | None]:
+    """Live Keras engines of the model, and of the second network beside it or None.
 
-    A model of somebody else is read under the contract that the bundle records.
+    TensorFlow is loaded here and nowhere else in this command. A model of somebody else is read
+    under the contract that the bundle records.
     """
     from converters.keras_engine import KerasEngine
     from converters.quiet import quiet, require
+    from edge_malaria.export.source import SECOND_FILE
 
     require("tensorflow")
     contract = bundle.record.get("provenance", {}).get("contract")
     with quiet():
         from edge_malaria.keras_layers import load_model, strip_fake_quant
     if contract is None:
-        return KerasEngine(strip_fake_quant(load_model(path)))
+        first = KerasEngine(strip_fake_quant(load_model(path)))
+        if bundle.second is None:
+            return first, None
+        return first, KerasEngine(strip_fake_quant(load_model(path.with_name(SECOND_FILE))))
     from edge_malaria.export.importers import import_model
     from edge_malaria.export.importers.contract import declared_of
 
-    return KerasEngine(import_model(path, declared_of(contract)).model)
+    return KerasEngine(import_model(path, declared_of(contract)).model), None
 
 
 def _write(

@@ -59,6 +59,7 @@ def _run(config: pytest.Config) -> ParityReport:
         settings=Settings() if delta is None else Settings(delta=delta),
         twins=small.twins,
         left_out=small.left_out,
+        second=small.beside(),
     )
 
 

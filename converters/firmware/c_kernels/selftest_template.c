@@ -25,6 +25,15 @@ int edge_malaria_selftest(void) {
     differing += edge_malaria_eight_views(rgb) != edge_malaria_golden_views[cell];
   }
 #endif
+#ifdef EDGE_MALARIA_SECOND
+  for (uint32_t cell = 0; cell < EDGE_MALARIA_GOLDEN_CELLS; cell++) {
+    int8_t *in = edge_malaria_second_input();
+    for (uint32_t i = 0; i < EDGE_MALARIA_INPUT_BYTES; i++) {
+      in[i] = (int8_t)(edge_malaria_golden_input[cell][i] - 128);
+    }
+    differing += *edge_malaria_second_run() != edge_malaria_golden_second[cell];
+  }
+#endif
   return differing;
 }
 
