@@ -92,27 +92,32 @@ wheel-check: $(HOST) ## build the wheel, install it alone with [litert], run it 
 	bash tools/wheel_check.sh
 
 TUNE = $(BIN)/python -m tools.fine_tune_laboratories --data "$(EDGE_MALARIA_DATA)" \
-    --start runs/start --only default
+    --start runs/start
+# --left-out LABORATORY=FILE[,SECOND] of each; $(1): the model, $(2): its second network, if any.
+WITHOUT = runs/laboratories/$(1)-without-$(2)/float.keras
 LEFT_OUT = $(foreach pair,bccd-pbc chula-raabin cheap_rig-draaslan256,$(foreach one,$(subst -, ,$(pair)),\
-    --left-out $(one)=runs/laboratories/$(1)-without-$(pair)/float.keras))
+    --left-out $(one)=$(call WITHOUT,$(1),$(pair))$(if $(2),$(comma)$(call WITHOUT,$(2),$(pair)))))
+comma := ,
 
 model: $(HOST)   ## retrain and rebuild everything that ships (hours; resumable)
 	$(BIN)/python -m tools.build_finder --data "$(EDGE_MALARIA_DATA)" \
 	    -o edge_malaria/models/finder.keras
 	$(BIN)/python -m tools.build_models --data "$(EDGE_MALARIA_DATA)"
 	mkdir -p runs/start
-	cp edge_malaria/models/default.keras edge_malaria/models/default.json runs/start/
-	$(TUNE) --ship
+	cp $(foreach name,default micro,edge_malaria/models/$(name).keras edge_malaria/models/$(name).json) \
+	    runs/start/
+	$(TUNE) --only default,micro --ship
 	for without in bccd,pbc chula,raabin cheap_rig,draaslan256; do \
-	    $(TUNE) --without $$without || exit 1; \
+	    $(TUNE) --only default,second,micro --without $$without || exit 1; \
 	done
 	$(BIN)/python -m benchmarks.slides.laboratory_scores --data "$(EDGE_MALARIA_DATA)" \
-	    -o runs/laboratory-scores-default $(call LEFT_OUT,default)
+	    -o runs/laboratory-scores-default $(call LEFT_OUT,default,second)
 	$(BIN)/python -m tools.fit_error_model runs/laboratory-scores-default \
 	    --crossfit runs/laboratories/default-crossfit --data "$(EDGE_MALARIA_DATA)"
 	$(BIN)/python -m benchmarks.slides.laboratory_scores --data "$(EDGE_MALARIA_DATA)" \
-	    -o runs/laboratory-scores-micro --bundle edge_malaria/models/micro
-	$(BIN)/python -m tools.fit_error_model runs/laboratory-scores-micro --name micro
+	    -o runs/laboratory-scores-micro --bundle edge_malaria/models/micro $(call LEFT_OUT,micro)
+	$(BIN)/python -m tools.fit_error_model runs/laboratory-scores-micro --name micro \
+	    --crossfit runs/laboratories/micro-crossfit --data "$(EDGE_MALARIA_DATA)"
 
 evidence: $(HOST) ## everything that takes hours, into docs/evidence (resumable)
 	$(BIN)/python -m benchmarks.evidence --data "$(EDGE_MALARIA_DATA)"

@@ -123,7 +123,7 @@ def commands(data: Path, runs: Path) -> dict[str, list[str]]:
             str(runs / "laboratory-scores"),
             *left_out(ROOT / "runs" / "laboratories"),
         ],
-        "flagged_views": ["-m", "benchmarks.cells.flagged_views", *given],
+        "asked_again": ["-m", "benchmarks.cells.asked_again", *given],
         "error_families": ["-m", "benchmarks.slides.error_families"],
         "slide_coverage": [
             "-m",

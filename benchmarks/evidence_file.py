@@ -43,9 +43,9 @@ def vectors() -> str:
 
 
 def shipped_sha256(bundle: Path | None = None) -> str:
-    """SHA-256 of the int8 TFLite file that the figures belong to."""
+    """SHA-256 of what the figures belong to: the int8 TFLite file, or both networks' files."""
     path = bundle or ROOT / "edge_malaria" / "models" / "default"
-    return read_bundle(path).classifier.file("int8", "litert").sha256
+    return read_bundle(path).deciding_sha256("int8", "litert")
 
 
 def write_evidence(

@@ -28,10 +28,20 @@ MEASURED = ("flash_bytes", "ram_bytes", "instructions")
 
 
 @dataclass(frozen=True)
+class Chip:
+    """A chip on the market, by its memory in kB."""
+
+    name: str
+    flash_kb: int
+    ram_kb: int
+
+
+@dataclass(frozen=True)
 class Target:
-    """A core, the chip whose memory limits the linker enforces, and the machine that runs it.
+    """A core, chips whose memory limits the linker enforces, and the machine that runs it.
 
     Attributes:
+        chips: smallest first; the first that the network fits is taken.
         flash, ram, golden: start addresses on qemu's machine.
         tick_mhz: of its SysTick, which counts instructions under -icount shift=0.
     """
@@ -39,9 +49,7 @@ class Target:
     name: str
     core: str
     machine: str
-    chip: str
-    flash_kb: int
-    ram_kb: int
+    chips: tuple[Chip, ...]
     flags: tuple[str, ...] = ()
     flash: int = 0x0
     ram: int = 0x20000000
@@ -57,19 +65,26 @@ class Target:
 _HARD = "-mfloat-abi=hard"
 TARGETS = (
     # qemu has no Cortex-M0+ with enough memory: its code (a subset) runs on the M3 machine.
-    Target("cortex-m0plus", "cortex-m0plus", "mps2-an385", "STM32G071", 128, 36),
-    Target("cortex-m3", "cortex-m3", "mps2-an385", "STM32F103RC", 256, 48),
-    Target("cortex-m4", "cortex-m4", "mps2-an386", "STM32F401CC", 256, 64,
+    Target("cortex-m0plus", "cortex-m0plus", "mps2-an385",
+           (Chip("STM32G071", 128, 36), Chip("RP2040", 2048, 264))),
+    Target("cortex-m3", "cortex-m3", "mps2-an385",
+           (Chip("STM32F103RC", 256, 48), Chip("STM32F103RG", 1024, 96))),
+    Target("cortex-m4", "cortex-m4", "mps2-an386",
+           (Chip("STM32F401CC", 256, 64), Chip("STM32F407VG", 1024, 128)),
            (_HARD, "-mfpu=fpv4-sp-d16")),
-    Target("cortex-m7", "cortex-m7", "mps2-an500", "STM32F722", 512, 256,
+    Target("cortex-m7", "cortex-m7", "mps2-an500",
+           (Chip("STM32F722", 512, 256), Chip("STM32F746", 1024, 320)),
            (_HARD, "-mfpu=fpv5-sp-d16"), golden=0x60000000),
-    Target("cortex-m33", "cortex-m33", "mps2-an505", "STM32L552", 256, 192,
+    Target("cortex-m33", "cortex-m33", "mps2-an505",
+           (Chip("STM32L552", 256, 192), Chip("STM32U575", 2048, 768)),
            (_HARD, "-mfpu=fpv5-sp-d16"), flash=0x10000000, ram=0x38000000, golden=0x80000000,
            tick_mhz=20),
-    Target("cortex-m55", "cortex-m55", "mps3-an547", "Corstone-300", 512, 512, (_HARD,),
+    Target("cortex-m55", "cortex-m55", "mps3-an547", (Chip("Corstone-300", 512, 512),), (_HARD,),
            golden=0x60000000, tick_mhz=32),
-    Target("rv32imc", "rv32imc", "virt", "CH32V307", 256, 64, ("-mabi=ilp32", "-misa-spec=2.2"),
-           flash=0x80000000, ram=0x80200000, golden=0x80400000),
+    Target("rv32imc", "rv32imc", "virt",
+           (Chip("CH32V307", 256, 64), Chip("ESP32-C3", 4096, 400)),
+           ("-mabi=ilp32", "-misa-spec=2.2"),
+           flash=0x80000000, ram=0x80800000, golden=0x80c00000),
 )  # fmt: skip
 
 
@@ -83,8 +98,23 @@ def missing_tools(target: Target) -> list[str]:
     return [tool for tool in tools if shutil.which(tool) is None]
 
 
-def build(target: Target, generated: Path, elf: Path, defines: tuple[str, ...] = ()) -> None:
-    """Compiles and links; a network above the chip's flash or RAM does not link."""
+def build(target: Target, generated: Path, elf: Path, defines: tuple[str, ...] = ()) -> Chip:
+    """Compiles and links for the smallest chip that the network fits.
+
+    Raises:
+        RuntimeError: it does not compile, or fits none.
+    """
+    for chip in target.chips:
+        said = _build(target, chip, generated, elf, defines)
+        if not said:
+            return chip
+        if "overflowed" not in said and "will not fit" not in said:
+            break
+    raise RuntimeError(f"{target.name}: build failed:\n{said}")
+
+
+def _build(target: Target, chip: Chip, generated: Path, elf: Path, defines: tuple[str, ...]) -> str:
+    """Compiles and links; returns what the compiler complained of, "" where nothing."""
     folder = HERE / ("riscv" if target.riscv else "cortex_m")
     own = ("start.S", "target.c") if target.riscv else ("startup.c", "target.c")
     core = (
@@ -95,7 +125,7 @@ def build(target: Target, generated: Path, elf: Path, defines: tuple[str, ...] =
     script = folder / ("riscv.ld" if target.riscv else "cortex_m.ld")
     places = {
         "FLASH_START": target.flash, "RAM_START": target.ram, "GOLDEN_START": target.golden,
-        "FLASH_KB": target.flash_kb, "RAM_KB": target.ram_kb,
+        "FLASH_KB": chip.flash_kb, "RAM_KB": chip.ram_kb,
     }  # fmt: skip
     command = [
         *core, *target.flags, "-std=c99", "-O2", "-ffunction-sections", "-fdata-sections",
@@ -109,8 +139,7 @@ def build(target: Target, generated: Path, elf: Path, defines: tuple[str, ...] =
         *(["-lgcc"] if target.riscv else []), "-o", str(elf),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{target.name}: build failed:\n{done.stderr.strip()}")
+    return (done.stderr.strip() or "?") if done.returncode else ""
 
 
 def sizes(target: Target, elf: Path) -> dict[str, int]:
@@ -158,11 +187,11 @@ def measure(
     with tempfile.TemporaryDirectory() as work:
         elf = (keep or Path(work)) / f"{target.name}.elf"
         try:
-            build(target, generated, elf, defines)
+            chip = build(target, generated, elf, defines)
             size, result = sizes(target, elf), run(target, elf)
         except (RuntimeError, subprocess.SubprocessError, OSError) as error:
             return {"target": target.name, "failed": str(error)}
-    row: dict[str, object] = {"target": target.name, "chip": target.chip, **result, **size}
+    row: dict[str, object] = {"target": target.name, "chip": chip.name, **result, **size}
     row["ram_bytes"] = size["static_ram_bytes"] + result.get("stack_bytes", 0)
     if result["exit_status"] != 0 or result.get("differing_bytes") != 0:
         row["failed"] = f"golden cells: {result}"

@@ -165,14 +165,15 @@ def main() -> None:
     directory = shipped_bundle(options.name)
     bundle = read_bundle(directory)
     scores = read_scores(options.run, "val")
-    sha = bundle.classifier.file("int8", "litert").sha256
+    sha = bundle.deciding_sha256("int8", "litert")
     if scores.sha256 != sha:
         raise DataError(f"{options.run}: scores of file {scores.sha256[:12]}, expected {sha[:12]}.")
     patients = patients_of(scores)
     if options.crossfit and (options.crossfit / "crossfit.npz").is_file():
         patients = patients_of(read_scores(options.crossfit, "crossfit"))
     elif options.crossfit:
-        if bundle.classifier.decision.flagged_views > 1:
+        decision = bundle.classifier.decision
+        if decision.flagged_views > 1 or decision.second_from is not None:
             raise DataError(
                 f"{options.crossfit} holds first answers alone, and {options.name} asks flagged "
                 "cells again. Leave out --crossfit: the validation patients' scores then stand."

@@ -30,16 +30,15 @@ from numpy.typing import NDArray
 
 from benchmarks.cells.laboratory_cells import SOURCES, all_cells
 from benchmarks.evidence_file import shipped_sha256, write_evidence
+from benchmarks.slides.laboratory_scores import left_out_scorer
 from edge_malaria.bundle.format import Bundle, read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
-from edge_malaria.files import sha256_of
 from edge_malaria.metrics import auc
 from edge_malaria.prepare.contract import preparation
 from edge_malaria.prepare.stain import StainScaling
 from edge_malaria.records import Image
-from edge_malaria.runtime.classify.classifier import Classifier, Decision
+from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.engines.base import Engine
-from edge_malaria.runtime.engines.opening import open_engine
 
 ASEXUAL = ("ring", "trophozoite", "schizont")
 LIMITS = (0.01, 0.001)
@@ -163,15 +162,14 @@ def own_points(
     return found
 
 
-def deciding(bundle: Bundle) -> Network:
-    """What a bundle decides by: where it asks flagged cells again, the mean of their views."""
-    engine = Classifier(bundle).engine
-    decision = Decision(bundle.classifier, bundle.classifier.threshold("balanced"))
+def deciding(classifier: Classifier) -> Network:
+    """The logits that a bundle decides by, also where it asks flagged cells again."""
 
-    def first(batch: Image) -> NDArray[np.float32]:
-        return logits_of(engine, batch).astype(np.float32)
+    def settled(batch: Image) -> Logits:
+        parts = [classifier.predict_inputs(batch[i : i + 256]) for i in range(0, len(batch), 256)]
+        return np.array([cell.logit for part in parts for cell in part], np.float64)
 
-    return lambda batch: decision.settled(first(batch), batch, first).astype(np.float64)
+    return settled
 
 
 def first_answers(bundle: Bundle) -> Network:
@@ -195,7 +193,7 @@ def earlier_rows(bundle: Bundle, data: Path, cache: Path) -> dict[str, Any]:
 
 def shipped_rows(bundle: Bundle, cells: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What ships; its first answers alone; eight views of every cell."""
-    found = measured(cells, deciding(bundle))
+    found = measured(cells, deciding(Classifier(bundle)))
     found["own_points"] = own_points(bundle, cells, found.pop("logits"))
     run = first_answers(bundle)
     return {
@@ -227,11 +225,11 @@ def main() -> None:
         "int8_sha256": shipped_sha256(given.bundle),
         "before_int8_sha256": shipped_sha256(given.before) if given.before else None,
         "networks": networks,
-        "left_out": left_out_figures(given.left_out, cells),
+        "left_out": left_out_figures(given.left_out, cells, bundle, given.data),
     }
     command = (
         'python -m benchmarks.cells.laboratories --data "$EDGE_MALARIA_DATA" --before BUNDLE '
-        "--left-out LABORATORY=FILE"
+        "--left-out LABORATORY=FILE,SECOND"
     )
     path = write_evidence("laboratories", command, figures)
     print(f"wrote {path.name}")
@@ -241,21 +239,24 @@ def _without_logits(figures: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in figures.items() if key != "logits"}
 
 
-def left_out_figures(entries: list[str], cells: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """LABORATORY=FILE entries -> figures by laboratory; a file of two is measured once."""
-    files = {name: Path(file) for name, file in (entry.split("=", 1) for entry in entries)}
-    known = {file: keras_figures(file, cells) for file in dict.fromkeys(files.values())}
-    return {name: known[file] for name, file in files.items()}
+def left_out_figures(
+    entries: list[str], cells: dict[str, dict[str, Any]], bundle: Bundle, data: Path
+) -> dict[str, Any]:
+    """LABORATORY=FILE[,SECOND] entries -> figures by laboratory; files of two are measured once."""
+    files = dict(entry.split("=", 1) for entry in entries)
+    known = {
+        names: keras_figures(names, cells, bundle, data) for names in dict.fromkeys(files.values())
+    }
+    return {name: known[names] for name, names in files.items()}
 
 
-def keras_figures(file: Path, cells: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """A Keras network in float32 on LiteRT behind the same inputs."""
-    from converters.to_tflite import convert
-    from edge_malaria.keras_layers import load_model, strip_fake_quant
-
-    engine = open_engine(convert(strip_fake_quant(load_model(file)), "float32"), "litert", 1)
-    found = measured(cells, lambda batch: logits_of(engine, batch))
-    return {"keras_sha256": sha256_of(file), **_without_logits(found)}
+def keras_figures(
+    names: str, cells: dict[str, dict[str, Any]], bundle: Bundle, data: Path
+) -> dict[str, Any]:
+    """Keras networks in float32 on LiteRT in the place of the bundle's."""
+    scorer = left_out_scorer(bundle, names, data)
+    found = measured(cells, deciding(scorer.classifier))
+    return {"keras_sha256": scorer.sha256, **_without_logits(found)}
 
 
 if __name__ == "__main__":

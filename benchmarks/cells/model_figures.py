@@ -74,7 +74,7 @@ def main() -> None:
     westlake = open_dataset(given.data / "westlake" / "cells.zip")
     test = cells.select("test")
     figures: dict[str, Any] = {
-        "int8_sha256": bundle.classifier.file("int8", "litert").sha256,
+        "int8_sha256": bundle.deciding_sha256("int8", "litert"),
         "bytes": {
             f"{v}_{e}": f.bytes
             for v, fs in bundle.classifier.variants.items()

@@ -11,9 +11,9 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.2f} %"
 
 
-def flagged_views() -> str:
+def asked_again() -> str:
     """By source: cells asked again, cells flagged then, runs a cell, parasites flagged."""
-    document = evidence("flagged_views") or {}
+    document = evidence("asked_again") or {}
     rows = [
         (
             name,
@@ -27,10 +27,11 @@ def flagged_views() -> str:
         for name, row in document["sources"].items()
     ]
     heads = (
-        "cells of", "cells", "flagged by the first answer", "flagged by eight views",
-        "runs of the network a cell", "parasites flagged by the first answer", "by eight views",
+        "cells of", "cells", "asked again", "flagged",
+        "multiply-accumulates a cell, in those of the first network", "parasites asked again",
+        "parasites flagged",
     )  # fmt: skip
     return table(heads, rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {"flagged-views": flagged_views}
+TABLES: dict[str, Callable[[], str]] = {"asked-again": asked_again}

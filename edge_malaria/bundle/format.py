@@ -39,6 +39,8 @@ FORMAT = "edge-malaria-bundle"
 SCHEMA_VERSION = 3
 VARIANTS = ("float32", "float16", "dynamic", "int8", "int8-mixed")
 OPERATING_POINTS = ("balanced", "screening")
+# A bundle whose int8 is partly float may stand beside one whose int8 is whole, and the other way.
+_OTHERWISE = {"int8": "int8-mixed", "int8-mixed": "int8"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +127,34 @@ class Bundle:
     def finder(self) -> ModelSpec | None:
         """The cell finder, where the bundle has one."""
         return self.models.get("finder")
+
+    def second_file(self, variant: str, engine: str) -> FileSpec | None:
+        """The second network's file beside one of the classifier's; None without a second network.
+
+        Raises:
+            BundleSchemaError: it has none for that engine.
+        """
+        if self.second is None:
+            return None
+        variants = self.second.classifier.variants
+        for name in (variant, _OTHERWISE.get(variant, variant)):
+            if engine in variants.get(name, {}):
+                return variants[name][engine]
+        raise BundleSchemaError(
+            f"{self.second.path}: no {variant} for {engine}, which the first network has. "
+            "Export the bundle again."
+        )
+
+    def deciding_sha256(self, variant: str, engine: str) -> str:
+        """SHA-256 of what decides.
+
+        Of the classifier's file; where there is a second network, of the text "FIRST SECOND" with
+        the SHA-256 of both files.
+        """
+        first, second = self.classifier.file(variant, engine), self.second_file(variant, engine)
+        if second is None:
+            return first.sha256
+        return sha256_hex(f"{first.sha256} {second.sha256}".encode())
 
     def read(self, name: str) -> bytes:
         """The verified bytes of a file of the bundle.

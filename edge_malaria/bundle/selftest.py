@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,8 +58,22 @@ class SelftestResult:
 def run_selftest(bundle: Bundle) -> SelftestResult:
     """Decodes and prepares the golden crops, then runs every file whose engine is installed.
 
-    The bundle's hashes were verified when it was opened.
+    The bundle's hashes were verified when it was opened. The files of its second network are run
+    too; their variants bear the name ``second/``.
     """
+    found = _of_network(bundle)
+    if bundle.second is None:
+        return found
+    second = _of_network(bundle.second)
+    return replace(
+        found,
+        rows=found.rows + tuple(replace(r, variant=f"second/{r.variant}") for r in second.rows),
+        failures=found.failures + tuple(f"second network: {line}" for line in second.failures),
+        not_run=found.not_run + tuple(f"second network: {line}" for line in second.not_run),
+    )
+
+
+def _of_network(bundle: Bundle) -> SelftestResult:
     goldens = read_goldens(bundle.contents)
     failures = _preprocessing_failures(goldens, bundle.classifier.target)
     rows, not_run = [], []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -133,16 +132,14 @@ def _bundle(path: Path, crop: Image, variant: Variant, engine: EngineName | None
 
 
 def _asked(cell: Image, classifier: Classifier, model: Any = None) -> _Looked:
-    """The cell's answer and the logits that make it: of a flagged cell those of eight views.
+    """The cell's answer and the logits that make it, also where it is asked again.
 
     A covered cell is asked as the whole one was, also where covering takes it below the threshold.
     """
-    from edge_malaria.runtime.classify.flagged_views import mean_logits
-
     [prediction] = classifier.predict_inputs(cell[None])
     logits = classifier.logits
     if classifier.asks_again(logits(cell[None]))[0]:
-        logits = partial(mean_logits, run=classifier.logits)
+        logits = classifier.logits_again
     return _Looked(cell, classifier.engine.name, logits, prediction.p_parasitized, model)
 
 

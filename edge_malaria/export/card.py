@@ -73,6 +73,13 @@ def bundle_readme(
 
 def _asked_again(decision: Mapping[str, Any]) -> list[str]:
     """Where flagged cells are asked again."""
+    if second := decision.get("second"):
+        return [
+            f"A cell whose first answer reaches {second['from']} is shown to a second, larger "
+            "network (the folder `second`, with a card of its own), which decides. The thresholds "
+            "hold for both together.",
+            "",
+        ]
     views = decision.get("flagged_views", 1)
     if views == 1:
         return []

@@ -37,7 +37,6 @@ from edge_malaria.parity.report import ParityReport
 from edge_malaria.parity.shapes import check_shapes
 from edge_malaria.parity.values import check_values
 from edge_malaria.parity.weights import check_weights
-from edge_malaria.runtime.classify.second_network import variant_beside
 from edge_malaria.runtime.engines.base import Engine
 from edge_malaria.runtime.engines.opening import open_engine
 
@@ -165,9 +164,9 @@ def _seconds(second: Bundle, subject: Subject, beside: Beside) -> dict[str, Engi
     """The second network beside each candidate, and beside Keras."""
     found: dict[str, Engine] = dict(beside.extra)
     for name, file in subject.files.items():
-        engine = file.spec.engine
-        spec = second.classifier.file(variant_beside(second, file.variant, engine), engine)
-        found[name] = open_engine(second.read(spec.file), engine)
+        spec = subject.bundle.second_file(file.variant, file.spec.engine)
+        if spec is not None:
+            found[name] = open_engine(second.read(spec.file), spec.engine)
     if beside.reference is not None:
         found[REFERENCE] = beside.reference
     return found

@@ -126,6 +126,12 @@ class Classifier:
         """The network's answers: uint8 [N, S, S, 3] -> float32 [N]."""
         return self.engine.run(batch).reshape(len(batch))
 
+    def logits_again(self, batch: Image) -> NDArray[np.float32]:
+        """What decides about cells that are asked again: uint8 [N, S, S, 3] -> float32 [N]."""
+        if self._second is not None:
+            return self._second(batch)
+        return mean_logits(batch, self.logits)
+
     def asks_again(self, logits: NDArray[np.float32]) -> NDArray[np.bool_]:
         """float32 [N], first answers -> bool [N]: which cells are asked again."""
         return self._decision.asked_again(logits)

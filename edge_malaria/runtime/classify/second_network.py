@@ -18,13 +18,9 @@ from numpy.typing import NDArray
 
 from edge_malaria.bundle.decision import DecisionRecord
 from edge_malaria.bundle.format import Bundle, ModelSpec
-from edge_malaria.errors import BundleSchemaError
 from edge_malaria.records import Image
 from edge_malaria.runtime.engines.base import Engine
 from edge_malaria.runtime.engines.opening import open_engine
-
-# A bundle whose int8 is partly float may stand beside one whose int8 is whole, and the other way.
-_OTHERWISE = {"int8": "int8-mixed", "int8-mixed": "int8"}
 
 
 def on_first_scale(
@@ -64,22 +60,6 @@ class SecondNetwork:
         return on_first_scale(answers, self._own, self._first)
 
 
-def variant_beside(second: Bundle, variant: str, engine: str) -> str:
-    """The variant of the second network that stands beside one of the first.
-
-    Raises:
-        BundleSchemaError: there is none for that engine.
-    """
-    variants = second.classifier.variants
-    for name in (variant, _OTHERWISE.get(variant, variant)):
-        if engine in variants.get(name, {}):
-            return name
-    raise BundleSchemaError(
-        f"{second.path}: no {variant} for {engine}, which the first network has. "
-        "Export the bundle again."
-    )
-
-
 def open_second(bundle: Bundle, variant: str, engine: str, threads: int) -> SecondNetwork | None:
     """The second network of a bundle for a variant of the first; None where it has none.
 
@@ -87,10 +67,8 @@ def open_second(bundle: Bundle, variant: str, engine: str, threads: int) -> Seco
         BundleSchemaError: it lacks that variant.
         BundleIntegrityError: its file cannot be loaded.
     """
-    second = bundle.second
-    if second is None:
+    second, file = bundle.second, bundle.second_file(variant, engine)
+    if second is None or file is None:
         return None
-    spec = second.classifier
-    file = spec.file(variant_beside(second, variant, engine), engine)
     opened = open_engine(second.read(file.file), engine, threads)
-    return SecondNetwork(opened, spec, bundle.classifier)
+    return SecondNetwork(opened, second.classifier, bundle.classifier)

@@ -27,7 +27,7 @@ class ReportFacts:
     Attributes:
         source: as the user named it.
         model, version, variant, engine, finder: what ran.
-        model_sha256: of the classifier's file.
+        model_sha256: of what decides (``Bundle.deciding_sha256``).
         threshold: the screening threshold.
         flagged_from: the balanced threshold, from which on a cell is flagged; above 1 none is.
         warnings: what the user should know.

@@ -98,7 +98,7 @@ def bundle_sha256(bundle: Bundle) -> str:
 
 
 def _model_sha(bundle: Bundle, classifier: Classifier) -> str:
-    return str(bundle.classifier.file(classifier.variant, classifier.engine.name).sha256)
+    return bundle.deciding_sha256(classifier.variant, classifier.engine.name)
 
 
 @dataclass(frozen=True)
