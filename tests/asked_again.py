@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 from edge_malaria.bundle.format import write_index
+from tests.second import without_second
 
 
 def with_views(bundle: Path, target: Path, views: int) -> Path:
     """A copy of ``bundle`` at ``target`` whose flagged cells are asked in ``views`` views."""
-    shutil.copytree(bundle, target)
+    without_second(bundle, target)
     record = json.loads((target / "bundle.json").read_text(encoding="utf-8"))
     decision = record["models"]["classifier"]["decision"]
-    decision.pop("flagged_views", None)
     if views != 1:
         decision["flagged_views"] = views
     for key in ("format", "schema_version", "files"):

@@ -35,11 +35,11 @@ def asked(tiny_keras: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_goldens_hold_what_keras_says_in_eight_views(asked: Path) -> None:
     bundle = read_bundle(asked)
     stored = read_goldens(bundle.contents)
-    assert stored.keras.averaged is not None
+    assert stored.keras.again is not None
     file = bundle.classifier.file("float32", "litert")
     engine = open_engine(bundle.read(file.file), "litert")
     means = mean_logits(stored.cells.inputs, lambda batch: engine.run(batch).reshape(-1))
-    assert np.abs(means - stored.keras.averaged).max() < 1e-3
+    assert np.abs(means - stored.keras.again).max() < 1e-3
     decision = Decision(bundle.classifier, bundle.classifier.threshold("balanced"))
     again = decision.asked_again(stored.keras.raw)
     assert 0 < again.sum() < len(again)
@@ -69,7 +69,7 @@ def _asks_once(bundle: Path) -> None:
 
 
 FAULTS = (
-    Fault("no stored views", lambda b: _stored(b, "missing"), ("eight views", "missing")),
+    Fault("no stored views", lambda b: _stored(b, "missing"), ("asked again", "missing")),
     Fault("other views", lambda b: _stored(b, "turned"), ("same call",)),
     Fault("asked once", _asks_once, ("flagged_views", "changed after the export")),
 )

@@ -67,7 +67,7 @@ def test_eight_views_gain_at_the_screening_point_and_not_less_elsewhere() -> Non
 
 
 def test_the_cross_fitted_networks_are_asked_again_too() -> None:
-    with pytest.raises(ValueError, match="eight views of the cross-fitted networks"):
+    with pytest.raises(ValueError, match="cross-fitted cells asked again too"):
         decision(
             (FIRST, LABELS, PATIENTS),
             fit_platt(FIRST, LABELS),
@@ -82,3 +82,30 @@ def test_without_eight_views_the_first_answer_is_all() -> None:
     answers = Answers(np.array([0.2, 0.9]))
     assert answers.lowest is answers.first
     assert answers.settled(0.5) is answers.first
+
+
+def by_second(asked_from: float) -> dict[str, Any]:
+    """``AVERAGED`` as the answers of a second network."""
+    calibration = fit_platt(FIRST, LABELS)
+    told = CrossFitted(probability(FIRST), LABELS, PATIENTS, probability(AVERAGED))
+    scored = FIRST, LABELS, PATIENTS
+    return decision(scored, calibration, told, {}, "test", AVERAGED, asked_from)
+
+
+@pytest.mark.parametrize("asked_from", [0.02, 0.1])
+def test_the_rates_are_those_of_first_and_second_network(asked_from: float) -> None:
+    made = by_second(asked_from)
+    assert made["second"] == {"from": asked_from} and "flagged_views" not in made
+    p, q = (probability(x, made["temperature"], made["bias"]) for x in (FIRST, AVERAGED))
+    for name in ("balanced", "screening"):
+        point = made["operating_points"][name]
+        assert point["threshold"] >= asked_from
+        called = np.where(p >= asked_from, q, p) >= point["threshold"]
+        told = point["val"]
+        assert told["sensitivity"] == pytest.approx(called[LABELS == 1].mean(), abs=2e-3)
+        assert told["specificity"] == pytest.approx((~called[LABELS == 0]).mean(), abs=2e-3)
+
+
+def test_a_second_network_that_is_asked_early_gives_back_what_the_first_one_missed() -> None:
+    early, late = (by_second(start)["operating_points"]["balanced"]["val"] for start in (0.02, 0.4))
+    assert early["sensitivity"] > late["sensitivity"]
