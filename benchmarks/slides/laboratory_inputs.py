@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks.cells.westlake import westlake_inputs, westlake_rows
 from benchmarks.fields.cell_truth import boxes_of, match, read_annotations
+from edge_malaria import prepare
 from edge_malaria.bundle.format import Bundle
 from edge_malaria.data.dataset import open_dataset
 from edge_malaria.data.laboratories import unit_of
@@ -23,6 +25,7 @@ from edge_malaria.prepare.contract import preparation
 from edge_malaria.prepare.preprocess import field_inputs
 from edge_malaria.prepare.stain import SlideColour
 from edge_malaria.records import Cell, Image
+from edge_malaria.runtime import detect, quality
 from edge_malaria.runtime.detect.opening import default_finder
 from edge_malaria.runtime.quality.field_quality import QualityLimits
 from edge_malaria.runtime.screen.field_judge import FieldJudge, view_of
@@ -151,13 +154,24 @@ def cut_source(bundle: Bundle, data: Path, source: str) -> CutCells:
     return cut_fields(bundle, data / "fields" / source, labelled=source in LABELLED)
 
 
+@cache
+def _code_sha256() -> str:
+    """Of the code that judges a field, finds its cells and prepares them."""
+    digest = hashlib.sha256()
+    for package in (detect, quality, prepare):
+        for file in sorted(Path(package.__path__[0]).glob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
 def kept_cells(bundle: Bundle, data: Path, source: str, folder: Path | None) -> CutCells:
-    """The same, cut once for each finder and preparation where ``folder`` is given."""
+    """The same, cut once for each finder, preparation and code where ``folder`` is given."""
     if folder is None:
         return cut_source(bundle, data, source)
     found = bundle.finder
     finder = "" if found is None else found.file("int8", "litert").sha256
-    how = json.dumps([finder, preparation(bundle.classifier.target).as_json()], sort_keys=True)
+    prepared = preparation(bundle.classifier.target).as_json()
+    how = json.dumps([finder, prepared, _code_sha256()], sort_keys=True)
     path = folder / f"{source}-{hashlib.sha256(how.encode()).hexdigest()[:12]}.npz"
     if path.is_file():
         with np.load(path, allow_pickle=False) as stored:
