@@ -73,14 +73,15 @@ def differences() -> str:
 
 
 def chip_limits() -> dict[str, str]:
-    """Flash and RAM of each target's chip, as firmware_examples/targets.py has them."""
+    """Chip -> its flash and RAM, as firmware_examples/targets.py has them."""
     where = ROOT / "firmware_examples" / "targets.py"
     spec = importlib.util.spec_from_file_location("firmware_targets_list", where)
     assert spec is not None and spec.loader is not None
     module: Any = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up there
     spec.loader.exec_module(module)
-    return {t.name: f"{t.chip}: {t.flash_kb} KB, {t.ram_kb} KB" for t in module.TARGETS}
+    chips = [chip for target in module.TARGETS for chip in target.chips]
+    return {c.name: f"{c.name}: {c.flash_kb:,} KB, {c.ram_kb} KB" for c in chips}
 
 
 def sizes() -> str:
@@ -90,15 +91,16 @@ def sizes() -> str:
         (
             model,
             row["target"],
-            limits[row["target"]],
+            limits[row["chip"]],
             *(f"{row[key]:,}" for key in ("flash_bytes", "ram_bytes", "stack_bytes")),
             f"{row['instructions']:,}",
+            f"{row['second_instructions']:,}" if "second_instructions" in row else "",
         )
         for model in MODELS
         for row in found[model]["rounding_0"]
     ]
     columns = ("network", "target", "chip's limits", "flash (bytes)", "RAM (bytes)", "stack")
-    return table((*columns, "instructions"), rows)
+    return table((*columns, "instructions", "of the second network"), rows)
 
 
 def camera() -> str:

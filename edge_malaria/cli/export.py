@@ -134,10 +134,15 @@ def _document(exported: Any) -> dict[str, Any]:
         "bundle": str(exported.path),
         "passed": exported.report.passed,
         "evidence": exported.report.evidence,
-        "files": [{"variant": v, **spec.as_json()} for v, spec in exported.files],
+        "files": _files(exported),
+        "second": None if exported.second is None else _files(exported.second),
         "evaluation": exported.evaluation,
         "elapsed_s": round(exported.elapsed_s, 2),
     }
+
+
+def _files(exported: Any) -> list[dict[str, Any]]:
+    return [{"variant": v, **spec.as_json()} for v, spec in exported.files]
 
 
 def _print(exported: Any) -> None:

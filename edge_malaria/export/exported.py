@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_malaria.bundle.contents import SECOND
 from edge_malaria.bundle.file_spec import FileSpec
 from edge_malaria.parity import ParityReport
 from edge_malaria.parity.findings import REFERENCE
@@ -24,6 +25,7 @@ class Exported:
         elapsed_s: wall time.
         delta: the margin that was asked for, a fraction; the report holds the one that was used.
         recipe: where the int8 ranges come from.
+        second: what came out of the second network, where the model has one.
     """
 
     path: Path
@@ -33,6 +35,7 @@ class Exported:
     elapsed_s: float
     delta: float
     recipe: str
+    second: Exported | None = None
 
     def verdict(self, variant: str, engine: str) -> str:
         """``passed``, and by which exception, or that a file was never compared."""
@@ -58,7 +61,7 @@ def size_table(exported: Exported) -> list[tuple[str, str, str, str, str]]:
     if exported.evaluation is not None:
         accuracy = f"{exported.evaluation['accuracy']:.4f}"
         measured = str(exported.evaluation["variant"])
-    return [
+    rows = [
         (
             variant,
             spec.file,
@@ -68,3 +71,11 @@ def size_table(exported: Exported) -> list[tuple[str, str, str, str, str]]:
         )
         for variant, spec in exported.files
     ]
+    if exported.second is None:
+        return rows
+    # Its accuracy would be that of all cells, of which it is asked about few.
+    rows += [
+        (f"{SECOND}/{variant}", f"{SECOND}/{file}", size, parity, "")
+        for variant, file, size, parity, _ in size_table(exported.second)
+    ]
+    return rows

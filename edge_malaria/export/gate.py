@@ -100,8 +100,7 @@ def _export(
             _add_variant(work, cells, variant)
         if options.finder:
             add_finder(work)
-        if source.second is not None:
-            _add_second(work, dataset)
+        second = None if source.second is None else _add_second(work, source.second, dataset)
         report = _gate(work, cells, dataset, judging)
         evaluation = _evaluate(directory, judging, options, log)
         write_record(work, evaluation, report)
@@ -115,6 +114,7 @@ def _export(
         time.monotonic() - started,
         options.delta,
         work.recipe,
+        second,
     )
 
 
@@ -157,15 +157,14 @@ def _write_goldens(work: Work, calls: Calls | None) -> golden.GoldenCells:
     return cells
 
 
-def _add_second(work: Work, dataset: Dataset | None) -> None:
+def _add_second(work: Work, second: Source, dataset: Dataset | None) -> Exported:
     """The bundle of the second network in its folder, through a gate of its own."""
-    assert work.source.second is not None
     options = replace(work.options, finder=False, force=False)
 
     def log(line: str) -> None:
         work.log(f"second    {line}")
 
-    _export(work.source.second, work.directory / SECOND, options, dataset, log)
+    return _export(second, work.directory / SECOND, options, dataset, log)
 
 
 def _add_variant(work: Work, cells: golden.GoldenCells, variant: str) -> None:
