@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -189,9 +190,11 @@ def test_a_network_too_large_for_the_chip_does_not_link(generated: Path, tmp_pat
     target = targets.TARGETS[2]
     if targets.missing_tools(target):
         pytest.skip("arm-none-eabi-gcc or qemu-system-arm is not installed")
-    small = targets.Target(target.name, target.core, target.machine, "small", 256, 16, target.flags)
+    small, large = targets.Chip("small", 256, 16), target.chips[-1]
+    elf = tmp_path / "network.elf"
     with pytest.raises(RuntimeError, match="overflow"):
-        targets.build(small, generated, tmp_path / "network.elf")
+        targets.build(replace(target, chips=(small,)), generated, elf)
+    assert targets.build(replace(target, chips=(small, large)), generated, elf) is large
 
 
 def test_the_evidence_keeps_the_budget() -> None:

@@ -45,7 +45,7 @@ class Plan:
     turned: bool = False
     taught_by: str = ""
     second: str = ""
-    second_from: float = 0.1
+    second_from: float = 0.3
 
 
 def _recipe(epochs: int, rate: float, seed: int = 0, decay: float = 1e-4) -> Recipe:
