@@ -121,9 +121,14 @@ def quantize(
     resume: bool = False,
     report: Report = silent,
 ) -> tuple[Any, list[dict[str, float]]]:
-    """Fine-tunes a trained float network with rounding; returns (what ships, history)."""
+    """Fine-tunes a trained float network with rounding; returns (what ships, history).
+
+    Without ``fine_tune_epochs`` its weights stay, and only the ranges of its int8 are observed.
+    """
     seen = [cells for cells, _ in itertools.islice(batches(train, recipe, 0), RANGE_BATCHES)]
     rounding = prepare(network, np.concatenate(seen).astype(np.uint8))
+    if not fine_tune_epochs:
+        return finish(rounding, network), []
     rounding, tuned = fit(
         rounding,
         train,

@@ -19,7 +19,9 @@ from edge_malaria.synthetic import draw_cell
 from edge_malaria.training.architectures import build
 from edge_malaria.training.classifier import laboratory_rounds as rounds
 from edge_malaria.training.classifier.artefacts import Platelet
+from edge_malaria.training.classifier.asked_again import SecondNetwork
 from edge_malaria.training.classifier.checkpoint import read_checkpoint
+from edge_malaria.training.classifier.fit import predict
 from edge_malaria.training.classifier.foreign_cells import ForeignCells, cutting_code_sha256
 from edge_malaria.training.classifier.laboratory_material import Material, stored_logits
 from edge_malaria.training.classifier.laboratory_plans import PLANS, Plan
@@ -144,7 +146,42 @@ def test_a_teacher_is_fitted_first_without_the_same_laboratories(
         np.testing.assert_array_equal(weight, kept)
 
 
-def test_a_residual_teacher_has_one_logit_and_stays_below_400_kb_in_int8() -> None:
+def _parts(material: Material, views: bool, shift: float, temperature: float) -> list[Any]:
+    """Two parts of the home cells with made-up logits."""
+    total, rng = len(material.home["full"]), np.random.default_rng(3)
+    halves = np.array_split(np.arange(total), 2)
+    return [
+        rounds.PartLogits(
+            number, cells, told, told + 1 if views else None, temperature, 0.5, told, cells % 2
+        )
+        for number, cells in enumerate(halves)
+        if (told := rng.normal(shift, 2, len(cells)).astype(np.float32)) is not None
+    ]
+
+
+def test_cross_fitted_cells_are_asked_again_by_whoever_ships(material: Material) -> None:
+    full = material.home["full"]
+    first, second = _parts(material, False, 0.0, 0.8), _parts(material, False, 3.0, 2.0)
+    alone = rounds.cross_fitted(full, first)
+    assert alone.again is None
+    both = rounds.cross_fitted(full, first, second)
+    np.testing.assert_array_equal(both.chances, alone.chances)
+    logits = np.concatenate([part.logits for part in second])
+    # With the second network's own temperature and bias.
+    np.testing.assert_allclose(both.again, 1 / (1 + np.exp(-(logits + 0.5) / 2.0)), rtol=1e-6)
+    views = rounds.cross_fitted(full, _parts(material, True, 0.0, 0.8))
+    assert views.again is not None and (views.again > views.chances).all()
+
+
+def test_a_second_network_answers_on_the_scale_of_the_first(material: Material) -> None:
+    network, val = build("micro", 48), material.val
+    asking = SecondNetwork(network, (2.0, 0.5), 0.3)
+    own = predict(network, val.inputs)
+    told = asking.logits(val, np.zeros(len(val), np.float32), (0.8, 1.5))
+    np.testing.assert_allclose((told + 1.5) / 0.8, (own + 0.5) / 2.0, rtol=1e-4, atol=1e-4)
+
+
+def test_the_second_network_has_one_logit_and_stays_below_400_kb_in_int8() -> None:
     network = residual_network(48)
     assert network.output_shape == (None, 1)
     assert 200_000 < network.count_params() < 400_000
