@@ -159,6 +159,7 @@ def rounded(material: Material, name: str, pool: Path, runs: Path) -> Any:
             plan.rounds[-1],
             run / "int8",
             fine_tune_epochs=plan.fine_tune_epochs,
+            range_percentile=plan.range_percentile,
             teachers=teachers(material, name, pool, run),
             resume=True,
             report=log_epoch,

@@ -32,7 +32,7 @@ from edge_malaria.training.classifier.fit import fit, predict
 from edge_malaria.training.classifier.recipe import Examples, Recipe, write_config
 from edge_malaria.training.classifier.run_files import Trained, write_outcome
 from edge_malaria.training.quantization.fold import obstacle
-from edge_malaria.training.quantization.quantize_aware import finish, prepare
+from edge_malaria.training.quantization.quantize_aware import RANGE_PERCENTILE, finish, prepare
 from edge_malaria.training.transfer.transfer import PLAIN, Start, fit_float, unfreeze
 
 Report = Callable[[str, dict[str, float]], None]
@@ -120,13 +120,14 @@ def quantize(
     teachers: Sequence[Any] = (),
     resume: bool = False,
     report: Report = silent,
+    range_percentile: float = RANGE_PERCENTILE,
 ) -> tuple[Any, list[dict[str, float]]]:
     """Fine-tunes a trained float network with rounding; returns (what ships, history).
 
     Without ``fine_tune_epochs`` its weights stay, and only the ranges of its int8 are observed.
     """
     seen = [cells for cells, _ in itertools.islice(batches(train, recipe, 0), RANGE_BATCHES)]
-    rounding = prepare(network, np.concatenate(seen).astype(np.uint8))
+    rounding = prepare(network, np.concatenate(seen).astype(np.uint8), range_percentile)
     if not fine_tune_epochs:
         return finish(rounding, network), []
     rounding, tuned = fit(

@@ -80,7 +80,13 @@ ROUNDED: dict[Any, Any] = {
 }
 
 
-def observe_ranges(folded: Any, ranged: Any, inputs: Image, batch: int = 256) -> None:
+def observe_ranges(
+    folded: Any,
+    ranged: Any,
+    inputs: Image,
+    batch: int = 256,
+    percentile: float = RANGE_PERCENTILE,
+) -> None:
     """Sets each movable range of ``ranged`` from the float network's activations.
 
     Args:
@@ -88,6 +94,7 @@ def observe_ranges(folded: Any, ranged: Any, inputs: Image, batch: int = 256) ->
         ranged: from ``with_ranges(folded)``; its ranges are set and frozen.
         inputs: uint8 [N, S, S, 3], training cells as they are fed in training.
         batch: cells at a time.
+        percentile: of a batch's activations that lies inside; 100 for all of them.
     """
     ranges = [layer for layer in fake_quant_layers(ranged) if not layer.fixed]
     watched = keras.Model(
@@ -101,18 +108,21 @@ def observe_ranges(folded: Any, ranged: Any, inputs: Image, batch: int = 256) ->
         outputs = outputs if isinstance(outputs, list) else [outputs]
         for index, output in enumerate(outputs):
             values = np.asarray(output)
-            low[index] = min(low[index], np.percentile(values, 100.0 - RANGE_PERCENTILE))
-            high[index] = max(high[index], np.percentile(values, RANGE_PERCENTILE))
+            low[index] = min(low[index], np.percentile(values, 100.0 - percentile))
+            high[index] = max(high[index], np.percentile(values, percentile))
     for index, layer in enumerate(ranges):
         layer.set_range(float(low[index]), float(high[index]))
         layer.observing = False
 
 
-def prepare(model: Any, inputs: Image) -> Any:
-    """A trained float network -> folded, with observed ranges and rounding kernels, trainable."""
+def prepare(model: Any, inputs: Image, percentile: float = RANGE_PERCENTILE) -> Any:
+    """A trained float network -> folded, with observed ranges and rounding kernels, trainable.
+
+    ``percentile``: see ``observe_ranges``.
+    """
     folded = fold(model, keep_scale=True)
     plain = with_ranges(folded)
-    observe_ranges(folded, plain, inputs)
+    observe_ranges(folded, plain, inputs, percentile=percentile)
     rounding = with_ranges(folded, ROUNDED)
     _copy_ranges(plain, rounding)
     return rounding
