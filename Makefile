@@ -104,20 +104,18 @@ model: $(HOST)   ## retrain and rebuild everything that ships (hours; resumable)
 	    -o edge_malaria/models/finder.keras
 	$(BIN)/python -m tools.build_models --data "$(EDGE_MALARIA_DATA)"
 	mkdir -p runs/start
-	cp $(foreach name,default micro,edge_malaria/models/$(name).keras edge_malaria/models/$(name).json) \
-	    runs/start/
-	$(TUNE) --only default,micro --ship
+	cp edge_malaria/models/default.keras edge_malaria/models/default.json runs/start/
+	$(TUNE) --only default --ship
 	for without in bccd,pbc chula,raabin cheap_rig,draaslan256; do \
-	    $(TUNE) --only default,second,micro --without $$without || exit 1; \
+	    $(TUNE) --only default,second --without $$without || exit 1; \
 	done
 	$(BIN)/python -m benchmarks.slides.laboratory_scores --data "$(EDGE_MALARIA_DATA)" \
 	    -o runs/laboratory-scores-default $(call LEFT_OUT,default,second)
 	$(BIN)/python -m tools.fit_error_model runs/laboratory-scores-default \
 	    --crossfit runs/laboratories/default-crossfit --data "$(EDGE_MALARIA_DATA)"
 	$(BIN)/python -m benchmarks.slides.laboratory_scores --data "$(EDGE_MALARIA_DATA)" \
-	    -o runs/laboratory-scores-micro --bundle edge_malaria/models/micro $(call LEFT_OUT,micro)
-	$(BIN)/python -m tools.fit_error_model runs/laboratory-scores-micro --name micro \
-	    --crossfit runs/laboratories/micro-crossfit --data "$(EDGE_MALARIA_DATA)"
+	    -o runs/laboratory-scores-micro --bundle edge_malaria/models/micro
+	$(BIN)/python -m tools.fit_error_model runs/laboratory-scores-micro --name micro
 
 evidence: $(HOST) ## everything that takes hours, into docs/evidence (resumable)
 	$(BIN)/python -m benchmarks.evidence --data "$(EDGE_MALARIA_DATA)"

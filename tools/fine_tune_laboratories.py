@@ -8,9 +8,9 @@ the fitting thirds of the laboratories in ``data/laboratories.py``; those with p
 patients transplanted into them; and healthy cells with platelets or refractile spots on them. Each
 model starts from the weights in ``--start`` (<name>.keras and .json, as ``tools.build_models`` made
 them), is fitted to the pool in rounds (taught by a larger network where its plan names one), is
-interpolated with the weights before, is rounded to int8,
-and gets its operating points from networks of the same architecture that had not seen the patient.
-``--without`` stops after fitting: a network that has not seen these laboratories.
+interpolated with the weights before and rounded to int8. The second network that its plan names is
+made with it. Its operating points come from networks of the same architectures that had not seen
+the patient. ``--without`` stops after fitting: a network that has not seen these laboratories.
 docs/LABORATORIES.md says why, and what came of it.
 """
 
@@ -254,9 +254,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--runs", type=Path, default=Path("runs/laboratories"))
-    parser.add_argument(
-        "--only", default="default", help=f"plans, of {', '.join(PLANS)}; only default ships"
-    )
+    parser.add_argument("--only", default="default", help=f"plans, of {', '.join(PLANS)}")
     parser.add_argument("--start", type=Path, required=True)
     parser.add_argument("--without", metavar="LABORATORY[,LABORATORY]", default="")
     parser.add_argument("--ship", action="store_true", help="replace the shipped models")

@@ -26,11 +26,12 @@ def test_each_preparation_survives_its_record(resize: str, mask: str) -> None:
     assert (made.steps == CONTRACT_STEPS) == ((resize, mask) == ("area", "black"))
 
 
-@pytest.mark.parametrize("name", ["default", "micro"])
-def test_a_bundle_of_today_means_areas_and_black(shipped_bundle: Path, name: str) -> None:
-    spec = read_bundle(shipped_bundle.parent / name).classifier
+def test_a_bundle_of_today_means_areas_and_black(shipped_bundle: Path) -> None:
+    spec = read_bundle(shipped_bundle).classifier
     assert spec.preparation == Preparation(spec.size_px, stain=StainScaling())
     assert "resize" not in spec.record["preprocessing"]
+    micro = read_bundle(shipped_bundle.parent / "micro").classifier
+    assert micro.preparation == Preparation(micro.size_px)
 
 
 @pytest.mark.parametrize(

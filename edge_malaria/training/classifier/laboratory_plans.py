@@ -85,10 +85,10 @@ PLANS = {
         flagged_views=False,
         turned=True,
     ),
+    # What follows was tried and does not ship: docs/LABORATORIES.md.
     "micro": Plan(
         "micro", (_recipe(4, 3e-4), _recipe(6, 3e-4, 7)), _recipe(8, 3e-3), start="micro"
     ),
-    # Tried, not shipped: docs/LABORATORIES.md, "A larger network".
     "default-taught": Plan(
         "compact",
         (_recipe(3, 2e-3, decay=0.01), _recipe(3, 2e-3, 7, decay=0.01)),
