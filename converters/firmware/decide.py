@@ -32,7 +32,18 @@ def decide_by_second(
 
     Returns:
         ``thresholds`` of ``Identity``; ``unsure`` and ``permille`` of ``Second``.
+
+    Raises:
+        Refused: a threshold lies below the probability from which on the second network is asked;
+            the C file calls no cell without asking it.
     """
+    asked_from = spec.decision.second_from or 0.0
+    for point, value in thresholds.items():
+        if value < asked_from:
+            raise Refused(
+                f"the threshold {value} of {point} lies below {asked_from}, from which on the "
+                "second network is asked: the C file calls no cell without asking it."
+            )
     logits = on_first_scale(_mean_logits(_RAW, 1, network), second.decision, spec.decision)
     chances = Decision(spec, thresholds["balanced"]).probabilities(logits)
     low, high = spec.decision.unsure_between or (1.0, 0.0)

@@ -45,9 +45,7 @@ class DecisionRecord:
         expect(known, "a balanced point where cells are asked again", dict(self.thresholds))
         if self.second_from is not None:
             expect(self.flagged_views == 1, "one view beside a second network", self.flagged_views)
-            least = min(self.thresholds.values(), default=0.0)
-            below = 0.0 < self.second_from <= least
-            expect(below, f"second_from in (0, {least:g}]", self.second_from)
+            expect(0.0 < self.second_from < 1.0, "second_from in (0, 1)", self.second_from)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> DecisionRecord:

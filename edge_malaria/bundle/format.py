@@ -256,7 +256,7 @@ def _second(bundle: Bundle, proven: bool) -> Bundle:
     mine, theirs = bundle.classifier.preparation, second.classifier.preparation
     if mine != theirs:
         raise BundleSchemaError(
-            f"{second.path}: its cells are prepared otherwise than the first network's. "
+            f"{bundle.path}/{INDEX}: cells are prepared otherwise than for the second network. "
             "Export the bundle again."
         )
     if second.second is not None:

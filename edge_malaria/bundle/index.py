@@ -232,17 +232,12 @@ def _check_decision(where: str, value: object) -> None:
     asked = views == 1 or "balanced" in points
     need(asked, f"{where}.operating_points", "balanced, from which cells are asked again", points)
     if decision.get("second") is not None:
-        _check_second(f"{where}.second", decision["second"], points)
+        asked_from = as_object(decision["second"], f"{where}.second").get("from")
+        fits = is_number(asked_from) and 0.0 < asked_from < 1.0
+        need(fits, f"{where}.second.from", "a probability in (0, 1)", asked_from)
     _check_abstention(f"{where}.abstention", decision.get("abstention") or {})
     for key in ("false_positives", "false_positive"):
         _check_rates(f"{where}.{key}", decision.get(key) or {})
-
-
-def _check_second(where: str, value: object, points: Mapping[str, Any]) -> None:
-    asked = as_object(value, where).get("from")
-    least = min((point["threshold"] for point in points.values()), default=0.0)
-    fits = is_number(asked) and 0.0 < asked <= least
-    need(fits, f"{where}.from", f"a probability above 0 and up to {least:g}", asked)
 
 
 def _check_abstention(where: str, value: object) -> None:

@@ -12,6 +12,7 @@ from benchmarks.slides.laboratory_scores import SourceScores
 from benchmarks.slides.patient_scores import crossval_scores
 from edge_malaria.crossval.results import FoldResult, write_result
 from edge_malaria.data.dataset import open_dataset
+from edge_malaria.errors import DataError
 from edge_malaria.files import encode_image
 from tools.fit_error_model import part_of, patients_of, slides_of
 
@@ -107,9 +108,14 @@ def test_a_left_out_laboratory_is_scored_by_its_own_network(
             lines.append(f"{name},{label},P{number % 5},S,f,val,0,0")
     (folder / "patients.csv").write_text("\n".join(lines) + "\n")
     bundle = read_bundle(shipped_bundle)
-    scorer = left_out_scorer(bundle, tmp_path / "left-out.keras", tmp_path)
+    file = str(tmp_path / "left-out.keras")
+    if bundle.second is not None:
+        with pytest.raises(DataError, match="second network"):
+            left_out_scorer(bundle, file, tmp_path)
+        file = f"{file},{file}"
+    scorer = left_out_scorer(bundle, file, tmp_path)
     assert len(scorer.sha256) == 64
-    assert scorer.sha256 != bundle.classifier.file("int8", "litert").sha256
+    assert scorer.sha256 != bundle.deciding_sha256("int8", "litert")
     cells = [draw_cell(rng, kind) for kind in ("healthy", "schizont") for _ in range(10)]
     batch = np.stack([network_input(c.image, 48, c.mask) for c in cells])
     chances = np.array([p.p_parasitized for p in scorer.classifier.predict_inputs(batch)])

@@ -226,8 +226,9 @@ def test_calls_at_the_screening_point_are_compared(copy: Path) -> None:
     stricter = {**LIMITS, "int8": Limits(1.0, 0.0, 0.5, 1.001)}
     report = gate(copy, engines=["litert"], finder=False, settings=Settings(limits=stricter))
     found = [m for m in messages(report) if "same call at screening" in m]
-    assert len(found) == 1
-    assert "litert.int8" in found[0]
+    second = read_bundle(copy).second
+    assert len(found) == (1 if second is None else 2)
+    assert all("litert.int8" in message for message in found)
     assert cells == 1024
 
 

@@ -21,6 +21,7 @@ from edge_malaria.records import Image
 from edge_malaria.runtime.classify.classifier import Classifier, crop_classifier
 from edge_malaria.synthetic import draw_cell
 from tests.cli import run_cli
+from tests.second import without_second
 from tests.stained import with_contract
 
 HOME = StainScaling((170, 120, 150))
@@ -30,12 +31,14 @@ SIM = "sim:parasitemia=0.05,fields=4,seed=5,width=420,height=320,cell_diameter_p
 
 @pytest.fixture(scope="module")
 def stained(shipped_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return with_contract(shipped_bundle, tmp_path_factory.mktemp("stained") / "bundle", HOME)
+    alone = without_second(shipped_bundle, tmp_path_factory.mktemp("alone") / "bundle")
+    return with_contract(alone, tmp_path_factory.mktemp("stained") / "bundle", HOME)
 
 
 @pytest.fixture(scope="module")
 def plain(shipped_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return with_contract(shipped_bundle, tmp_path_factory.mktemp("plain") / "bundle", None)
+    alone = without_second(shipped_bundle, tmp_path_factory.mktemp("alone") / "bundle")
+    return with_contract(alone, tmp_path_factory.mktemp("plain") / "bundle", None)
 
 
 def purple_crops(count: int = 12) -> list[Image]:

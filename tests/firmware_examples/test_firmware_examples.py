@@ -179,7 +179,8 @@ def test_a_bare_target_gives_the_golden_bits_within_its_limits(name: str, genera
     row = targets.measure(target, generated)
     assert "failed" not in row, row
     assert row["differing_bytes"] == 0
-    assert row["flash_bytes"] <= 60 * 1024
+    # Both networks of the bundle; micro takes less than 20 KB (firmware_examples/budget).
+    assert row["flash_bytes"] <= 400 * 1024
     assert row["ram_bytes"] <= 40 * 1024
     if name == "cortex-m4":
         assert row["instructions"] <= 12_000_000

@@ -18,6 +18,7 @@ from edge_malaria.prepare.preprocess import network_inputs
 from edge_malaria.prepare.stain import StainScaling
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.synthetic import draw_cell
+from tests.second import without_second
 from tests.stained import with_contract
 
 HOST = Path(__file__).resolve().parents[3] / "firmware_examples" / "c_host"
@@ -80,7 +81,8 @@ def test_the_c_files_scale_and_decide_as_python_does(
 def test_the_header_says_what_a_slides_colour_is_scaled_to(
     shipped_bundle: Path, tmp_path: Path
 ) -> None:
-    stained = with_contract(shipped_bundle, tmp_path / "stained", StainScaling((170, 120, 150)))
+    alone = without_second(shipped_bundle, tmp_path / "alone")
+    stained = with_contract(alone, tmp_path / "stained", StainScaling((170, 120, 150)))
     generate_from_bundle(read_bundle(stained), tmp_path / "c", cells=2)
     header = (tmp_path / "c" / "edge_malaria_model.h").read_text()
     assert "#define EDGE_MALARIA_SCALES_STAIN 1\n" in header

@@ -204,7 +204,7 @@ def test_a_second_network_asks_nobody(asking: Bundle, tmp_path: Path) -> None:
         read_bundle(copy)
 
 
-@pytest.mark.parametrize("asked_from", [0.0, 1.0, 0.99, "0.1", None, True])
+@pytest.mark.parametrize("asked_from", [0.0, 1.0, -0.1, "0.1", None, True])
 def test_an_impossible_probability_is_refused(
     asking: Bundle, tmp_path: Path, asked_from: object
 ) -> None:
