@@ -28,7 +28,6 @@ from edge_malaria.files import write_bytes, write_json
 from edge_malaria.keras_layers import load_model
 from edge_malaria.runtime.classify.classifier import probability
 from edge_malaria.training.architectures.registry import architecture
-from edge_malaria.training.classifier.calibrate import CrossFitted
 from edge_malaria.training.classifier.cells import (
     RENDERINGS,
     CellSet,
@@ -36,6 +35,7 @@ from edge_malaria.training.classifier.cells import (
     fitting_rows,
     load_renderings,
 )
+from edge_malaria.training.classifier.cross_fitted import CrossFitted
 from edge_malaria.training.classifier.fit import predict
 from edge_malaria.training.classifier.recipe import Examples, Recipe
 from edge_malaria.training.classifier.session import decide, examples_of, train

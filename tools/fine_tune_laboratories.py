@@ -35,7 +35,8 @@ from edge_malaria.keras_layers import load_model
 from edge_malaria.prepare.contract import Preparation
 from edge_malaria.training.architectures.registry import count_macs
 from edge_malaria.training.classifier.asked_again import Asking, EightViews, SecondNetwork
-from edge_malaria.training.classifier.calibrate import CrossFitted, fit_platt, settled
+from edge_malaria.training.classifier.calibrate import fit_platt
+from edge_malaria.training.classifier.cross_fitted import CrossFitted, settled
 from edge_malaria.training.classifier.fit import predict
 from edge_malaria.training.classifier.laboratory_material import (
     SIZE_PX,

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from benchmarks.evidence_file import shipped_sha256, write_evidence
 from benchmarks.slides.laboratory_inputs import CutCells, kept_cells
 from benchmarks.slides.laboratory_scores import MALARIA, MALARIA_FREE
-from edge_malaria.bundle.format import Bundle, read_bundle
+from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.classify.flagged_views import VIEWS
 

@@ -31,8 +31,9 @@ from numpy.typing import NDArray
 from benchmarks.cells.laboratory_cells import SOURCES, all_cells
 from benchmarks.evidence_file import shipped_sha256, write_evidence
 from benchmarks.slides.laboratory_scores import left_out_scorer
-from edge_malaria.bundle.format import Bundle, read_bundle
+from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.metrics import auc
 from edge_malaria.prepare.contract import preparation
 from edge_malaria.prepare.stain import StainScaling

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.cells.westlake import westlake_inputs, westlake_rows
 from benchmarks.fields.cell_truth import boxes_of, read_annotations
-from edge_malaria.bundle.format import Bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.data.dataset import open_dataset
 from edge_malaria.data.laboratories import SETS, field_files, slide_of
 from edge_malaria.data.stains import SlideTables

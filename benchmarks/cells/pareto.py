@@ -35,13 +35,14 @@ from edge_malaria.metrics import auc, confusion
 from edge_malaria.records import Image
 from edge_malaria.runtime.classify.classifier import probability
 from edge_malaria.runtime.engines.opening import open_engine
-from edge_malaria.training.classifier.calibrate import best_threshold, fit_platt
+from edge_malaria.training.classifier.calibrate import fit_platt
 from edge_malaria.training.classifier.cells import (
     RENDERINGS,
     CellSet,
     default_cache,
     load_renderings,
 )
+from edge_malaria.training.classifier.cross_fitted import best_threshold
 from edge_malaria.training.classifier.recipe import Examples, Recipe
 
 SEED = 11

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from benchmarks.cells.westlake import westlake_inputs, westlake_rows
 from benchmarks.evidence_file import EVIDENCE, commit
-from edge_malaria.bundle.format import Bundle, read_bundle
+from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import SHIPPED_MODELS
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.data.dataset import open_dataset
 from edge_malaria.data.laboratories import report_units
 from edge_malaria.files import read_image, write_bytes, write_json

@@ -25,8 +25,9 @@ from benchmarks.cells.westlake import westlake_inputs
 from benchmarks.evidence_file import EVIDENCE, shipped_sha256, write_evidence
 from benchmarks.fields.cell_truth import boxes_of, files_of, inside_field, match, read_annotations
 from benchmarks.fields.whole_slides import judged_field
-from edge_malaria.bundle.format import Bundle, read_bundle
+from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.data.laboratories import Part
 from edge_malaria.files import read_image
 from edge_malaria.metrics import auc

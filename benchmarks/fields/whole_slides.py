@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_malaria.bundle.format import Bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.prepare.preprocess import field_inputs
 from edge_malaria.prepare.stain import SlideColour
 from edge_malaria.records import Cell, Image

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from benchmarks.evidence_file import write_evidence
 from converters.firmware import to_c
-from edge_malaria.bundle.format import Bundle, read_bundle
+from edge_malaria.bundle.format import read_bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.prepare.isolate import isolate_central_cell
 from edge_malaria.prepare.preprocess import cut, network_input
 from edge_malaria.records import Box, Image, Mask

@@ -23,7 +23,8 @@ import numpy as np
 
 from benchmarks.evidence_file import write_evidence
 from benchmarks.firmware import drawn_networks, sweep
-from edge_malaria.bundle.format import OPERATING_POINTS, Bundle, read_bundle
+from edge_malaria.bundle.format import read_bundle
+from edge_malaria.bundle.spec import OPERATING_POINTS, Bundle
 from edge_malaria.data.dataset import open_dataset
 from edge_malaria.data.stains import SlideTables
 from edge_malaria.records import Image

@@ -92,7 +92,7 @@ def thinned(dataset: Dataset, folder: Path) -> Path:
 def _int8_of(model: Path) -> bytes:
     """The network's int8 file with ranges from noise: its time does not depend on them."""
     from converters.to_tflite import convert
-    from edge_malaria.export.source import load_source
+    from edge_malaria.export.load import load_source
 
     network = load_source(str(model)).plain
     side = int(network.input_shape[1])

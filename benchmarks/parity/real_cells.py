@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.evidence_file import shipped_sha256, write_evidence
-from edge_malaria.bundle.format import Bundle, read_bundle
+from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.data.dataset import Dataset, open_dataset
 from edge_malaria.parity import ParityReport, gate
 from edge_malaria.runtime.classify.classifier import Decision

@@ -38,7 +38,7 @@ from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.runtime.slide.beta_binomial import fit_rates
 from edge_malaria.runtime.slide.statistics import VerdictRules, choose_screening_threshold
-from edge_malaria.training.classifier.calibrate import SCREENING_FALSE_POSITIVES
+from edge_malaria.training.classifier.cross_fitted import SCREENING_FALSE_POSITIVES
 
 # Of healthy patients that stay below ``doubtful_base``, of infected ones below ``max_doubtful``.
 HEALTHY_SHARE, INFECTED_SHARE = 0.99, 0.9

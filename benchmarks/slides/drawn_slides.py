@@ -18,8 +18,9 @@ import cv2
 import numpy as np
 
 from benchmarks.evidence_file import shipped_sha256, write_evidence
-from edge_malaria.bundle.format import Bundle, read_bundle
+from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.screen.config import load_config
 from edge_malaria.runtime.screen.screening import ScreenCall, Screened, screen

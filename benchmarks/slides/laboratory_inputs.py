@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from benchmarks.cells.westlake import westlake_inputs, westlake_rows
 from benchmarks.fields.cell_truth import boxes_of, match, read_annotations
 from edge_malaria import prepare
-from edge_malaria.bundle.format import Bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.data.dataset import open_dataset
 from edge_malaria.data.laboratories import unit_of
 from edge_malaria.data.stains import SlideTables

@@ -28,8 +28,9 @@ from numpy.typing import NDArray
 
 from benchmarks.evidence_file import shipped_sha256
 from benchmarks.slides.laboratory_inputs import CutCells, kept_cells
-from edge_malaria.bundle.format import Bundle, ModelSpec, read_bundle
+from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
+from edge_malaria.bundle.spec import Bundle, ModelSpec
 from edge_malaria.data.dataset import open_dataset
 from edge_malaria.data.stains import SlideTables
 from edge_malaria.errors import DataError

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.slides.laboratory_scores import read_scores
-from edge_malaria.bundle.format import Bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.data.dataset import open_dataset
 from edge_malaria.data.stains import SlideTables
 from edge_malaria.runtime.classify.classifier import Classifier

@@ -22,8 +22,9 @@ import numpy as np
 
 from benchmarks.evidence_file import shipped_sha256, write_evidence
 from benchmarks.fields.cell_truth import boxes_of, files_of, match, read_annotations
-from edge_malaria.bundle.format import Bundle, read_bundle
+from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.records import SlideReport
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.review.session import ReviewSession

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from converters.firmware.network import Network
 from converters.firmware.steps import Refused
-from edge_malaria.bundle.format import ModelSpec
+from edge_malaria.bundle.spec import ModelSpec
 from edge_malaria.runtime.classify.classifier import Decision
 from edge_malaria.runtime.classify.second_network import on_first_scale
 

@@ -24,8 +24,8 @@ from converters.firmware.steps import Refused
 from converters.firmware.tflm_engine import TflmEngine
 from converters.quiet import quiet
 from edge_malaria.bundle.file_spec import FileSpec
-from edge_malaria.bundle.format import Bundle
 from edge_malaria.bundle.golden import read_goldens
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.errors import (
     BundleIntegrityError,
     EnvironmentProblem,

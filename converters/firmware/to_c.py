@@ -26,7 +26,7 @@ from converters.firmware.golden import expected_outputs
 from converters.firmware.network import Network
 from converters.firmware.steps import Refused
 from edge_malaria.bundle.file_spec import FileSpec
-from edge_malaria.bundle.format import OPERATING_POINTS, Bundle
+from edge_malaria.bundle.spec import OPERATING_POINTS, Bundle
 from edge_malaria.errors import GateFailed, ModelFileError
 from edge_malaria.files import new_directory, write_text
 from edge_malaria.records import Image

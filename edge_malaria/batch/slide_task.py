@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_malaria.batch.manifest import Slide
-from edge_malaria.bundle.format import Bundle, read_bundle
+from edge_malaria.bundle.format import read_bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.errors import DataError, EdgeMalariaError, MissingExtra
 from edge_malaria.files import sha256_of, write_json
 from edge_malaria.runtime.classify.classifier import Classifier

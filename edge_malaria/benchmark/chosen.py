@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edge_malaria.benchmark.machine import Machine
 from edge_malaria.benchmark.networks import Row
-from edge_malaria.bundle.format import Bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.errors import UsageError
 from edge_malaria.files import write_json
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge_malaria.bundle.format import Bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.errors import EdgeMalariaError, UsageError
 from edge_malaria.parity.tflite_costs import file_costs
 from edge_malaria.records import Image

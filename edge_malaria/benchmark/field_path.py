@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_malaria.bundle.format import Bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.errors import ImageError
 from edge_malaria.files import decode_image, encode_image
 from edge_malaria.records import Cell, Field, Image, Prediction, expect

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from edge_malaria.benchmark.contestants import NotRun
-from edge_malaria.bundle.format import Bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.files import decode_image
 from edge_malaria.records import Box, Image, expect
 from edge_malaria.runtime.detect.opening import default_finder

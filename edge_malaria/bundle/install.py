@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from edge_malaria.bundle.contents import INDEX, read_contents
-from edge_malaria.bundle.format import Bundle, sha256_hex, verified
+from edge_malaria.bundle.format import verified
 from edge_malaria.bundle.index import parse_index
 from edge_malaria.bundle.selftest import run_selftest
 from edge_malaria.bundle.signing import check_signature, signature_path
+from edge_malaria.bundle.spec import Bundle, sha256_hex
 from edge_malaria.errors import (
     BundleIntegrityError,
     BundleSchemaError,

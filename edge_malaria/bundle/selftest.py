@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria.bundle.format import Bundle
 from edge_malaria.bundle.golden import Goldens, read_goldens
 from edge_malaria.bundle.limits import golden_difference, limits_of
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.prepare.contract import Target
 from edge_malaria.prepare.preprocess import network_inputs
 from edge_malaria.runtime.engines.opening import installed_engines, open_engine

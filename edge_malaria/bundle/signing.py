@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from edge_malaria.bundle.format import sha256_hex
+from edge_malaria.bundle.spec import sha256_hex
 from edge_malaria.errors import BundleIntegrityError, DataError, MissingExtra, OutputExists
 from edge_malaria.files import write_bytes, write_json
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edge_malaria.benchmark.field_peers import PeerCost
     from edge_malaria.benchmark.machine import Machine
     from edge_malaria.benchmark.networks import Networks
-    from edge_malaria.bundle.format import Bundle
+    from edge_malaria.bundle.spec import Bundle
 
 # Of the source's fields so many are shown to others.
 _PEERS_FIELDS = 2

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from edge_malaria.bundle.format import Bundle
+    from edge_malaria.bundle.spec import Bundle
 
 
 class EngineName(StrEnum):

@@ -16,7 +16,7 @@ from edge_malaria.cli.dataset_options import (
 from edge_malaria.cli.options import JsonOption, OperatingPoint, PointOption, Split, open_named
 
 if TYPE_CHECKING:
-    from edge_malaria.bundle.format import Bundle
+    from edge_malaria.bundle.spec import Bundle
     from edge_malaria.data.dataset import Dataset
     from edge_malaria.parity import ParityReport, Settings
     from edge_malaria.runtime.engines.base import Engine
@@ -149,7 +149,7 @@ def _keras(path: Path, bundle: Bundle) -> tuple[Engine, Engine | None]:
     """
     from converters.keras_engine import KerasEngine
     from converters.quiet import quiet, require
-    from edge_malaria.export.source import SECOND_FILE
+    from edge_malaria.export.load import SECOND_FILE
 
     require("tensorflow")
     contract = bundle.record.get("provenance", {}).get("contract")

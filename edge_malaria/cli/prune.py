@@ -117,7 +117,7 @@ def _network(model: str) -> tuple[Any, dict[str, Any] | None]:
     """
     from edge_malaria.cli.own_model import asking
     from edge_malaria.errors import UsageError
-    from edge_malaria.export.source import is_own, load_source
+    from edge_malaria.export.load import is_own, load_source
     from edge_malaria.training.quantization.fold import with_input_scale
 
     path = _resolved(model)

@@ -10,7 +10,7 @@ import typer
 from edge_malaria.cli.options import BundleOption, JsonOption, new_output, open_named
 
 if TYPE_CHECKING:
-    from edge_malaria.bundle.format import Bundle
+    from edge_malaria.bundle.spec import Bundle
     from edge_malaria.runtime.slide.site_profile import SiteProfile
     from edge_malaria.runtime.slide.site_slides import SiteSlide
 

@@ -23,12 +23,12 @@ from edge_malaria.metrics import (
     sensitivity_at_specificity,
 )
 from edge_malaria.runtime.classify.classifier import probability
-from edge_malaria.training.classifier.calibrate import (
+from edge_malaria.training.classifier.cells import CellSet
+from edge_malaria.training.classifier.cross_fitted import (
     CrossFitted,
     best_threshold,
     cross_fitted_counts,
 )
-from edge_malaria.training.classifier.cells import CellSet
 
 BOOTSTRAP_SEED = 2026
 MEASURES = ("accuracy", "sensitivity", "specificity", "precision", "f1", "mcc", "auc")

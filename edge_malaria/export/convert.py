@@ -11,9 +11,9 @@ from typing import Any
 from converters import metadata, to_onnx, to_tflite
 from converters.calibration import Calibration
 from edge_malaria import __version__
-from edge_malaria.bundle import golden, golden_draw
+from edge_malaria.bundle import golden, golden_write
 from edge_malaria.bundle.file_spec import ENGINE_FORMATS, FileSpec
-from edge_malaria.bundle.format import sha256_hex
+from edge_malaria.bundle.spec import sha256_hex
 from edge_malaria.errors import UsageError
 from edge_malaria.export.effort import Effort
 from edge_malaria.export.source import Source
@@ -156,7 +156,7 @@ def add_files(
     for spec in specs:
         if spec.engine in installed_engines():
             engine = open_engine(work.directory / spec.file, spec.engine)
-            golden_draw.write_engine_goldens(work.directory, cells, engine, variant, spec.sha256)
+            golden_write.write_engine_goldens(work.directory, cells, engine, variant, spec.sha256)
     log_variant(work.log, "convert", variant, specs, started)
 
 

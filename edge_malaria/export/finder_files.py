@@ -16,7 +16,7 @@ from converters import to_tflite
 from converters.keras_engine import KerasEngine
 from converters.quiet import quiet
 from edge_malaria.bundle.golden import FOLDER
-from edge_malaria.bundle.golden_draw import pack_arrays
+from edge_malaria.bundle.golden_write import pack_arrays
 from edge_malaria.export.convert import Network, Work, log_variant, write_variant
 from edge_malaria.files import sha256_of, write_bytes
 from edge_malaria.parity.finder_stage import FILE, drawn_fields, golden_arrays, red_boxes

@@ -21,7 +21,7 @@ from converters import recipes, to_tflite
 from converters.calibration import Calibration, choose_calibration
 from converters.keras_engine import KerasEngine
 from edge_malaria import parity
-from edge_malaria.bundle import golden, golden_draw
+from edge_malaria.bundle import golden, golden_draw, golden_write
 from edge_malaria.bundle.contents import SECOND
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.data.dataset import Dataset
@@ -34,9 +34,10 @@ from edge_malaria.export.exported import Exported
 from edge_malaria.export.finder_files import add_finder
 from edge_malaria.export.importers import Declared, Loading
 from edge_malaria.export.index_record import write_record
+from edge_malaria.export.load import load_source
 from edge_malaria.export.refusal import refusal
 from edge_malaria.export.sanity import OwnModel
-from edge_malaria.export.source import Source, load_source
+from edge_malaria.export.source import Source
 from edge_malaria.files import new_directory
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.engines.base import ENGINES
@@ -145,7 +146,7 @@ def _write_goldens(work: Work, calls: Calls | None) -> golden.GoldenCells:
     )
     if source.contract is not None and not (calls is not None and calls.better_than_chance):
         sanity.check_on_drawn(source, cells, calls, work.log)
-    golden_draw.write_goldens(
+    golden_write.write_goldens(
         work.directory,
         cells,
         source.logits,
@@ -284,7 +285,7 @@ def keras_classifier(
 def source_classifier(source: Source, path: Path, operating_point: str) -> Classifier:
     """The same of a model that is loaded already; ``path`` is what messages name."""
     from edge_malaria.bundle.decision import DecisionRecord
-    from edge_malaria.bundle.format import Bundle, ModelSpec
+    from edge_malaria.bundle.spec import Bundle, ModelSpec
 
     spec = ModelSpec(
         "classify-cell",

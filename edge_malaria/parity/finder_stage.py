@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria.bundle.format import Bundle
 from edge_malaria.bundle.golden import FOLDER, load_arrays
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.errors import BundleIntegrityError, ModelShapeError
 from edge_malaria.parity.dtypes import check_file_dtypes
 from edge_malaria.parity.findings import REFERENCE, Failure, FinderPair, Findings

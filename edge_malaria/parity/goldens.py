@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria.bundle.format import Bundle
 from edge_malaria.bundle.golden import NEAR_LOGITS, GoldenOutputs, Goldens
 from edge_malaria.bundle.limits import golden_difference
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.errors import ImageError
 from edge_malaria.parity.causes import input_cause
 from edge_malaria.parity.findings import REFERENCE, Failure, Settings

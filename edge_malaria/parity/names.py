@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from edge_malaria.bundle.format import ModelSpec
+from edge_malaria.bundle.spec import ModelSpec
 from edge_malaria.parity.findings import Failure, signature_failure
 from edge_malaria.parity.opened import OpenedFile, Subject, against_record
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from edge_malaria.bundle.file_spec import FileSpec
-from edge_malaria.bundle.format import Bundle, ModelSpec, sha256_hex
 from edge_malaria.bundle.golden import Goldens
+from edge_malaria.bundle.spec import Bundle, ModelSpec, sha256_hex
 from edge_malaria.errors import BundleIntegrityError, MissingExtra, UsageError
 from edge_malaria.parity import onnx_file, tflite_file
 from edge_malaria.parity.exact import Twins

@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from edge_malaria.bundle.format import ModelSpec
 from edge_malaria.bundle.golden import NEAR_LOGITS
 from edge_malaria.bundle.limits import Limits
+from edge_malaria.bundle.spec import ModelSpec
 from edge_malaria.parity.findings import Failure, Pair, Settings
 from edge_malaria.parity.numeric import Cells, Outputs
 from edge_malaria.runtime.classify.classifier import Decision

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edge_malaria.bundle.contents import SECOND
-from edge_malaria.bundle.format import Bundle, ModelSpec, read_bundle
+from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.golden import read_goldens
+from edge_malaria.bundle.spec import Bundle, ModelSpec
 from edge_malaria.data.dataset import Dataset
 from edge_malaria.parity import judges
 from edge_malaria.parity.decisions import (

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_malaria.bundle import golden, golden_draw
+from edge_malaria.bundle import golden, golden_draw, golden_write
 from edge_malaria.bundle.golden import NEAR_LOGITS
-from edge_malaria.bundle.golden_draw import MISTAKES
+from edge_malaria.bundle.golden_write import MISTAKES
 from edge_malaria.errors import BundleIntegrityError
 from edge_malaria.runtime.engines.fake import FakeEngine
 from tests.parity.faults import read_bundle_unchecked
@@ -102,9 +102,9 @@ def test_crops_are_of_many_sizes_and_need_their_masks(cells: golden.GoldenCells)
 
 
 def test_what_is_written_is_read_back(cells: golden.GoldenCells, tmp_path: Path) -> None:
-    golden_draw.write_goldens(tmp_path, cells, logits)
+    golden_write.write_goldens(tmp_path, cells, logits)
     engine = FakeEngine(logits)
-    golden_draw.write_engine_goldens(tmp_path, cells, engine, "float32", "ab" * 32)
+    golden_write.write_engine_goldens(tmp_path, cells, engine, "float32", "ab" * 32)
     found = golden.read_goldens(read_bundle_unchecked(tmp_path))
     np.testing.assert_array_equal(found.cells.inputs, cells.inputs)
     assert found.cells.sha256 == found.keras.cells_sha256 == cells.sha256
@@ -120,7 +120,7 @@ def test_what_is_written_is_read_back(cells: golden.GoldenCells, tmp_path: Path)
 
 def test_two_writings_give_the_same_bytes(cells: golden.GoldenCells, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        golden_draw.write_goldens(tmp_path / name, cells, logits)
+        golden_write.write_goldens(tmp_path / name, cells, logits)
     assert read_bundle_unchecked(tmp_path / "one") == read_bundle_unchecked(tmp_path / "two")
 
 
@@ -134,7 +134,7 @@ def test_two_writings_give_the_same_bytes(cells: golden.GoldenCells, tmp_path: P
 def test_a_golden_that_is_gone_or_damaged_is_an_integrity_error(
     cells: golden.GoldenCells, tmp_path: Path, name: str, how: str
 ) -> None:
-    golden_draw.write_goldens(tmp_path, cells, logits)
+    golden_write.write_goldens(tmp_path, cells, logits)
     contents = read_bundle_unchecked(tmp_path)
     if how == "missing":
         del contents[f"golden/{name}"]

@@ -40,7 +40,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_float_files_say_what_keras_says(tiny_keras: Path, tiny_bundle: Path) -> None:
-    from edge_malaria.export.source import load_source
+    from edge_malaria.export.load import load_source
 
     expected = load_source(str(tiny_keras)).logits(PIXELS)
     bundle = read_bundle(tiny_bundle)

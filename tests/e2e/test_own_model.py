@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge_malaria.bundle.format import read_bundle
-from edge_malaria.export.source import load_source
+from edge_malaria.export.load import load_source
 from edge_malaria.files import sha256_of, write_image
 from tests.cli import run_cli
 from tests.export.importers import authors

@@ -9,7 +9,7 @@ import pytest
 
 from edge_malaria.errors import ConfigError, DataError
 from edge_malaria.export.importers.contract import read_toml
-from edge_malaria.export.source import is_own
+from edge_malaria.export.load import is_own
 from edge_malaria.run_settings import refuse_other_settings
 
 DEEP = "[" * 100_000

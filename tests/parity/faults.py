@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria.bundle import golden, golden_draw
-from edge_malaria.bundle.format import INDEX, read_bundle, sha256_hex, write_index
+from edge_malaria.bundle import golden, golden_write
+from edge_malaria.bundle.format import INDEX, read_bundle, write_index
 from edge_malaria.bundle.shipped import SHIPPED_MODELS
+from edge_malaria.bundle.spec import sha256_hex
 from edge_malaria.errors import BundleIntegrityError
 from edge_malaria.parity import ParityReport, gate
 from edge_malaria.parity.tflite_file import StoredTensor, Table, read_tensors
@@ -97,7 +98,7 @@ def record_again(bundle: Path) -> None:
             try:
                 engine = open_engine(data, entry["engine"])
                 entry["input"], entry["output"] = engine.input.as_json(), engine.output.as_json()
-                golden_draw.write_engine_goldens(bundle, cells, engine, variant, entry["sha256"])
+                golden_write.write_engine_goldens(bundle, cells, engine, variant, entry["sha256"])
             except (BundleIntegrityError, RuntimeError):
                 continue  # a file that does not even run keeps its old record
     write_index(bundle, record)

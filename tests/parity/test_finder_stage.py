@@ -11,8 +11,9 @@ import jsonschema
 import numpy as np
 import pytest
 
-from edge_malaria.bundle.format import INDEX, sha256_hex, write_index
-from edge_malaria.bundle.golden_draw import pack_arrays
+from edge_malaria.bundle.format import INDEX, write_index
+from edge_malaria.bundle.golden_write import pack_arrays
+from edge_malaria.bundle.spec import sha256_hex
 from edge_malaria.files import write_bytes
 from edge_malaria.parity import ParityReport, gate
 from edge_malaria.parity import finder_stage as stage

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_malaria.bundle.format import Bundle, read_bundle, write_index
+from edge_malaria.bundle.format import read_bundle, write_index
 from edge_malaria.bundle.golden import read_goldens
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.data.dataset import Dataset, open_dataset
 from edge_malaria.data.stains import SlideTables
 from edge_malaria.files import write_image

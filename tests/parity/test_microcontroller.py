@@ -17,7 +17,8 @@ pytest.importorskip("ai_edge_litert", reason="generating C needs ai-edge-litert"
 
 from converters.firmware import c_engine, to_c
 from converters.firmware.engines import firmware_engines, split_names
-from edge_malaria.bundle.format import Bundle, read_bundle
+from edge_malaria.bundle.format import read_bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.errors import EnvironmentProblem, GateFailed, ModelFileError, UsageError
 from edge_malaria.parity import ParityReport, Twin, gate
 from edge_malaria.parity.exact import stored_failures

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_malaria.bundle.decision import DecisionRecord
-from edge_malaria.bundle.format import ModelSpec
+from edge_malaria.bundle.spec import ModelSpec
 from edge_malaria.parity import LIMITS, Settings
 from edge_malaria.parity.numeric import (
     Cells,

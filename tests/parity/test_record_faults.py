@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_malaria.bundle import golden_draw
+from edge_malaria.bundle import golden_write
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.golden import read_goldens
 from edge_malaria.bundle.shipped import SHIPPED_MODELS
@@ -42,13 +42,13 @@ def _another_models_engine_goldens(bundle: Path) -> None:
             values = redness if len(batch) == len(redness) else np.zeros(len(batch))
             return np.clip(values, -128, 127).astype(np.int8)[:, None]
 
-    golden_draw.write_engine_goldens(bundle, cells, Other(), "int8", spec.sha256)  # type: ignore[arg-type]
+    golden_write.write_engine_goldens(bundle, cells, Other(), "int8", spec.sha256)  # type: ignore[arg-type]
     faults.rehash(bundle)
 
 
 def _another_models_keras_goldens(bundle: Path) -> None:
     cells = read_goldens(read_bundle(bundle).contents).cells
-    golden_draw.write_goldens(
+    golden_write.write_goldens(
         bundle, cells, lambda x: x[..., 0].mean(axis=(1, 2)).astype(np.float32)
     )
     faults.rehash(bundle)

@@ -126,7 +126,7 @@ def test_a_fault_is_named(fault: Fault, asking: Path, tmp_path: Path) -> None:
 
 
 def test_a_model_without_the_network_that_it_asks_is_refused(models: Path, tmp_path: Path) -> None:
-    from edge_malaria.export.source import load_source
+    from edge_malaria.export.load import load_source
 
     for name in ("tiny.keras", "tiny.json"):
         shutil.copy(models / name, tmp_path)

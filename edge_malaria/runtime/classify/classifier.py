@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria.bundle.format import Bundle, ModelSpec, read_bundle
+from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
+from edge_malaria.bundle.spec import Bundle, ModelSpec
 from edge_malaria.errors import BundleIntegrityError, BundleSchemaError
 from edge_malaria.prepare.contract import Target, preparation
 from edge_malaria.prepare.preprocess import network_inputs

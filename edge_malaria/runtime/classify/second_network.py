@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_malaria.bundle.decision import DecisionRecord
-from edge_malaria.bundle.format import Bundle, ModelSpec
+from edge_malaria.bundle.spec import Bundle, ModelSpec
 from edge_malaria.records import Image
 from edge_malaria.runtime.engines.base import Engine
 from edge_malaria.runtime.engines.opening import open_engine

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria.bundle.format import Bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.records import Image
 from edge_malaria.runtime.detect.peaks import CHANNEL_KINDS, STRIDE_PX
 from edge_malaria.runtime.engines.base import Engine

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_malaria.bundle.format import Bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.runtime.detect.cells import CellFinder
 from edge_malaria.runtime.detect.classical import ClassicalFinder
 from edge_malaria.runtime.detect.learned import LearnedFinder

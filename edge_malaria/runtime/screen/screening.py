@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edge_malaria.bundle.format import Bundle, sha256_hex
+from edge_malaria.bundle.spec import Bundle, sha256_hex
 from edge_malaria.disk_sync import storage_notes
 from edge_malaria.errors import EdgeMalariaError, StorageError
 from edge_malaria.records import SlideReport

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_malaria.bundle.format import Bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.errors import UsageError
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.slide.error_record import ErrorRecord

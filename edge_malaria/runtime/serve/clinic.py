@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edge_malaria import __version__
-from edge_malaria.bundle.format import Bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.runtime.serve.audit import Audit
 from edge_malaria.runtime.serve.desk import Desk
 from edge_malaria.runtime.serve.metrics import Metrics

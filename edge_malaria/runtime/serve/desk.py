@@ -10,7 +10,7 @@ import threading
 from contextlib import suppress
 from dataclasses import replace
 
-from edge_malaria.bundle.format import Bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.errors import EdgeMalariaError, StorageError
 from edge_malaria.records import SlideReport
 from edge_malaria.runtime.screen.screening import ScreenCall, Screened

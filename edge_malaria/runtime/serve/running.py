@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge_malaria.bundle.format import Bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.errors import EdgeMalariaError
 from edge_malaria.runtime.classify.classifier import Classifier
 from edge_malaria.runtime.screen.screening import ScreenCall, Screened, screen

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from edge_malaria.bundle.format import sha256_hex
+from edge_malaria.bundle.spec import sha256_hex
 from edge_malaria.errors import DataError
 from edge_malaria.files import write_bytes
 from edge_malaria.records import SlideReport

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria.bundle.format import sha256_hex
+from edge_malaria.bundle.spec import sha256_hex
 from edge_malaria.errors import DataError, ImageError, UsageError
 from edge_malaria.files import encode_image, read_image, write_bytes, write_json
 from edge_malaria.records import Image

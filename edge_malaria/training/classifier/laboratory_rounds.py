@@ -15,9 +15,10 @@ from edge_malaria.keras_layers import keras, load_model
 from edge_malaria.runtime.classify.classifier import probability
 from edge_malaria.training.architectures import build
 from edge_malaria.training.classifier.asked_again import averaged_logits
-from edge_malaria.training.classifier.calibrate import CrossFitted, fit_platt
+from edge_malaria.training.classifier.calibrate import fit_platt
 from edge_malaria.training.classifier.cells import CellSet
 from edge_malaria.training.classifier.checkpoint import read_checkpoint
+from edge_malaria.training.classifier.cross_fitted import CrossFitted
 from edge_malaria.training.classifier.fit import fit, predict
 from edge_malaria.training.classifier.laboratory_material import SIZE_PX, Material, stored_logits
 from edge_malaria.training.classifier.laboratory_plans import BATCH, PLANS

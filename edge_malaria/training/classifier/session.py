@@ -25,8 +25,9 @@ from edge_malaria.run_settings import refuse_other_settings
 from edge_malaria.runtime.classify.abstain import fit_limits
 from edge_malaria.training.architectures.registry import architecture
 from edge_malaria.training.classifier.asked_again import Answers, Asking
-from edge_malaria.training.classifier.calibrate import CrossFitted, decision, fit_platt
+from edge_malaria.training.classifier.calibrate import decision, fit_platt
 from edge_malaria.training.classifier.cells import RENDERINGS, CellSet, load_renderings
+from edge_malaria.training.classifier.cross_fitted import CrossFitted
 from edge_malaria.training.classifier.feed import OwnBatches, batches
 from edge_malaria.training.classifier.fit import fit, predict
 from edge_malaria.training.classifier.recipe import Examples, Recipe, write_config

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from converters.firmware.to_c import generate_from_bundle
-from edge_malaria.bundle.format import Bundle, read_bundle
+from edge_malaria.bundle.format import read_bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.files import write_image
 from edge_malaria.prepare.contract import MASKS, RESIZES, Preparation
 from edge_malaria.prepare.preprocess import network_inputs

@@ -17,7 +17,8 @@ from benchmarks.firmware import sweep
 from converters.firmware import to_c
 from converters.firmware.check import check_on_host
 from converters.firmware.steps import Refused
-from edge_malaria.bundle.format import Bundle, read_bundle, write_index
+from edge_malaria.bundle.format import read_bundle, write_index
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.prepare.preprocess import network_input
 from edge_malaria.records import Image
 from edge_malaria.runtime.classify.classifier import Classifier, Decision

@@ -17,7 +17,7 @@ from edge_malaria.errors import (
 )
 from edge_malaria.export.importers import import_model
 from edge_malaria.export.importers.importing import logits_of
-from edge_malaria.export.source import is_own, load_source
+from edge_malaria.export.load import is_own, load_source
 from tests.export.importers.small_networks import PIXELS, TOLD, rebuilt, small
 
 

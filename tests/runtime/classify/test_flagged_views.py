@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_malaria.bundle.format import Bundle, read_bundle
+from edge_malaria.bundle.format import read_bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.errors import BundleSchemaError
 from edge_malaria.prepare.preprocess import network_input
 from edge_malaria.records import Image

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from edge_malaria.bundle.contents import SECOND
 from edge_malaria.bundle.decision import DecisionRecord
-from edge_malaria.bundle.format import Bundle, read_bundle, write_index
+from edge_malaria.bundle.format import read_bundle, write_index
 from edge_malaria.bundle.selftest import run_selftest
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.errors import BundleIntegrityError, BundleSchemaError
 from edge_malaria.prepare.contract import Preparation
 from edge_malaria.prepare.preprocess import network_input

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_malaria.bundle.format import Bundle, read_bundle
+from edge_malaria.bundle.format import read_bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.errors import HardwareError, OutputExists, UsageError
 from edge_malaria.files import encode_image, from_csv_text, write_image
 from edge_malaria.records import Field, Image

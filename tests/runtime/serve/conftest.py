@@ -14,7 +14,8 @@ pytest.importorskip("starlette", reason="the pages need the [serve] extra")
 
 from starlette.testclient import TestClient
 
-from edge_malaria.bundle.format import Bundle, read_bundle
+from edge_malaria.bundle.format import read_bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.runtime.serve.app import application
 from edge_malaria.runtime.serve.clinic import Clinic
 from edge_malaria.runtime.serve.desk import Desk

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_malaria.bundle.format import Bundle
+from edge_malaria.bundle.spec import Bundle
 from edge_malaria.errors import UsageError
 from edge_malaria.runtime.push.targets import MqttTarget, PushSettings
 from edge_malaria.runtime.serve.audit import Audit

@@ -10,7 +10,8 @@ import pytest
 from edge_malaria.metrics import confusion
 from edge_malaria.runtime.classify.classifier import probability
 from edge_malaria.training.classifier.asked_again import Answers
-from edge_malaria.training.classifier.calibrate import CrossFitted, decision, fit_platt
+from edge_malaria.training.classifier.calibrate import decision, fit_platt
+from edge_malaria.training.classifier.cross_fitted import CrossFitted
 
 RNG = np.random.default_rng(5)
 LABELS = np.repeat([0, 1], 1500)

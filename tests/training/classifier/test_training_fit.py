@@ -30,15 +30,14 @@ from edge_malaria.metrics import expected_calibration_error
 from edge_malaria.runtime.classify.classifier import probability
 from edge_malaria.training.architectures import build
 from edge_malaria.training.architectures.registry import architectures, count_macs
-from edge_malaria.training.classifier.calibrate import (
+from edge_malaria.training.classifier.calibrate import bake, fit_platt
+from edge_malaria.training.classifier.checkpoint import read_checkpoint
+from edge_malaria.training.classifier.cross_fitted import (
     CrossFitted,
-    bake,
     best_threshold,
     cross_fitted_counts,
-    fit_platt,
     same_sensitivity,
 )
-from edge_malaria.training.classifier.checkpoint import read_checkpoint
 from edge_malaria.training.classifier.fit import Trainer, fit, predict
 from edge_malaria.training.classifier.recipe import Examples, Recipe
 from edge_malaria.training.classifier.run_files import save_model
