@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from string import Template
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.firmware.c_text import array_lines, template
+from converters.firmware.identity import Identity, Second
 from converters.firmware.network import Network
 from converters.firmware.pointwise import float_literal
 from converters.firmware.steps import Array, Step
@@ -23,78 +22,14 @@ _NEEDS = {"conv": ("dot",)}
 _ORDER = ("dot", "conv", "depthwise", "fully_connected", "pool", "add", "mean", "table", "softmax")
 
 
-@dataclass(frozen=True)
-class Identity:
-    """Whose network it is.
-
-    Attributes:
-        name, version: of the bundle or file.
-        sha256: of the .tflite file.
-        size_px: side of the RGB input; 0 for a network that is no cell classifier.
-        thresholds: operating point -> the raw output at or above which a cell is positive.
-        unsure: lowest and highest raw output that is labelled unsure; low > high: none.
-        permille: uint16 [256] probability x 1000 by raw output + 128.
-        asked_again_from: the raw output from which on eight views decide; None for never. Then
-            ``thresholds`` and ``unsure`` count eighths of a raw step, and ``permille`` is uint16
-            [2041], by eighths + 1024.
-        preparation: how crops become the network's input; None where ``size_px`` is 0.
-        second: the network that is asked about flagged cells; None where there is none. Then
-            ``asked_again_from`` says from which raw output on, ``thresholds`` are raw outputs of
-            the second network, and cells that it is not asked about are negative.
-    """
-
-    name: str
-    version: str
-    sha256: str
-    size_px: int = 0
-    thresholds: Mapping[str, int] | None = None
-    unsure: tuple[int, int] = (127, -128)
-    permille: NDArray[np.uint16] | None = None
-    preparation: Preparation | None = None
-    asked_again_from: int | None = None
-    second: Second | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Second:
-    """The second network of a C file.
-
-    Attributes:
-        network: lowered.
-        sha256: of its .tflite file.
-        unsure: lowest and highest raw output of it that is labelled unsure; low > high: none.
-        permille: uint16 [256] probability x 1000 by its raw output + 128.
-    """
-
-    network: Network
-    sha256: str
-    unsure: tuple[int, int]
-    permille: NDArray[np.uint16]
-
-
-@cache
-def _text(name: str) -> str:
-    return files("converters.firmware").joinpath("c_kernels", name).read_text(encoding="utf-8")
-
-
-def _rows(values: Iterable[str], width: int = 98) -> str:
-    lines, line = [], " "
-    for value in values:
-        if len(line) + len(value) + 2 > width:
-            lines.append(line)
-            line = " "
-        line += f" {value},"
-    return "\n".join([*lines, line])
-
-
 def array_text(name: str, values: NDArray[Any]) -> str:
     """A ``static const`` array definition."""
     if values.dtype == np.float32:
-        kind, body = "float", _rows(float_literal(value) for value in values)
+        kind, body = "float", array_lines(float_literal(value) for value in values)
     else:
         kind = _TYPES[values.dtype.name]
         # -2147483648 is two tokens in C and does not fit an int.
-        body = _rows("INT32_MIN" if int(v) == -(1 << 31) else str(int(v)) for v in values)
+        body = array_lines("INT32_MIN" if int(v) == -(1 << 31) else str(int(v)) for v in values)
     return f"static const {kind} {name}[{len(values)}] = {{\n{body}\n}};\n"
 
 
@@ -124,13 +59,13 @@ def _fields(step: Step, names: Mapping[str, str]) -> str:
     line: list[str] = []
     for entry in step.fields:
         if entry.startswith("#"):
-            lines.append(_rows(line))
+            lines.append(array_lines(line))
             lines.append({"#0": "#if EDGE_MALARIA_ROUNDING != 1", "#1": "#else"}.get(
                 entry, "#endif"))  # fmt: skip
             line = []
         else:
             line.append(entry.format(**names))
-    return "\n".join([*lines, _rows(line)] if line else lines) + "\n"
+    return "\n".join([*lines, array_lines(line)] if line else lines) + "\n"
 
 
 def _call(network: Network, number: int, step: Step, first: int = 0) -> str:
@@ -154,7 +89,7 @@ def _call(network: Network, number: int, step: Step, first: int = 0) -> str:
 def _kernels(steps: Iterable[Step]) -> str:
     used = {step.kernel for step in steps if step.kernel}
     used |= {need for kernel in used for need in _NEEDS.get(kernel, ())}
-    return "\n".join(_text(f"{name}.c") for name in ("core", *_ORDER) if name == "core"
+    return "\n".join(template(f"{name}.c") for name in ("core", *_ORDER) if name == "core"
                      or name in used)  # fmt: skip
 
 
@@ -178,7 +113,7 @@ def source_text(network: Network, identity: Identity) -> str:
         assert identity.permille is not None
         table = array_text("em_permille", identity.permille)
         values["classify"] = "\n" + table + "\n" + _deciding(identity, start)
-    return Template(_text("model_template.c")).substitute(values)
+    return Template(template("model_template.c")).substitute(values)
 
 
 def _computed(network: Network, start: int = 0) -> list[tuple[int, Step]]:
@@ -192,10 +127,10 @@ def _deciding(identity: Identity, start: int) -> str:
     second = identity.second
     if second is None:
         views = identity.asked_again_from is not None
-        return _text("classify_views_template.c" if views else "classify_template.c")
+        return template("classify_views_template.c" if views else "classify_template.c")
     network = second.network
     calls = (_call(network, n, step, start) for n, step in _computed(network, start))
-    return Template(_text("classify_second_template.c")).substitute(
+    return Template(template("classify_second_template.c")).substitute(
         table=array_text("em_second_permille", second.permille),
         calls="\n".join(calls),
         input_offset=str(network.offset(network.input.index)),
@@ -211,7 +146,7 @@ def header_text(network: Network, identity: Identity) -> str:
         points = identity.thresholds or {}
         how = identity.preparation or Preparation(identity.size_px)
         lines = [f"#define EDGE_MALARIA_THRESHOLD_{k.upper()} ({v})" for k, v in points.items()]
-        values["classify"] = Template(_text("classify_template.h")).substitute(
+        values["classify"] = Template(template("classify_template.h")).substitute(
             size_px=str(identity.size_px),
             resize=how.resize,
             resize_number=str(RESIZES.index(how.resize)),
@@ -224,7 +159,7 @@ def header_text(network: Network, identity: Identity) -> str:
             unsure_low=str(_unsure(identity)[0]),
             unsure_high=str(_unsure(identity)[1]),
         )
-    return Template(_text("model_template.h")).substitute(values)
+    return Template(template("model_template.h")).substitute(values)
 
 
 _DECIDES = """\
@@ -314,89 +249,3 @@ def _notes(identity: Identity) -> str:
     if second is None:
         return ""
     return f"\n   Second network sha256 {second.sha256}, {second.network.macs} of them"
-
-
-def golden_text(
-    inputs: NDArray[np.uint8],
-    expected: Mapping[int, NDArray[np.int8]],
-    sums: Mapping[int, NDArray[np.int64]],
-    second: Mapping[int, NDArray[np.int8]],
-) -> str:
-    """The header of golden cells, for tests on the target; kept out of the model's own files.
-
-    Args:
-        inputs: uint8 [N, bytes] (pixels; int8 inputs are stored as their two's complement).
-        expected: rounding mode -> int8 [N, outputs]; a mode that was not computed is left out.
-        sums: the same modes -> the sums of eight views of the first cells; empty where no cell is
-            asked in views.
-        second: the same modes -> the second network's outputs int8 [N, 1]; empty without one.
-    """
-    count, size = inputs.shape
-    outputs = next(iter(expected.values())).shape[1]
-    parts = [
-        "/* Golden cells: inputs and the bits that the network must answer. */",
-        "#ifndef EDGE_MALARIA_GOLDEN_H\n#define EDGE_MALARIA_GOLDEN_H\n\n#include <stdint.h>\n",
-        f"#define EDGE_MALARIA_GOLDEN_CELLS {count}",
-        "#if defined(__GNUC__)",
-        '#define EDGE_MALARIA_GOLDEN_PLACE __attribute__((section(".golden")))',
-        "#else\n#define EDGE_MALARIA_GOLDEN_PLACE\n#endif\n",
-        "EDGE_MALARIA_GOLDEN_PLACE",
-        f"static const uint8_t edge_malaria_golden_input[{count}][{size}] = {{",
-        *("{\n" + _rows(str(int(v)) for v in row) + "\n}," for row in inputs),
-        "};\n",
-    ]
-    for number, rounding in enumerate(sorted(expected)):
-        word = "elif" if number else "if"
-        parts.append(f"#{word} EDGE_MALARIA_ROUNDING == {rounding}")
-        parts.append(f"static const int8_t edge_malaria_golden_output[{count}][{outputs}] = {{")
-        rows = expected[rounding]
-        parts.append(_rows("{" + ", ".join(str(int(v)) for v in row) + "}" for row in rows))
-        parts.append("};")
-        if sums:
-            viewed = _rows(str(int(value)) for value in sums[rounding])
-            parts.append(
-                f"static const int16_t edge_malaria_golden_views[{len(sums[rounding])}] = {{"
-            )
-            parts += [viewed, "};"]
-        if second:
-            told = _rows(str(int(value)) for value in second[rounding].reshape(-1))
-            parts += [
-                f"static const int8_t edge_malaria_golden_second[{count}] = {{",
-                told,
-                "};",
-            ]
-    parts += ["#else\n#error no golden outputs were computed for this rounding\n#endif\n", "#endif"]
-    return "\n".join(parts) + "\n"
-
-
-def selftest_text() -> str:
-    """The C source that runs the golden cells on a target."""
-    return _text("selftest_template.c")
-
-
-_MAKEFILE = """\
-# make: compiles the network on this machine, in each rounding, and runs its golden cells.
-# Into a product go edge_malaria_model.c and .h alone.
-CC        ?= cc
-CFLAGS    ?= -O2
-BUILD     ?= build
-ROUNDINGS := {roundings}
-
-check: $(ROUNDINGS:%=$(BUILD)/selftest-%)
-\t@for rounding in $(ROUNDINGS); do $(BUILD)/selftest-$$rounding || exit 1; done
-
-$(BUILD)/selftest-%: edge_malaria_model.c edge_malaria_selftest.c $(wildcard *.h)
-\t@mkdir -p $(BUILD)
-\t@$(CC) -std=c99 $(CFLAGS) -DEDGE_MALARIA_ROUNDING=$* -DEDGE_MALARIA_SELFTEST_MAIN \\
-\t    $(filter %.c,$^) -o $@
-
-clean:
-\trm -rf $(BUILD)
-
-.PHONY: check clean
-"""
-
-
-def makefile_text(roundings: Iterable[int]) -> str:
-    """The Makefile that runs the golden cells on the machine that it is on."""
-    return _MAKEFILE.format(roundings=" ".join(map(str, sorted(roundings))))

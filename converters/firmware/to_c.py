@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from converters import tflite_graph
 from converters.firmware import emit as firmware_emit
+from converters.firmware import emit_golden
 from converters.firmware import network as firmware_network
 from converters.firmware.check import check_on_host
 from converters.firmware.decide import decide, decide_by_second
-from converters.firmware.emit import Identity, Second
 from converters.firmware.golden import expected_outputs
+from converters.firmware.identity import Identity, Second
 from converters.firmware.network import Network
 from converters.firmware.steps import Refused
 from edge_malaria.bundle.file_spec import FileSpec
@@ -249,9 +250,9 @@ def _generate(
             of_second = expected_outputs(second_model, asked, _rows(pixels, asked))
         elif identity.asked_again_from is not None:
             sums = _view_sums(model, network, pixels[:_VIEWED_CELLS])
-        write_text(work / GOLDEN, firmware_emit.golden_text(flat, expected, sums, of_second))
-        write_text(work / SELFTEST, firmware_emit.selftest_text())
-        write_text(work / MAKEFILE, firmware_emit.makefile_text(expected))
+        write_text(work / GOLDEN, emit_golden.golden_text(flat, expected, sums, of_second))
+        write_text(work / SELFTEST, emit_golden.selftest_text())
+        write_text(work / MAKEFILE, emit_golden.makefile_text(expected))
         checks = check_on_host(work, expected)
         failed = {k: v for k, v in checks.items() if not (v == "identical" or v[:7] == "not run")}
         if failed:
