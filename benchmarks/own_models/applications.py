@@ -65,7 +65,7 @@ def make(name: str, data: Path, path: Path, taught: bool = True) -> None:
     """Makes one network of random weights, teaches it briefly, and saves it."""
     import keras
 
-    from edge_malaria.export.importers.contract import scaling_of
+    from edge_malaria.export.importers.scaling import scaling_of
     from edge_malaria.prepare.contract import Preparation
     from edge_malaria.prepare.preprocess import network_inputs
 

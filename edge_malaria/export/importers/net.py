@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_malaria.export.importers.contract import Scaling
 from edge_malaria.export.importers.graph import Graph, Node
+from edge_malaria.export.importers.scaling import Scaling
 from edge_malaria.export.importers.value import Array, Linear, Value
 from edge_malaria.keras_layers import keras
 

@@ -18,16 +18,10 @@ from numpy.typing import NDArray
 from edge_malaria import metrics
 from edge_malaria.data.dataset import Dataset, Row
 from edge_malaria.errors import DatasetError, GateFailed
-from edge_malaria.export.importers.contract import (
-    COLOURS,
-    RANGES,
-    Contract,
-    Declared,
-    Incomplete,
-    option,
-)
+from edge_malaria.export.importers.contract import Contract, Declared, Incomplete, option
 from edge_malaria.export.importers.importing import answers, sigmoid
 from edge_malaria.export.importers.original import Original
+from edge_malaria.export.importers.scaling import COLOURS, RANGES
 from edge_malaria.files import read_image
 from edge_malaria.prepare.contract import RESIZES, Preparation
 from edge_malaria.prepare.preprocess import network_inputs

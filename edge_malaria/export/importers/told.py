@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_malaria.export.importers.contract import Scaling
 from edge_malaria.export.importers.graph import Graph, Untranslatable
 from edge_malaria.export.importers.net import Net
 from edge_malaria.export.importers.rebuild import step
+from edge_malaria.export.importers.scaling import Scaling
 from edge_malaria.export.importers.value import Value
 
 _AFFINE = {"Mul", "Add", "Sub", "Div", "BatchNormalization", "Transpose", "Identity", "Cast"}
