@@ -5,12 +5,13 @@
 
 One pool of augmented cells is drawn (resumable by pass): train patients' cells; healthy cells of
 the fitting thirds of the laboratories in ``data/laboratories.py``; those with parasites of train
-patients transplanted into them; and healthy cells with platelets or refractile spots on them. Each
-model starts from the weights in ``--start`` (<name>.keras and .json, as ``tools.build_models`` made
-them), is fitted to the pool in rounds (taught by a larger network where its plan names one), is
-interpolated with the weights before and rounded to int8. The second network that its plan names is
-made with it. Its operating points come from networks of the same architectures that had not seen
-the patient. ``--without`` stops after fitting: a network that has not seen these laboratories.
+patients transplanted into them; and healthy cells with platelets or refractile spots on them.
+
+Each model starts from the weights in ``--start`` (<name>.keras and .json, as ``tools.build_models``
+made them). It is fitted to the pool in rounds, distilled from a larger network where its plan names
+one, interpolated with the weights before, and rounded to int8. The second network that its plan
+names is made with it. Operating points come from networks of the same architectures that had not
+seen the patient. ``--without`` stops after fitting: networks that have not seen these laboratories.
 docs/LABORATORIES.md says why, and what came of it.
 """
 
@@ -88,7 +89,9 @@ def record(material: Material, name: str, model: Any, decision: dict[str, Any]) 
             "rounds": [dataclasses.asdict(recipe) for recipe in plan.rounds],
             "share": plan.share,
             "turned": plan.turned,
-            "taught_by": dataclasses.asdict(PLANS[plan.taught_by]) if plan.taught_by else None,
+            "distilled_from": dataclasses.asdict(PLANS[plan.distilled_from])
+            if plan.distilled_from
+            else None,
             "fine_tune_epochs": plan.fine_tune_epochs,
             "pool": dataclasses.asdict(PoolPlan()),
             "versions": versions(),

@@ -30,8 +30,8 @@ class Plan:
         start: the model whose weights before it starts from, and which it would replace; "" for
             random weights.
         turned: whether cells of the pool are turned and flipped anew in every pass.
-        taught_by: the plan of a network whose opinion has ``Recipe.teacher_share`` of the targets;
-            "" for none.
+        distilled_from: the plan of a network whose opinion has ``Recipe.teacher_share`` of the
+            targets; "" for none.
         second: the plan of the network that is asked about flagged cells; "" for none.
         second_from: calibrated probability from which on it is asked.
     """
@@ -46,7 +46,7 @@ class Plan:
     flagged_views: bool = True
     start: str = ""
     turned: bool = False
-    taught_by: str = ""
+    distilled_from: str = ""
     second: str = ""
     second_from: float = 0.3
 
@@ -89,13 +89,13 @@ PLANS = {
     "micro": Plan(
         "micro", (_recipe(4, 3e-4), _recipe(6, 3e-4, 7)), _recipe(8, 3e-3), start="micro"
     ),
-    "default-taught": Plan(
+    "default-distilled": Plan(
         "compact",
         (_recipe(3, 2e-3, decay=0.01), _recipe(3, 2e-3, 7, decay=0.01)),
         _recipe(8, 3e-3),
         share=1.0,
         start="default",
         turned=True,
-        taught_by="second",
+        distilled_from="second",
     ),
 }

@@ -82,7 +82,7 @@ def fine_tuned(
     file, plan = run / "float.keras", PLANS[name]
     if file.is_file():
         return load_model(file)
-    taught_by = teachers(material, name, pool, run, without, report)
+    by = teachers(material, name, pool, run, without, report)
     network = _beginning(material, name)
     before = network.get_weights()
     home = stored_logits(material.reference, "reference")
@@ -96,7 +96,7 @@ def fine_tuned(
             material.val,
             recipe,
             run / f"round{number}",
-            taught_by,
+            by,
             partial(report, f"{run.name} round {number}"),
         )
     if plan.start:
@@ -114,7 +114,7 @@ def teachers(
     report: Report = lambda stage, entry: None,
 ) -> tuple[Any, ...]:
     """The networks that teach ``name``, fitted without the same laboratories, in ``run``."""
-    by = PLANS[name].taught_by
+    by = PLANS[name].distilled_from
     return (fine_tuned(material, by, pool, run / by, without, report),) if by else ()
 
 
@@ -137,7 +137,7 @@ def _round(
     val: CellSet,
     recipe: Recipe,
     run: Path,
-    taught_by: Sequence[Any],
+    by: Sequence[Any],
     report: Callable[[dict[str, float]], None],
 ) -> Any:
     """One round; its last averaged weights.
@@ -153,7 +153,7 @@ def _round(
         val.labels,
         recipe,
         run,
-        teachers=taught_by,
+        teachers=by,
         resume=True,
         report=report,
     )

@@ -196,7 +196,7 @@ def train(
         settings["patients"] = "unknown"
     if start != PLAIN:
         settings["start"] = dataclasses.asdict(start)
-    taught_by = [open_teacher(path, size) for path in teachers]
+    opened = [open_teacher(path, size) for path in teachers]
     with storage_errors(run):
         run.mkdir(parents=True, exist_ok=True)
     if resume:
@@ -212,7 +212,7 @@ def train(
         recipe,
         run,
         fine_tune_epochs=fine_tune_epochs,
-        teachers=taught_by,
+        teachers=opened,
         start=start,
         resume=resume,
         report=report,

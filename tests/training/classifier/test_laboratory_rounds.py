@@ -123,8 +123,10 @@ def test_a_teacher_is_fitted_first_without_the_same_laboratories(
     material: Material, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = Recipe(epochs=1, batch=4, learning_rate=1e-3, label_smoothing=0.0, teacher_share=1.0)
-    taught = Plan("micro", (recipe,), recipe, start="default", taught_by="teacher", turned=True)
-    monkeypatch.setitem(PLANS, "default", taught)
+    distilled = Plan(
+        "micro", (recipe,), recipe, start="default", distilled_from="teacher", turned=True
+    )
+    monkeypatch.setitem(PLANS, "default", distilled)
     by = Plan("micro", (recipe,), recipe)
     monkeypatch.setitem(PLANS, "teacher", by)
     monkeypatch.setattr(rounds, "BATCH", (4, 2, 2, 2))
