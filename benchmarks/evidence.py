@@ -3,6 +3,9 @@
     python -m benchmarks.evidence --data DATA [--only parity,motion] [--again] [--runs RUNS]
         [--workers N | --scheduler ADDRESS]
 
+What is trained on the way lies in RUNS (runs/evidence). The networks that ``make model`` fitted
+without a laboratory are read from the folder ``laboratories`` beside it (runs/laboratories).
+
 Each writes docs/evidence/<name>.json. One that is done for the commit checked out is skipped, so
 an interrupted run goes on where it stopped; ``--again`` repeats it. A failure is reported at the
 end and does not stop the others.
@@ -25,10 +28,18 @@ TFLM = ROOT / ".venv" / "tflm" / "bin" / "python"
 
 
 def left_out(runs: Path) -> list[str]:
-    """Names the networks that have not seen a laboratory: what ``make model`` left in ``runs``."""
+    """Names both networks that have not seen a laboratory, as ``make model`` left them in ``runs``.
+
+    Returns:
+        ``--left-out LABORATORY=FILE,SECOND`` of each laboratory.
+    """
     pairs = (("bccd", "pbc"), ("chula", "raabin"), ("cheap_rig", "draaslan256"))
-    files = {name: runs / f"default-without-{'-'.join(pair)}" for pair in pairs for name in pair}
-    return [w for n, run in files.items() for w in ("--left-out", f"{n}={run / 'float.keras'}")]
+    words = []
+    for pair in pairs:
+        folders = [runs / f"{model}-without-{'-'.join(pair)}" for model in ("default", "second")]
+        files = ",".join(str(folder / "float.keras") for folder in folders)
+        words += [word for name in pair for word in ("--left-out", f"{name}={files}")]
+    return words
 
 
 def commands(data: Path, runs: Path) -> dict[str, list[str]]:
@@ -61,7 +72,7 @@ def commands(data: Path, runs: Path) -> dict[str, list[str]]:
         "arm_instructions": ["-m", "benchmarks.speed.arm_instructions"],
         "growth": ["-m", "benchmarks.speed.growth"],
         "motion": ["-m", "benchmarks.fields.motion", "--seeds", "2", "--stops", "9"],
-        "drawn_slides": ["-m", "benchmarks.slides.drawn_slides", "--seeds", "20", "--fields", "6"],
+        "drawn_slides": ["-m", "benchmarks.slides.drawn_slides", "--seeds", "20", "--fields", "8"],
         "firmware_targets": ["-m", "benchmarks.firmware.targets"],
         "firmware_camera": ["-m", "benchmarks.firmware.camera"],
         "firmware_exactness": [
@@ -121,7 +132,7 @@ def commands(data: Path, runs: Path) -> dict[str, list[str]]:
             *given,
             "-o",
             str(runs / "laboratory-scores"),
-            *left_out(ROOT / "runs" / "laboratories"),
+            *left_out(runs.parent / "laboratories"),
         ],
         "asked_again": ["-m", "benchmarks.cells.asked_again", *given],
         "error_families": ["-m", "benchmarks.slides.error_families"],

@@ -245,7 +245,8 @@ def main() -> None:
     path = EVIDENCE / f"training-{bundle.name}.json"
     stored = json.loads(path.read_text()) if arguments.only and path.is_file() else {}
     int8 = bundle.classifier.variants["int8"]["litert"]
-    if stored.get("int8_sha256") != int8.sha256:
+    deciding = bundle.deciding_sha256("int8", "litert")
+    if stored.get("int8_sha256") != deciding:
         stored = {}
     for name in [part for part in arguments.only.split(",") if part] or list(SECTIONS):
         print(f"{name} ...", file=sys.stderr, flush=True)
@@ -256,7 +257,7 @@ def main() -> None:
         "seed": bundle.record["provenance"].get("seed"),
         "bundle": bundle.name,
         "int8_bytes": int8.bytes,
-        "int8_sha256": int8.sha256,
+        "int8_sha256": deciding,
     }
     write_json(path, {**head, **{k: v for k, v in stored.items() if k in SECTIONS}})
     print(path)

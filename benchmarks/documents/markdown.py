@@ -3,20 +3,55 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from benchmarks.evidence_file import EVIDENCE
+from benchmarks.evidence_file import EVIDENCE, ROOT, shipped_sha256
+from edge_malaria.files import sha256_of
 
-# int8 files that shipped before those of today.
-EARLIER_WEIGHTS = ("beb0ef43ff06f34d9b077e848619bd627f924741b71db2ffcd7a009727b3fea4",)
+# Keys under which evidence names the classifier that it was measured with: the hash of what decides
+# (``deciding_sha256``), or of one file of it.
+DECIDING_KEYS = ("classifier_sha256", "int8_sha256", "default_int8_sha256")
+FILE_KEYS = ("model_sha256", "keras_sha256")
+# Evidence of a network of its own: no classifier that ships.
+OF_OTHER_NETWORKS = ("segmentation_fcn",)
+MODELS = ROOT / "edge_malaria" / "models"
+
+
+@cache
+def deciding_today() -> frozenset[str]:
+    """What decides in the shipped bundles: one file, or the hash of both networks' files."""
+    return frozenset(shipped_sha256(path.parent) for path in MODELS.glob("*/bundle.json"))
+
+
+@cache
+def shipped_files() -> frozenset[str]:
+    """SHA-256 of every model file that ships, sources and exports."""
+    kinds = (".keras", ".tflite", ".onnx")
+    return frozenset(sha256_of(path) for path in MODELS.rglob("*") if path.suffix in kinds)
+
+
+def named_classifiers(document: Any) -> Iterator[tuple[str, str]]:
+    """Key and SHA-256 of each classifier that evidence says it was measured with.
+
+    Hashes under other keys are not it: of networks that it is compared with, for example.
+    """
+    for key, value in document.items():
+        if key in (*DECIDING_KEYS, *FILE_KEYS):
+            yield key, str(value)
+    if isinstance(cells := document.get("cells"), dict):
+        yield from named_classifiers(cells)
 
 
 def of_earlier_weights(name: str) -> bool:
-    """Whether docs/evidence/``name``.json was measured with a classifier that shipped before."""
-    text = (EVIDENCE / f"{name}.json").read_text(encoding="utf-8")
-    return any(sha256 in text for sha256 in EARLIER_WEIGHTS)
+    """Whether docs/evidence/``name``.json names a classifier that is not one of those that ship."""
+    if name in OF_OTHER_NETWORKS:
+        return False
+    return any(
+        sha256 not in deciding_today() and (key in DECIDING_KEYS or sha256 not in shipped_files())
+        for key, sha256 in named_classifiers(evidence(name) or {})
+    )
 
 
 def evidence_words(name: str) -> str:

@@ -127,7 +127,7 @@ def earlier() -> str:
     rows = [
         (f"[{name}](evidence/{name}.json)", f"`{(evidence(name) or {})['command']}`")
         for name in names
-        if name != "laboratories" and of_earlier_weights(name)
+        if of_earlier_weights(name)
     ]
     return table(("measured with the weights before", "by"), rows)
 
