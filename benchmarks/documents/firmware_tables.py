@@ -100,7 +100,7 @@ def sizes() -> str:
         for row in found[model]["rounding_0"]
     ]
     columns = ("network", "target", "chip's limits", "flash (bytes)", "RAM (bytes)", "stack")
-    return table((*columns, "instructions", "of the second network"), rows)
+    return table((*columns, "instructions", "instructions, second network"), rows)
 
 
 def camera() -> str:

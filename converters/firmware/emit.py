@@ -201,7 +201,7 @@ def _second_decides(identity: Identity, second: Second) -> str:
     result = second.network.output
     return f"""\
 /* A cell whose raw output is ASKED_AGAIN_FROM or more is shown to a second network, which decides:
-   positive where its raw output is at or above the threshold. All other cells are negative. */
+   positive where its raw output is at or above the threshold. All other cells are not called. */
 #define EDGE_MALARIA_VIEWS 1
 #define EDGE_MALARIA_SECOND 1
 #define EDGE_MALARIA_SECOND_SHA256 "{second.sha256}"

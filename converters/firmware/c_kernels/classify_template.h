@@ -23,7 +23,8 @@ typedef enum {
 typedef struct {
   edge_malaria_label_t label;
   uint8_t positive;   /* at or above the threshold, whatever the label */
-  int8_t raw;         /* the network's output, of the cell as it is */
+  int8_t raw;         /* the output of the network, of the first one where there are two.
+                         Where a cell is asked again it does not decide: use positive or label */
   uint16_t permille;  /* calibrated probability of "parasitized" x 1000 */
 } edge_malaria_result_t;
 
