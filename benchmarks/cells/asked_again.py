@@ -1,4 +1,4 @@
-"""What asking flagged cells again costs and changes -> docs/evidence/asked_again.json.
+"""What asking cells again costs and changes -> docs/evidence/asked_again.json.
 
     python -m benchmarks.cells.asked_again --data DATA [--bundle BUNDLE] [--cells DIR]
 

@@ -1,4 +1,4 @@
-"""Tables of the bundle: what asking flagged cells again costs and changes."""
+"""Tables of the bundle: what asking cells again costs and changes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def asked_again() -> str:
     ]
     heads = (
         "cells of", "cells", "asked again", "flagged",
-        "multiply-accumulates a cell, in those of the first network", "parasites asked again",
+        "cost of a cell (first network alone = 1)", "parasites asked again",
         "parasites flagged",
     )  # fmt: skip
     return table(heads, rows)

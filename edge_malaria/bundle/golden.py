@@ -11,7 +11,7 @@ Files, all below ``golden/`` in the bundle:
 * ``keras.npz``: what Keras said before anything was converted: ``logits`` float32 [N],
   ``crop_logits`` float32 [M], and ``mistake_<k>`` float32 [K]: what it says of K cells
   (``mistake_rows``) when a common mistake is made on purpose, so that it can be named later; where
-  the bundle asks flagged cells again, ``averaged`` float32 [N], the mean logits of eight views, or
+  the bundle asks cells again, ``averaged`` float32 [N], the mean logits of eight views, or
   ``second`` float32 [N], the second network's logits on the scale of the first.
 * ``<engine>.<variant>.npz``: ``raw`` [N] and ``crop_raw`` [M], the file's output in its own dtype
   on the machine that exported it, and ``model_sha256``.

@@ -86,7 +86,7 @@ class Bundle:
         models: ``classifier`` and perhaps ``finder``.
         record: bundle.json as read.
         contents: relative name -> bytes, for every recorded file.
-        second: the bundle of the network that is asked about flagged cells; None where there is
+        second: the bundle of the network that is asked about possible cells; None where there is
             none.
     """
 

@@ -49,7 +49,7 @@ class Source:
         has_ranges: whether int8 ranges travel in the model.
         decision, provenance, measured: of the JSON beside the file.
         finder: the cell finder's .keras file, where the model ships with one.
-        second: the network that is asked about flagged cells, where the model has one.
+        second: the network that is asked about possible cells, where the model has one.
         stain: the slide's colour scaling that the network was trained behind; None for none.
         contract: of a model of somebody else.
         notes: what a user should know about it.

@@ -25,7 +25,7 @@ class Outputs:
         raw: [N] in the file's own dtype.
         logits: float32 [N], dequantized.
         step: the output's quantization step in logits; 0.0 for float.
-        settled: float32 [N], the logits that decide, where the bundle asks flagged cells again;
+        settled: float32 [N], the logits that decide, where the bundle asks cells again;
             None where ``logits`` do.
     """
 
@@ -150,7 +150,7 @@ def compare_outputs(
     """Compares two models on the same cells and lists everything that exceeds the limits.
 
     Differences are those of the first answers; calls are what the bundle decides, also where it
-    asks flagged cells again.
+    asks cells again.
     """
     n = len(cells.inputs)
     expect(len(reference.raw) == len(candidate.raw) == n, f"{n} outputs", len(candidate.raw))

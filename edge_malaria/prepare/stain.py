@@ -1,4 +1,4 @@
-"""The slide's stain: its own red cells tell it, and every cell is scaled to the home laboratory's.
+"""A field's stain: its own red cells tell it, and every cell is scaled to the home laboratory's.
 
 Light multiplies (Beer-Lambert), so a stain is an optical density a channel. A table of 256 levels a
 channel maps the slide's median red cell on the home laboratory's; what a cell has more or less of
@@ -8,7 +8,8 @@ limit leaves is shifted. Everything is whole numbers, so the table is the same o
 and a microcontroller is given the finished table.
 
 The colour is read field by field, because lamp and camera change within a slide; a field of few
-cells takes those before it along (``SlideColour``).
+cells also uses cells of the fields before it (``SlideColour``). Crops without fields share one
+colour: those of a call, or those of a slide of a data set (``data.stains``).
 """
 
 from __future__ import annotations

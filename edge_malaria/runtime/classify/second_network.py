@@ -1,8 +1,8 @@
-"""A second network is asked about flagged cells: it is larger, and its answer decides.
+"""A second network is asked about possible cells: it is larger, and its answer decides.
 
 Where a bundle says ``second`` (``decision`` in bundle.json), a cell whose first answer reaches the
-probability ``from`` is shown to the second network, and what that says decides in place of the
-first answer. All other cells keep the first answer, so that a slide costs hardly more.
+probability ``from`` (a possible cell) is shown to the second network, and what that says decides
+in place of the first answer. All other cells keep the first answer, so a slide costs little more.
 
 The second network lies in the bundle as a bundle of its own, in the folder ``second``: with its
 files, goldens, gate and calibration. It takes the same inputs. Its answer is brought to the scale

@@ -32,7 +32,7 @@ class Plan:
         turned: whether cells of the pool are turned and flipped anew in every pass.
         distilled_from: the plan of a network whose opinion has ``Recipe.teacher_share`` of the
             targets; "" for none.
-        second: the plan of the network that is asked about flagged cells; "" for none.
+        second: the plan of the network that is asked about possible cells; "" for none.
         second_from: calibrated probability from which on it is asked.
     """
 

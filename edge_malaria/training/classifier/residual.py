@@ -1,6 +1,6 @@
 """The second network: dense residual convolutions, ten times the parameters of ``compact``.
 
-It is asked about flagged cells alone (``runtime.classify.second_network``) and stands beside a
+It is asked about possible cells alone (``runtime.classify.second_network``) and stands beside a
 first network in its bundle, so it is none of the registered architectures. Dense convolutions cost
 a processor less than separable ones of as many multiplications: a pass of this network takes one
 and a half times as long as one of ``compact``, with four times the multiplications.
