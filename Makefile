@@ -18,8 +18,8 @@ NOT_QUICK := training crossval converters export firmware_examples install devic
     parity/test_record_faults.py parity_suite/test_plugin.py
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: help demo demo-device test test-long test-quick check wheel-check model evidence gallery clean \
-        test-device firmware-check bench-check
+.PHONY: help demo demo-device test test-long test-quick check wheel wheel-check install-check model \
+        evidence gallery clean test-device firmware-check bench-check
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
