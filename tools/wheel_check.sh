@@ -45,5 +45,5 @@ P
 )
 echo "wheel-check: $((total - opencv)) MB beside OpenCV ($opencv MB), start-up $start s"
 # The target is 120 MB; numpy (59) and LiteRT (58) alone are 117 on x86-64. The check holds what was
-# reached, so that it does not grow unnoticed.
-[ "$((total - opencv))" -le 150 ] || { echo "wheel-check: above 150 MB" >&2; exit 1; }
+# reached, so that it does not grow unnoticed: 158 MB, of which the second network takes 10.
+[ "$((total - opencv))" -le 160 ] || { echo "wheel-check: above 160 MB" >&2; exit 1; }
