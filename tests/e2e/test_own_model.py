@@ -204,7 +204,7 @@ def test_what_prune_writes_of_a_published_network_is_exported_and_keeps_its_orig
     cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    path = authors.saved(published(), tmp_path, SOFTMAX)
+    path = saved(published(), tmp_path, SOFTMAX)
     path.with_suffix(".toml").write_text(
         'input_range = "0-1"\ncolour = "rgb"\nresize = "linear"\n'
         'classes = ["Uninfected", "Parasitized"]\n'
