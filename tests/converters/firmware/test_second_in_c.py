@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +11,15 @@ import pytest
 
 pytest.importorskip("ai_edge_litert", reason="the generator reads .tflite with its schema")
 
-from benchmarks.firmware import sweep
 from converters.firmware import to_c
 from converters.firmware.check import check_on_host
 from converters.firmware.engines import firmware_engines
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.spec import Bundle
-from edge_malaria.prepare.preprocess import network_input
 from edge_malaria.records import Image
 from edge_malaria.runtime.classify.classifier import Classifier
-from edge_malaria.synthetic import draw_cell
 from tests.cli import run_cli, validate
-from tests.converters.firmware.test_views_in_c import LABELS, Result
+from tests.converters.firmware.c_library import LABELS, classified, compiled, golden_and_drawn
 from tests.second import with_second
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
@@ -44,22 +40,12 @@ def generated(asking: Bundle, tmp_path_factory: pytest.TempPathFactory) -> to_c.
 
 @pytest.fixture(scope="module")
 def library(generated: to_c.Firmware, tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    """The C file as a shared library, rounding as XNNPACK does."""
-    built = tmp_path_factory.mktemp("library") / "model.so"
-    flags = [*sweep.STRICT, "-O2", "-shared", "-fPIC", "-DEDGE_MALARIA_ROUNDING=1"]
-    subprocess.run(["cc", *flags, generated.folder / to_c.SOURCE, "-o", built], check=True)
-    return ctypes.CDLL(str(built))
+    return compiled(generated.folder, tmp_path_factory.mktemp("library") / "model.so")
 
 
 @pytest.fixture(scope="module")
 def cells(asking: Bundle) -> Image:
-    """Golden cells, most of them near the threshold, and drawn ones."""
-    golden = np.load(asking.path / "golden" / "cells.npz")
-    rng = np.random.default_rng(6)
-    kinds = ("ring", "healthy", "schizont")
-    drawn = [draw_cell(rng, kinds[i % 3]) for i in range(60)]  # type: ignore[arg-type]
-    inputs = [network_input(c.image, asking.classifier.target, c.mask) for c in drawn]
-    return np.concatenate([golden["inputs"][golden["near"]][:200], np.stack(inputs)])
+    return golden_and_drawn(asking, 200)
 
 
 @pytest.mark.parametrize("point", ["balanced", "screening"])
@@ -70,9 +56,7 @@ def test_the_c_file_decides_as_python_does(
     told = classifier.predict_inputs(cells)
     threshold = (generated.identity.thresholds or {})[point]
     for cell, expected in zip(cells, told, strict=True):
-        result = Result()
-        pixels = np.ascontiguousarray(cell).ctypes.data_as(ctypes.c_void_p)
-        library.edge_malaria_classify(pixels, ctypes.c_int(threshold), ctypes.byref(result))
+        result = classified(library, cell, threshold)
         assert bool(result.positive) == expected.positive
         assert result.permille == np.rint(expected.p_parasitized * 1000)
         assert LABELS[result.label] == ("parasitized" if expected.positive else "uninfected")

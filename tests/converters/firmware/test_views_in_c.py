@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -13,34 +12,25 @@ import pytest
 
 pytest.importorskip("ai_edge_litert", reason="the generator reads .tflite with its schema")
 
-from benchmarks.firmware import sweep
 from converters.firmware import to_c
 from converters.firmware.check import check_on_host
 from converters.firmware.steps import Refused
 from edge_malaria.bundle.format import read_bundle, write_index
 from edge_malaria.bundle.spec import Bundle
-from edge_malaria.prepare.preprocess import network_input
 from edge_malaria.records import Image
 from edge_malaria.runtime.classify.classifier import Classifier, Decision
 from edge_malaria.runtime.classify.flagged_views import eight_views
-from edge_malaria.synthetic import draw_cell
 from tests.asked_again import with_views
 from tests.cli import run_cli, validate
+from tests.converters.firmware.c_library import (
+    LABELS,
+    classified,
+    compiled,
+    golden_and_drawn,
+    pixels,
+)
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
-
-LABELS = ("uninfected", "parasitized", "unsure")
-
-
-class Result(ctypes.Structure):
-    """``edge_malaria_result_t``."""
-
-    _fields_ = (
-        ("label", ctypes.c_int),
-        ("positive", ctypes.c_uint8),
-        ("raw", ctypes.c_int8),
-        ("permille", ctypes.c_uint16),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -55,22 +45,12 @@ def generated(asked: Bundle, tmp_path_factory: pytest.TempPathFactory) -> to_c.F
 
 @pytest.fixture(scope="module")
 def library(generated: to_c.Firmware, tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    """The C file as a shared library, rounding as XNNPACK does."""
-    built = tmp_path_factory.mktemp("library") / "model.so"
-    flags = [*sweep.STRICT, "-O2", "-shared", "-fPIC", "-DEDGE_MALARIA_ROUNDING=1"]
-    subprocess.run(["cc", *flags, generated.folder / to_c.SOURCE, "-o", built], check=True)
-    return ctypes.CDLL(str(built))
+    return compiled(generated.folder, tmp_path_factory.mktemp("library") / "model.so")
 
 
 @pytest.fixture(scope="module")
 def cells(asked: Bundle) -> Image:
-    """Golden cells, most of them near the threshold, and drawn ones."""
-    golden = np.load(asked.path / "golden" / "cells.npz")
-    rng = np.random.default_rng(6)
-    kinds = ("ring", "healthy", "schizont")
-    drawn = [draw_cell(rng, kinds[i % 3]) for i in range(60)]  # type: ignore[arg-type]
-    inputs = [network_input(c.image, asked.classifier.size_px, c.mask) for c in drawn]
-    return np.concatenate([golden["inputs"][golden["near"]][:400], np.stack(inputs)])
+    return golden_and_drawn(asked, 400)
 
 
 @pytest.mark.parametrize("point", ["balanced", "screening"])
@@ -82,9 +62,7 @@ def test_the_c_file_decides_as_python_does(
     threshold = (generated.identity.thresholds or {})[point]
     low, high = asked.classifier.decision.unsure_between or (1.0, 0.0)
     for cell, expected in zip(cells, told, strict=True):
-        result = Result()
-        pixels = np.ascontiguousarray(cell).ctypes.data_as(ctypes.c_void_p)
-        library.edge_malaria_classify(pixels, ctypes.c_int(threshold), ctypes.byref(result))
+        result = classified(library, cell, threshold)
         assert bool(result.positive) == expected.positive
         assert result.permille == np.rint(expected.p_parasitized * 1000)
         unsure = low < expected.p_parasitized < high
@@ -101,8 +79,8 @@ def test_the_sum_of_the_views_is_the_engines(
     some = cells[::20]
     views = np.stack([engine.run_raw(view).reshape(-1) for view in eight_views(some)])
     for cell, expected in zip(some, views.astype(int).sum(axis=0), strict=True):
-        pixels = np.ascontiguousarray(cell).ctypes.data_as(ctypes.c_void_p)
-        assert library.edge_malaria_eight_views(pixels) == expected
+        given = np.ascontiguousarray(cell)
+        assert library.edge_malaria_eight_views(pixels(given)) == expected
 
 
 def test_the_self_test_runs_the_views(generated: to_c.Firmware, tmp_path: Path) -> None:
