@@ -73,10 +73,15 @@ class ParityReport:
         return tuple(variant for variant in seen if variant and variant not in failed)
 
     def findings_as(self, name: str) -> Findings:
-        """What was found, of a network that another report calls ``name``."""
+        """What was found, of a network that another report calls ``name``.
+
+        That nothing was compared is a failure too: the other report has pairs of its own.
+        """
         start = f"{name}/"
+        nothing = Failure("tensors", self.bundle, "pairs compared", "0", "at least 1", "1")
+        failures = self.failures if self.pairs else (*self.failures, nothing)
         return Findings(
-            failures=tuple(replace(f, subject=start + f.subject) for f in self.failures),
+            failures=tuple(replace(f, subject=start + f.subject) for f in failures),
             pairs=tuple(
                 replace(
                     pair,

@@ -14,7 +14,7 @@ from edge_malaria.bundle.contents import SECOND
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.golden import read_goldens
 from edge_malaria.errors import ModelFileError
-from edge_malaria.parity import Beside, gate
+from edge_malaria.parity import Beside, ParityReport, Settings, gate
 from edge_malaria.runtime.classify.classifier import Decision
 from edge_malaria.runtime.classify.second_network import open_second
 from edge_malaria.runtime.engines.opening import open_engine
@@ -67,6 +67,12 @@ def test_an_honest_bundle_passes_with_both_networks(asking: Path) -> None:
     assert report.passed, faults.messages(report)
     seen = {pair.candidate for pair in report.pairs}
     assert {"litert.int8", "second/litert.int8", "second/onnx.float32"} <= seen
+
+
+def test_a_second_network_of_which_nothing_was_compared_has_failed() -> None:
+    report = ParityReport("second", "drawn", {}, (), (), (), {}, Settings())
+    [failure] = report.findings_as("second").failures
+    assert failure.subject == "second/second" and failure.what == "pairs compared"
 
 
 def test_a_candidate_without_a_second_network_is_refused(asking: Path) -> None:
