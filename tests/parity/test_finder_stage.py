@@ -13,6 +13,7 @@ import pytest
 
 from edge_malaria.bundle.format import INDEX, write_index
 from edge_malaria.bundle.golden_write import pack_arrays
+from edge_malaria.bundle.shipped import SHIPPED_MODELS
 from edge_malaria.bundle.spec import sha256_hex
 from edge_malaria.files import write_bytes
 from edge_malaria.parity import ParityReport, gate
@@ -39,9 +40,13 @@ def _rehash(bundle: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def with_goldens(shipped_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped bundle with boxes stored as an export stores Keras's: here the float file's."""
-    bundle = faults.copy_bundle(shipped_bundle, tmp_path_factory.mktemp("finder") / "bundle")
+def with_goldens(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shipped bundle with boxes stored as an export stores Keras's: here the float file's.
+
+    ``micro`` has the finder of ``default``, and a classifier that is soon compared.
+    """
+    micro = SHIPPED_MODELS / "micro"
+    bundle = faults.copy_bundle(micro, tmp_path_factory.mktemp("finder") / "bundle")
     fields = stage.drawn_fields()
     boxes = stage.red_boxes(open_engine(bundle / "finder.float32.tflite", "litert"), fields)
     packed = pack_arrays(stage.golden_arrays(boxes, fields))
@@ -101,22 +106,29 @@ def _another_network(bundle: Path) -> None:
     faults.edit_tflite(bundle / "finder.int8.tflite", edit)
 
 
+INT8, BOTH = ("finder.int8.tflite",), ("finder.int8.tflite", "finder.float32.tflite")
+
+
 @pytest.mark.parametrize(
-    ("plant", "file", "words"),
+    ("plant", "files", "words"),
     [
-        (_swap_for_the_classifier, "finder.int8.tflite", "not a finder's model"),
-        (_zero_a_layer("finder.int8.tflite"), "finder.int8.tflite", "all zero"),
-        (_another_network, "finder.float32.tflite", "another network's file"),
-        (_another_network, "finder.int8.tflite", "another network's file"),
+        (_swap_for_the_classifier, INT8, "not a finder's model"),
+        (_zero_a_layer("finder.int8.tflite"), INT8, "all zero"),
+        (_another_network, BOTH, "another network's file"),
     ],
 )
 def test_a_faulty_finder_file_is_refused_by_name(
-    plant: Callable[[Path], None], file: str, words: str, with_goldens: Path, tmp_path: Path
+    plant: Callable[[Path], None],
+    files: tuple[str, ...],
+    words: str,
+    with_goldens: Path,
+    tmp_path: Path,
 ) -> None:
     report = gate(_copied(with_goldens, tmp_path / "bundle", plant), engines=["litert"])
     assert not report.passed
-    named = [m for m in _finder_failures(report) if file in m]
-    assert any(words in message for message in named), _finder_failures(report)
+    for file in files:
+        named = [m for m in _finder_failures(report) if file in m]
+        assert any(words in message for message in named), _finder_failures(report)
     # The classifier's own files are not blamed.
     assert all(f.subject.startswith("finder") for f in report.all_failures())
 
