@@ -12,6 +12,7 @@ import pytest
 
 from edge_malaria.bundle.format import read_bundle, write_index
 from edge_malaria.bundle.golden import read_goldens
+from edge_malaria.bundle.shipped import SHIPPED_MODELS
 from edge_malaria.bundle.spec import Bundle
 from edge_malaria.data.dataset import Dataset, open_dataset
 from edge_malaria.data.stains import SlideTables
@@ -54,14 +55,10 @@ class Fooled:
 
 
 @pytest.fixture(scope="module")
-def foreign(shipped_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped bundle as an export of somebody else's network would have written it."""
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``micro`` as an export of somebody else's network would have written it."""
     path = tmp_path_factory.mktemp("foreign") / "bundle"
-    if shipped_bundle.is_dir():
-        shutil.copytree(shipped_bundle, path)
-    else:
-        shutil.unpack_archive(shipped_bundle, path, "zip")
-    return _rewritten(path, {"contract": {}})
+    return _rewritten(faults.copy_bundle(SHIPPED_MODELS / "micro", path), {"contract": {}})
 
 
 def _rewritten(path: Path, provenance: dict[str, Any], **gate_record: Any) -> Path:

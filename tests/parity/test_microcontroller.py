@@ -80,12 +80,14 @@ def test_the_c_file_joins_the_matrix_and_gives_litert_s_bits(
 
 
 @needs_compiler
-def test_the_command_compiles_the_c_file_without_being_asked(shipped_bundle: Path) -> None:
-    ran = run_cli("parity", shipped_bundle, "--json")
+def test_the_command_compiles_both_networks_without_being_asked(asking: Path) -> None:
+    ran = run_cli("parity", asking, "--json")
     assert ran.code == 0, ran.err
     validate(ran.json, "parity")
     pairs = {(pair["reference"], pair["candidate"]) for pair in ran.json["pairs"]}
-    assert {("keras", "c.int8"), ("litert.int8", "c-xnnpack.int8")} <= pairs
+    for of in ("", "second/"):
+        assert (f"{of}keras", f"{of}c.int8") in pairs
+        assert (f"{of}litert.int8", f"{of}c-xnnpack.int8") in pairs
 
 
 @needs_compiler

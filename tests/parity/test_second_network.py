@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,31 +20,6 @@ from edge_malaria.runtime.engines.opening import open_engine
 from tests.cli import run_cli
 from tests.parity import faults
 from tests.parity.faults import Fault
-
-OWN = {"temperature": 1.4, "bias": 0.3}
-
-
-@pytest.fixture(scope="module")
-def models(tiny_keras: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny network beside itself, the second one with a calibration of its own."""
-    folder = tmp_path_factory.mktemp("models")
-    for name, decision in (("tiny", {"second": {"from": 0.1}}), ("second", OWN)):
-        shutil.copy(tiny_keras, folder / f"{name}.keras")
-        (folder / f"{name}.json").write_text(json.dumps({"decision": decision}))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def asking(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from edge_malaria.export import Options, export_bundle
-
-    out = tmp_path_factory.mktemp("asking") / "bundle"
-    lines: list[str] = []
-    export_bundle(
-        str(models / "tiny.keras"), out, Options(variants=("float32", "int8")), log=lines.append
-    )
-    assert any(line.startswith("second    gate      passed") for line in lines)
-    return out
 
 
 def test_the_goldens_hold_what_keras_says_of_flagged_cells(asking: Path) -> None:
