@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_malaria.runtime.slide.counts import Measured, SlideCount
-from edge_malaria.runtime.slide.statistics import MOST_CELLS, SlideStatistics
+from edge_malaria.runtime.slide.further_cells import MOST_CELLS
+from edge_malaria.runtime.slide.statistics import SlideStatistics
 
 # Numbers of cells at which the limit of detection is looked up: the same for every slide, so that
 # each is computed once.

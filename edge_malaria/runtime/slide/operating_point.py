@@ -12,6 +12,7 @@ measured on slides that the classifier had not seen.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -64,6 +65,15 @@ class PointModel:
         if (k, n) not in self._p_values:
             self._p_values[k, n] = self._mixed(binomial_sf, k, n, 0.0)
         return self._p_values[k, n]
+
+    def note_p_values(self, counts: Sequence[tuple[int, int]]) -> None:
+        """Computes ``p_value`` of many (k, n) at once: the series takes as long for one."""
+        unknown = [pair for pair in counts if pair[1] > 0 and pair not in self._p_values]
+        if unknown:
+            k, n = np.array(unknown, np.float64).T
+            chances = binomial_sf(k[:, None], n[:, None], self.eps.rates)
+            for pair, chance in zip(unknown, chances, strict=True):
+                self._p_values[pair] = float(self.eps.weights @ chance)
 
     def count_needed(self, n: int, level: float) -> int | None:
         """The fewest positives of ``n`` as rare as ``level`` without parasites; None where none."""
@@ -125,16 +135,49 @@ class PointModel:
             np.einsum("pes,e,s->p", middle, self.eps.weights, self.sensitivity.weights), np.float64
         )
 
-    def limit_of_detection(self, needed: int, n: int, power: float = 0.95) -> float | None:
-        """The lowest parasitemia that reaches ``needed`` of ``n`` with chance ``power``."""
+    def limit_of_detection(
+        self, needed: int, n: int, power: float = 0.95, settles: float | None = None
+    ) -> float | None:
+        """The lowest parasitemia that reaches ``needed`` of ``n`` with chance ``power``.
+
+        Args:
+            needed: calls.
+            n: cells.
+            power: the chance.
+            settles: where it is given, the answer is exact only in whether it lies above this.
+        """
         known, below = _fewer(needed, n)
 
         def reached(p: float) -> bool:
-            rate = self.eps.rates[:, None] * (1 - p) + self.sensitivity.rates[None, :] * p
+            rate = self._rates(p)
             fewer = np.interp(rate.ravel(), known, below).reshape(rate.shape)
             return float(self.eps.weights @ (1 - fewer) @ self.sensitivity.weights) >= power
 
-        return _bisect(reached) if reached(1.0) else None
+        return _bisect(reached, settles) if reached(1.0) else None
+
+    def surely_above(self, needed: int, n: int, limit: float, power: float) -> bool:
+        """Whether ``limit_of_detection`` lies above ``limit``, as far as a bound can tell.
+
+        Chernoff's bound: of n cells called at the rate r, k or more are called with a chance of at
+        most exp(-n D), D = k/n ln(k/n / r) + (1 - k/n) ln((1 - k/n) / (1 - r)), for r < k/n. False
+        says nothing. It also holds for every larger ``needed``.
+        """
+        share = needed / n
+        if not (0 < share < 1):
+            return False
+
+        def may_be_reached(p: float) -> bool:
+            rate = np.clip(self._rates(p), 1e-300, 1 - 1e-16)
+            apart = share * np.log(share / rate) + (1 - share) * np.log((1 - share) / (1 - rate))
+            chance = np.where(rate < share, np.exp(-n * apart), 1.0)
+            return float(self.eps.weights @ chance @ self.sensitivity.weights) >= power
+
+        # The same parasitemias are asked as in the search itself, so its answer lies above, too.
+        return _bisect(may_be_reached, limit) > limit
+
+    def _rates(self, p: float) -> Floats:
+        """How often a cell is called at parasitemia ``p``: [false calls, sensitivities]."""
+        return self.eps.rates[:, None] * (1 - p) + self.sensitivity.rates[None, :] * p
 
 
 @lru_cache(maxsize=1024)
@@ -173,10 +216,13 @@ def fewest_as_rare(eps: RateSpread, n: int, level: float) -> int | None:
     return high if high <= n else None
 
 
-def _bisect(holds: Any) -> float:
-    """The p in 0..1 from which ``holds`` is True, found on a logarithmic scale to 0.1 %."""
+def _bisect(holds: Callable[[float], bool], settles: float | None = None) -> float:
+    """The p in 0..1 from which ``holds`` is True, found on a logarithmic scale to 0.1 %.
+
+    Where ``settles`` is given the search ends as soon as it is known on which side of it p lies.
+    """
     low, high = 1e-8, 1.0
-    while high / low > 1.001:
+    while high / low > 1.001 and (settles is None or low < settles < high):
         middle = float(np.sqrt(low * high))
         low, high = (low, middle) if holds(middle) else (middle, high)
     return high

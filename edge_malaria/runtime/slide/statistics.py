@@ -14,9 +14,8 @@ The chances behind it stand in ``operating_point``, the spread of error rates in
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-
-import numpy as np
 
 from edge_malaria.records import Interval
 from edge_malaria.runtime.slide.counts import (
@@ -41,6 +40,7 @@ from edge_malaria.runtime.slide.findings import (
     found_by_reader,
     nothing_found,
 )
+from edge_malaria.runtime.slide.further_cells import RoughLimit, larger_slides
 from edge_malaria.runtime.slide.operating_point import PointModel
 from edge_malaria.runtime.slide.readers import ReaderModel, confirmations_needed
 
@@ -57,8 +57,7 @@ __all__ = [
     "rbc_per_ul",
 ]
 
-# A count that could ever settle a slide; beyond it more cells are no advice.
-MOST_CELLS = 200_000
+Limit = Callable[[int], float | None]
 
 
 class SlideStatistics:
@@ -173,14 +172,22 @@ class SlideStatistics:
             self.unfamiliar(count),
         )
 
-    def verdict(self, count: SlideCount) -> Finding:
-        """The program's own verdict."""
-        return found_alone(
-            self.rules, count, self._seen(count), lambda: self.limit_of_detection(count.cells)
-        )
+    def verdict(self, count: SlideCount, limit: Limit | None = None) -> Finding:
+        """The program's own verdict; ``limit``: in place of ``limit_of_detection``."""
+        of = limit or self.limit_of_detection
+        return found_alone(self.rules, count, self._seen(count), lambda: of(count.cells))
 
-    def finding(self, count: SlideCount, review: ReviewCount) -> Finding:
-        """The verdict that stands: the reader's once every flagged cell is judged."""
+    def finding(
+        self, count: SlideCount, review: ReviewCount, limit: Limit | None = None
+    ) -> Finding:
+        """The verdict that stands: the reader's once every flagged cell is judged.
+
+        Args:
+            count: what was counted.
+            review: what persons said of the flagged cells.
+            limit: gives the program's own limit of detection of so many cells, in place of
+                ``limit_of_detection``.
+        """
         n = count.cells
         if n and review.complete:
             needed = confirmations_needed(review.flagged, self.rules.confirm_cells)
@@ -189,11 +196,11 @@ class SlideStatistics:
             return found_by_reader(
                 self.rules, count, review, seen, lambda: self.limit_reviewed(n, share)
             )
-        found = self.verdict(count)
+        found = self.verdict(count, limit)
         if found.cause == "blind" and review.flagged == 0 and self.balanced is not None:
             # Nothing was flagged, so a person could not add anything: the reader's limit holds.
-            limit = self.limit_reviewed(n, 0.0)
-            return nothing_found(self.rules, n, limit, "within-errors", "Not one was flagged.")
+            reviewed = self.limit_reviewed(n, 0.0)
+            return nothing_found(self.rules, n, reviewed, "within-errors", "Not one was flagged.")
         return found
 
     def more_cells(self, count: SlideCount, review: ReviewCount | None = None) -> int | None:
@@ -208,16 +215,12 @@ class SlideStatistics:
         # Without one counted cell its fields say what to do, not a number of cells.
         if finding.cause in ("no-cells", "unfamiliar", "no-answer"):
             return None
-        n = max(count.cells, 1)
-        shares = [count.positive / n, count.borderline / n, count.likely / n]
-        sizes = np.geomspace(max(n, 100) * 1.05, MOST_CELLS, 48).astype(int)
-        for total in np.unique([self.rules.min_cells, *sizes]).tolist():
-            if total <= count.cells:
-                continue
-            k, borderline, likely = (round(share * total) for share in shares)
-            guess = SlideCount(total, k, borderline, likely)
-            if self.finding(guess, _grown(review, total / n)).verdict != "indeterminate":
-                return int(total - count.cells)
+        slides = larger_slides(count, review, self.rules.min_cells)
+        self.screening.note_p_values([(slide.positive, slide.cells) for slide, _ in slides])
+        limit = RoughLimit(self.screening, self.rules, self.count_needed)
+        for slide, looked_at in slides:
+            if self.finding(slide, looked_at, limit).verdict != "indeterminate":
+                return slide.cells - count.cells
         return None
 
     def result(
@@ -280,20 +283,3 @@ class SlideStatistics:
 
 def _at(point: PointModel, k: int, n: int) -> tuple[float | None, Interval]:
     return point.estimate(k, n), point.interval(k, n)
-
-
-def _grown(review: ReviewCount, factor: float) -> ReviewCount:
-    """The review of more cells of which as large a share is flagged and confirmed."""
-    flagged = round(review.flagged * factor)
-    if not review.complete:
-        return ReviewCount(flagged)
-    confirmed = min(round(review.confirmed * factor), flagged)
-    return ReviewCount(
-        flagged,
-        flagged,
-        confirmed,
-        flagged - confirmed,
-        confirmed_by=min(confirmed, 1),
-        confirmed_upper=min(round(review.confirmed_upper * factor), confirmed),
-        readers=review.readers,
-    )
