@@ -238,7 +238,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(tiny_keras: Path, tmp_path: Pat
     if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("mounting a small file system needs root")
     try:
-        ran = run_process("export", tiny_keras, "--int8", "-o", disk / "bundle")
+        ran = run_cli("export", tiny_keras, "--int8", "-o", disk / "bundle")
         assert ran.code == 5, ran.err
         assert "disk full" in ran.error
         assert not list(disk.iterdir())
