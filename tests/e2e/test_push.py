@@ -26,7 +26,7 @@ from benchmarks.serve.endpoints import (
     brokers,
     push_settings,
 )
-from tests.runtime.serve.served import SIM, Browser, process
+from tests.runtime.serve.served import MICRO, SIM, Browser, process
 
 pytestmark = pytest.mark.slow
 FEW = SIM.replace("fields=6", "fields=2")
@@ -76,7 +76,7 @@ def test_killed_between_sending_and_noting_each_has_it_once(tmp_path: Path) -> N
     with broker(brokers()[0], tmp_path / "broker") as port:
         push = settings(tmp_path, fhir, tracker, port)
         listening = Subscriber(port)
-        words = ("--source", FEW, "--push", str(push))
+        words = (*MICRO, "--source", FEW, "--push", str(push))
         with process(data, *words, log=tmp_path / "log0") as (running, address):
 
             def kill() -> None:

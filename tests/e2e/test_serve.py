@@ -23,7 +23,7 @@ from edge_malaria.errors import DataError
 from edge_malaria.runtime.serve.certificate import fingerprint, own_certificate
 from edge_malaria.runtime.slide.journal import Journal
 from tests.cli import run_process
-from tests.runtime.serve.served import SIM, Browser, process
+from tests.runtime.serve.served import MICRO, SIM, Browser, process
 
 pytestmark = pytest.mark.slow
 # Long enough that it can be cut in the middle.
@@ -59,7 +59,8 @@ def until_read(browser: Browser, where: str, *, cells: int = 1) -> None:
 
 
 def test_an_address_of_others_needs_users(tmp_path: Path) -> None:
-    ran = run_process("serve", "--host", "0.0.0.0", "--data", tmp_path / "d", "--port", "0")
+    given = (*MICRO, "--data", tmp_path / "d", "--port")
+    ran = run_process("serve", "--host", "0.0.0.0", *given, "0")
     assert (ran.code, "users add" in ran.error) == (2, True)
     ran = run_process("users", "list", "--data", tmp_path / "d")
     assert (ran.code, "Traceback" in ran.err) == (0, False)
@@ -70,7 +71,7 @@ def test_a_port_in_use_is_told(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        ran = run_process("serve", "--data", tmp_path / "d", "--port", str(port))
+        ran = run_process("serve", *MICRO, "--data", tmp_path / "d", "--port", str(port))
     assert ran.code == 3
     assert f"port {port}" in ran.error
 
@@ -78,7 +79,7 @@ def test_a_port_in_use_is_told(tmp_path: Path) -> None:
 def test_a_power_cut_while_it_reads_and_while_a_person_decides(tmp_path: Path) -> None:
     data = tmp_path / "data"
     dice = random.Random(7)
-    with process(data, "--source", LONG, log=tmp_path / "log0") as (running, address):
+    with process(data, *MICRO, "--source", LONG, log=tmp_path / "log0") as (running, address):
         browser = client(address)
         where = browser.post("/new", sample="K-1", reader="Amina").headers["location"]
         browser.post(f"{where}/start")
@@ -88,7 +89,10 @@ def test_a_power_cut_while_it_reads_and_while_a_person_decides(tmp_path: Path) -
     kept = fields_of(folder)
     assert kept
     for cut in range(3):
-        with process(data, "--source", LONG, log=tmp_path / f"log{cut + 1}") as (running, address):
+        with process(data, *MICRO, "--source", LONG, log=tmp_path / f"log{cut + 1}") as (
+            running,
+            address,
+        ):
             browser = client(address)
             assert state(browser, where) == {"state": "paused"}
             browser.post(f"{where}/start")
@@ -98,7 +102,7 @@ def test_a_power_cut_while_it_reads_and_while_a_person_decides(tmp_path: Path) -
         assert now[: len(kept)] == kept
         kept = now
     decided: list[str] = []
-    with process(data, "--source", LONG, log=tmp_path / "log9") as (running, address):
+    with process(data, *MICRO, "--source", LONG, log=tmp_path / "log9") as (running, address):
         browser = client(address)
         browser.post(f"{where}/start")
         while state(browser, where)["state"] == "running":
@@ -121,9 +125,9 @@ def test_a_power_cut_while_it_reads_and_while_a_person_decides(tmp_path: Path) -
     finally:
         journal.close()
     assert [f"{line.index}@{line.field}" for line in lines] == decided
-    ran = run_process("screen", LONG, "-o", tmp_path / "whole")
+    ran = run_process("screen", LONG, *MICRO, "-o", tmp_path / "whole")
     assert ran.code == 0, ran.err
-    with process(data, "--source", LONG, log=tmp_path / "log10") as (_, address):
+    with process(data, *MICRO, "--source", LONG, log=tmp_path / "log10") as (_, address):
         csv = client(address).get(f"{where}/cells.csv").text
     assert csv == (tmp_path / "whole" / "cells.csv").read_text()
 
@@ -143,7 +147,8 @@ def test_systemd_hears_ready_alive_and_stopping(tmp_path: Path) -> None:
         heard.settimeout(60)
         values = {"NOTIFY_SOCKET": str(where), "WATCHDOG_USEC": "400000"}
         told: list[bytes] = []
-        with process(tmp_path / "d", "--source", SIM, log=tmp_path / "log", environment=values):
+        options = (*MICRO, "--source", SIM)
+        with process(tmp_path / "d", *options, log=tmp_path / "log", environment=values):
             while told.count(b"WATCHDOG=1") < 3 or b"READY=1" not in told:
                 told.append(heard.recv(100))
         heard.settimeout(2)
@@ -154,7 +159,7 @@ def test_systemd_hears_ready_alive_and_stopping(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_pauses_the_slide_with_its_report(tmp_path: Path, number: signal.Signals) -> None:
     data = tmp_path / "data"
-    with process(data, "--source", LONG, log=tmp_path / "log") as (running, address):
+    with process(data, *MICRO, "--source", LONG, log=tmp_path / "log") as (running, address):
         browser = client(address)
         where = browser.post("/new", sample="S-1", reader="Amina").headers["location"]
         browser.post(f"{where}/start")
@@ -163,13 +168,13 @@ def test_a_stop_pauses_the_slide_with_its_report(tmp_path: Path, number: signal.
         assert running.wait(90) == 0
     report = json.loads((data / "slides" / where.rpartition("/")[2] / "report.json").read_text())
     assert report["cells_counted"] > 0
-    with process(data, "--source", LONG, log=tmp_path / "log2") as (_, address):
+    with process(data, *MICRO, "--source", LONG, log=tmp_path / "log2") as (_, address):
         assert state(client(address), where) == {"state": "paused"}
 
 
 def test_tls_with_a_given_certificate(tmp_path: Path) -> None:
     pem, key = own_certificate(tmp_path, "127.0.0.1")
-    options = ["--source", SIM, "--tls-certificate", str(pem), "--tls-key", str(key)]
+    options = [*MICRO, "--source", SIM, "--tls-certificate", str(pem), "--tls-key", str(key)]
     with process(tmp_path / "d", *options, log=tmp_path / "log") as (_, address):
         assert address.startswith("https://127.0.0.1:")
         trusted = ssl.create_default_context(cafile=str(pem))
@@ -184,7 +189,7 @@ def test_tls_with_a_given_certificate(tmp_path: Path) -> None:
 
 def test_tls_with_the_device_s_own_certificate(tmp_path: Path) -> None:
     data = tmp_path / "d"
-    with process(data, "--source", SIM, "--tls-own", log=tmp_path / "log") as (_, address):
+    with process(data, *MICRO, "--source", SIM, "--tls-own", log=tmp_path / "log") as (_, address):
         pem, key = data / "tls" / "device.pem", data / "tls" / "device.key"
         assert fingerprint(pem) in (tmp_path / "log").read_text()
         assert key.stat().st_mode & 0o077 == 0
@@ -196,7 +201,7 @@ def test_tls_with_the_device_s_own_certificate(tmp_path: Path) -> None:
     pem.write_text("x")
     with pytest.raises(DataError, match="no certificate"):
         own_certificate(data, "127.0.0.1")
-    ran = run_process("serve", "--tls-own", "--tls-key", key, "--data", data)
+    ran = run_process("serve", *MICRO, "--tls-own", "--tls-key", key, "--data", data)
     assert ran.code == 2
 
 
@@ -217,7 +222,7 @@ def test_the_service_file_is_sound() -> None:
 
 
 def test_no_process_is_left(tmp_path: Path) -> None:
-    with process(tmp_path / "d", log=tmp_path / "log") as (running, _):
+    with process(tmp_path / "d", *MICRO, log=tmp_path / "log") as (running, _):
         pid = running.pid
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)

@@ -11,7 +11,7 @@ import pytest
 
 from edge_malaria.runtime.serve.logs import JsonLines, Sentences
 from tests.cli import run_process
-from tests.runtime.serve.served import SIM, Browser, process
+from tests.runtime.serve.served import MICRO, SIM, Browser, process
 
 
 def record(level: int = logging.INFO, **extra: object) -> logging.LogRecord:
@@ -32,7 +32,7 @@ def test_a_line_is_one_object_whatever_stands_in_it() -> None:
 @pytest.mark.slow
 def test_every_line_of_a_running_server_is_an_object(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    options = ("--source", SIM, "--log-json")
+    options = (*MICRO, "--source", SIM, "--log-json")
     with (
         process(tmp_path / "data", *options, log=log) as (_, address),
         httpx.Client(base_url=address, follow_redirects=False) as client,
