@@ -60,12 +60,15 @@ demo-device: $(DEVICE) ## the device half: the shipped bundle, no TensorFlow
 # Compiled modules are kept, whatever the environment says: every process of the tests needs them.
 test test-long test-quick: export PYTHONDONTWRITEBYTECODE :=
 
+# Only these files are read for it: reading all of them loads TensorFlow and takes ten seconds.
+TIMED = $(shell grep -rl --include='test_*.py' 'pytest\.mark\.timed' tests)
+
 # A file's tests share what they make: files are handed out, in the order of tests/conftest.py.
 LONGEST_FIRST = --dist loadfile --no-loadscope-reorder
 
 test: $(HOST)    ## the tests; real cells where EDGE_MALARIA_DATA names them
 	$(BIN)/python -m pytest -n $(WORKERS) $(LONGEST_FIRST) -m "not long and not timed and not device"
-	$(BIN)/python -m pytest -m "timed and not device"
+	$(BIN)/python -m pytest -m "timed and not device" $(TIMED)
 
 test-long: $(HOST) ## trainings, folds, exports and measurements of many seconds; .ci/run runs them too
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "long and not timed and not device"

@@ -84,6 +84,15 @@ def test_device_tests_lie_where_their_command_looks() -> None:
             assert path.parent.name == "device", path
 
 
+def test_the_timed_command_reads_each_file_with_a_timed_test() -> None:
+    """``make test`` finds these files by the words of their mark."""
+    assert "grep -rl --include='test_*.py' 'pytest\\.mark" in (ROOT / "Makefile").read_text("utf-8")
+    for path in (ROOT / "tests").rglob("*.py"):
+        text = path.read_text("utf-8")
+        if path != Path(__file__).resolve() and ("mark.timed" in text or '"timed"' in text):
+            assert "@pytest.mark.timed" in text and path.name.startswith("test_"), path
+
+
 def test_pre_commit_runs_what_make_check_runs() -> None:
     made = {
         line.replace("$(BIN)/", "").strip().removesuffix(" .")
