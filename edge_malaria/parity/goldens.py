@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from edge_malaria.bundle.golden import NEAR_LOGITS, GoldenOutputs, Goldens
 from edge_malaria.bundle.limits import golden_difference
-from edge_malaria.bundle.spec import Bundle
 from edge_malaria.errors import ImageError
 from edge_malaria.parity.causes import input_cause
 from edge_malaria.parity.findings import REFERENCE, Failure, Settings
@@ -21,7 +20,6 @@ from edge_malaria.prepare.preprocess import network_inputs
 from edge_malaria.records import Image, Mask
 from edge_malaria.runtime.classify.classifier import Decision
 from edge_malaria.runtime.engines.base import dequantize
-from edge_malaria.runtime.engines.opening import open_engine
 
 CELLS_FILE, KERAS_FILE = "golden/cells.npz", "golden/keras.npz"
 # Half of the drawn cells are made to lie near the threshold; a network that is sure of everything
@@ -194,7 +192,7 @@ def check_live(stored: Outputs, live: Outputs, settings: Settings) -> list[Failu
 
 
 def check_batches(
-    file: OpenedFile, bundle: Bundle, whole: Outputs, inputs: Image, settings: Settings
+    file: OpenedFile, whole: Outputs, inputs: Image, settings: Settings
 ) -> list[Failure]:
     """The same cells one by one, in odd batches, and with two threads, against one large batch."""
     single = np.concatenate([file.engine.run_raw(inputs[i : i + 1]) for i in range(_SINGLES)])
@@ -204,9 +202,8 @@ def check_batches(
             for i in range(0, _ODD_CELLS, _ODD)
         ]
     )
-    engine = open_engine(bundle.read(file.spec.file), file.spec.engine, threads=2)
     enough = max(_ODD_CELLS, _THREADED_PIXELS // int(np.prod(inputs.shape[1:3])))
-    threads = engine.run_raw(inputs[:enough])
+    threads = file.threaded(2).run_raw(inputs[:enough])
     found = []
     for what, raw in (
         ("batches of 1", single),

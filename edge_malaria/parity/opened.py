@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ class OpenedFile:
         variant: under which bundle.json lists it.
         spec: as bundle.json records it.
         engine: with one thread.
+        threaded: a number of threads -> the same file on its engine.
         tensors: of the file.
         kind: what the file really is: float32, float16, dynamic, int8, int8-mixed.
         metadata: what the file says of its own decision; None where it says nothing.
@@ -46,6 +48,7 @@ class OpenedFile:
     variant: str
     spec: FileSpec
     engine: Engine
+    threaded: Callable[[int], Engine]
     tensors: tuple[StoredTensor, ...]
     kind: str
     metadata: Mapping[str, Any] | None
@@ -156,15 +159,23 @@ def open_files(
                 data = bundle.read(spec.file)
                 tensors, kind = read_file(data, engine, spec.file)
                 says = read_metadata(data, engine, spec.file)
-                runner: Engine = open_engine(data, engine)
-                if memory is not None:
-                    runner = RememberingEngine(runner, sha256_hex(data), memory)
+                threaded = _opening(data, engine, memory)
+                runner = threaded(1)
             except BundleIntegrityError as error:
                 told = ("model file", "not readable", "a file that loads", str(error))
                 failures.append(signature_failure(name, *told))
                 continue
-            opened[key] = OpenedFile(name, variant, spec, runner, tensors, kind, says)
+            opened[key] = OpenedFile(name, variant, spec, runner, threaded, tensors, kind, says)
     return opened, Findings(failures=tuple(failures), not_run=tuple(not_run))
+
+
+def _opening(data: bytes, engine: str, memory: Memory | None) -> Callable[[int], Engine]:
+    """A number of threads -> a file on its engine, which remembers where there is a memory."""
+    opening = partial(open_engine, data, engine)
+    if memory is None:
+        return opening
+    sha256, known = sha256_hex(data), memory
+    return lambda threads: RememberingEngine(opening, (sha256, engine, threads), known)
 
 
 def read_file(data: bytes, engine: str, name: str) -> tuple[tuple[StoredTensor, ...], str]:

@@ -93,7 +93,7 @@ def _against_each_other(subject: Subject, drawn: Drawn, decide: bool) -> Finding
     for name, outputs in drawn.outputs.items():
         if name in subject.files:
             failures += goldens.check_batches(
-                subject.files[name], subject.bundle, outputs, golden.inputs, subject.settings
+                subject.files[name], outputs, golden.inputs, subject.settings
             )
     return Findings(failures=tuple(failures), pairs=pairs)
 
