@@ -20,8 +20,9 @@ from typing import Any
 # alone it raises the limit to 32 MB, and a network's weights stay behind in a heap full of holes.
 _MAPPED_FROM_BYTES = 1 << 18
 _M_MMAP_THRESHOLD = -3
-# TensorFlow's own folding of constants takes nine copies of the weights. tf2onnx folds as well, and
-# what it leaves is computed by whoever reads or runs the graph; large networks go without.
+# TensorFlow folds constants with nine copies of the weights, and its frozen function and the
+# graphs made of that five more. tf2onnx folds as well, and what it leaves is computed by whoever
+# reads or runs the graph; large networks go without: their variables become constants, no more.
 _FOLDED_UP_TO_BYTES = 50_000_000
 
 
@@ -32,29 +33,37 @@ def freed() -> Iterator[None]:
     from tf2onnx.optimizer.optimizer_base import GraphOptimizerBase
 
     optimize, copying = GraphOptimizerBase.optimize, optimizer.copy
-    fold = tf_loader.tf_optimize
+    freeze = tf_loader.from_function
 
     def collected_first(self: Any, graph: Any, iteration: int) -> Any:
         gc.collect()
         return optimize(self, graph, iteration)
 
-    def folded_if_small(inputs: Any, outputs: Any, graph: Any) -> Any:
+    def folded_if_small(function: Any, *names: Any, **how: Any) -> Any:
         gc.collect()
-        return graph if graph.ByteSize() > _FOLDED_UP_TO_BYTES else fold(inputs, outputs, graph)
+        if _weights_bytes(function) <= _FOLDED_UP_TO_BYTES:
+            return freeze(function, *names, **how)
+        plain = tf_loader.convert_variables_to_constants_large_model(function)
+        return tf_loader.fix_freezing_errors_part2(plain)
 
     _map_large_blocks()
     # What was there before is not looked through again and again.
     gc.freeze()
     GraphOptimizerBase.optimize = collected_first
     optimizer.copy = SimpleNamespace(deepcopy=_with_shared_tensors)
-    tf_loader.tf_optimize = folded_if_small
+    tf_loader.from_function = folded_if_small
     try:
         yield
     finally:
         GraphOptimizerBase.optimize, optimizer.copy = optimize, copying
-        tf_loader.tf_optimize = fold
+        tf_loader.from_function = freeze
         gc.unfreeze()
         gc.collect()
+
+
+def _weights_bytes(function: Any) -> int:
+    """Of the variables that a TensorFlow function reads."""
+    return sum(int(v.shape.num_elements()) * int(v.dtype.size) for v in function.graph.variables)
 
 
 def _with_shared_tensors(value: Any) -> Any:

@@ -111,7 +111,9 @@ def _mixed(noise: Sequence[LayerNoise]) -> list[Recipe]:
     return recipes
 
 
-def convert(model: Any, recipe: Recipe, calibration: Image | None) -> bytes:
+def convert(
+    model: Any, recipe: Recipe, calibration: Image | None, ranged: bytes | None = None
+) -> bytes:
     """The TFLite bytes of one recipe.
 
     Args:
@@ -119,6 +121,8 @@ def convert(model: Any, recipe: Recipe, calibration: Image | None) -> bytes:
             ``equalized-ptq``, else plain.
         recipe: from ``first_recipe`` or ``later_recipes``.
         calibration: uint8 [N, S, S, 3]; not used where the model carries ranges.
+        ranged: ``to_tflite.with_ranges`` of the two, for recipes that keep layers in float; None
+            measures the ranges now.
 
     Raises:
         UsageError: the recipe needs calibration cells and there are none.
@@ -128,4 +132,6 @@ def convert(model: Any, recipe: Recipe, calibration: Image | None) -> bytes:
         return to_tflite.convert(model, "int8")
     if calibration is None or not len(calibration):
         raise UsageError(f"{recipe.name} needs calibration cells (--data DATASET).")
+    if recipe.keep_float and ranged is not None:
+        return to_tflite.partly_float(ranged, model, recipe.keep_float)
     return to_tflite.convert(model, "int8", calibration, recipe.keep_float)

@@ -101,11 +101,13 @@ def _named(proto: Any) -> bytes:
         node.output[:] = [names.get(name, name) for name in node.output]
     for value in (graph.input[0], graph.output[0], *kept):
         value.name = names[value.name]
-    ordered, tensors = [_copy(node) for node in nodes], [_copy(tensor) for tensor in kept]
-    for name in ("node", "initializer", "value_info"):
+    ordered, places = [_copy(node) for node in nodes], {t.name: i for i, t in enumerate(kept)}
+    for name in ("node", "value_info"):
         graph.ClearField(name)
     graph.node.extend(ordered)
-    graph.initializer.extend(tensors)
+    # In place: copies of a large network's weights would lie beside each other.
+    graph.initializer.sort(key=lambda tensor: places.get(tensor.name, len(places)))
+    del graph.initializer[len(places) :]
     graph.name = "edge_malaria"
     proto.doc_string = graph.doc_string = ""
     return bytes(proto.SerializeToString(deterministic=True))

@@ -7,11 +7,14 @@ int8 at both ends and hold int8 weights, or it is not called int8.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from converters.freed_memory import give_back
 from converters.quiet import quiet, require
 from converters.slim import slim
 from edge_malaria.errors import GateFailed, UsageError
@@ -44,41 +47,95 @@ def convert(
     require("tensorflow")
     if variant not in VARIANTS:
         raise UsageError(f"unknown variant {variant!r}: expected one of {VARIANTS}.")
-    with quiet():
-        import tensorflow as tf
-
-        converter = tf.lite.TFLiteConverter.from_keras_model(model)
-        if variant != "float32":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if variant == "float16":
-            converter.target_spec.supported_types = [tf.float16]
-        if variant == "int8":
-            converter.inference_input_type = converter.inference_output_type = tf.int8
-            if calibration is not None:
-                converter.representative_dataset = lambda: _representative(calibration)
-                builtins = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-                if keep_float:
-                    builtins.append(tf.lite.OpsSet.TFLITE_BUILTINS)
-                converter.target_spec.supported_ops = builtins
-        data = _converted(converter, keep_float, calibration)
+    if keep_float:
+        return partly_float(with_ranges(model, calibration), model, keep_float)
+    with quiet(), _weights_once():
+        data = bytes(_converter(model, variant, calibration).convert())
         if variant == "int8":
             data = slim(data)
     _check(data, model, variant)
     return data
 
 
-def _converted(converter: Any, keep_float: Sequence[str], calibration: Image | None) -> bytes:
-    if not keep_float:
-        return bytes(converter.convert())
+def _converter(model: Any, variant: str, calibration: Image | None) -> Any:
     import tensorflow as tf
 
-    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=list(keep_float))
-    debugger = tf.lite.experimental.QuantizationDebugger(
-        converter=converter,
-        debug_dataset=lambda: _representative(_non_empty(calibration)[:1]),
-        debug_options=options,
-    )
-    return bytes(debugger.get_nondebug_quantized_model())
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    if variant != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if variant == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if variant == "int8":
+        converter.inference_input_type = converter.inference_output_type = tf.int8
+        if calibration is not None:
+            converter.representative_dataset = lambda: _representative(calibration)
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    return converter
+
+
+@contextmanager
+def _weights_once() -> Iterator[None]:
+    """While this is open, the converter does not load a Keras model a second time.
+
+    It writes the model as a SavedModel, loads that, keeps what it loaded, and then converts what
+    lies on the disk.
+    """
+    from tensorflow.core.framework.graph_debug_info_pb2 import GraphDebugInfo
+    from tensorflow.lite.python import lite
+
+    def nothing(*_: Any) -> Any:
+        give_back()
+        return SimpleNamespace(graph_debug_info=GraphDebugInfo())
+
+    load, lite._load = lite._load, nothing
+    try:
+        yield
+    finally:
+        lite._load = load
+
+
+def with_ranges(model: Any, calibration: Image | None) -> bytes:
+    """A float network with the ranges of its activations on calibration cells, as TFLite bytes.
+
+    ``partly_float`` makes several files of it: calibration is what takes the time.
+
+    Args:
+        model: as for ``convert``.
+        calibration: uint8 [N, S, S, 3], N >= 1.
+
+    Raises:
+        UsageError: no calibration cells.
+    """
+    cells = _non_empty(calibration)
+    with quiet(), _weights_once():
+        import tensorflow as tf
+
+        converter = _converter(model, "int8", cells)
+        converter.target_spec.supported_ops.append(tf.lite.OpsSet.TFLITE_BUILTINS)
+        debugger = tf.lite.experimental.QuantizationDebugger(
+            converter=converter, debug_dataset=lambda: _representative(cells[:1])
+        )
+    return bytes(debugger.calibrated_model)
+
+
+def partly_float(ranged: bytes, model: Any, keep_float: Sequence[str]) -> bytes:
+    """An int8 file of which some operators stay float.
+
+    Args:
+        ranged: from ``with_ranges``.
+        model: that it was made from.
+        keep_float: as for ``convert``.
+
+    Raises:
+        GateFailed: the file lost its weights.
+    """
+    with quiet():
+        from tensorflow.lite.python.convert import mlir_quantize
+
+        # As tf.lite.experimental.QuantizationDebugger does, without its second, slower network.
+        data = slim(bytes(mlir_quantize(ranged, denylisted_nodes=list(keep_float))))
+    _check(data, model, "int8")
+    return data
 
 
 def _non_empty(calibration: Image | None) -> Image:

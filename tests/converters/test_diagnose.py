@@ -126,8 +126,35 @@ def test_a_layer_kept_in_float_makes_the_file_mixed(
     plain = strip_fake_quant(load_model(tiny_keras))
     data = recipes.convert(plain, recipe, cells[:32])
     assert quantization_of(data) == read_file(data, "litert", "x")[1] == "int8-mixed"
+    # Ranges that were measured once serve every such recipe, and change no byte.
+    ranged = to_tflite.with_ranges(plain, cells[:32])
+    assert recipes.convert(plain, recipe, cells[:32], ranged) == data
+    assert data == _by_debugger(plain, recipe, cells[:32])
     with pytest.raises(UsageError, match="needs calibration cells"):
         recipes.convert(plain, recipe, np.zeros((0, 48, 48, 3), np.uint8))
+
+
+def _by_debugger(model: Any, recipe: recipes.Recipe, cells: Image) -> bytes:
+    """The same file by TensorFlow's own way to keep operators in float."""
+    import tensorflow as tf
+
+    from converters.quiet import quiet
+    from converters.slim import slim
+
+    anchor = cells[:1].astype(np.float32)
+    anchor[0, 0, 0, :], anchor[0, -1, -1, :] = 0.0, 255.0
+    shown = [[anchor], *([cell[None].astype(np.float32)] for cell in cells)]
+    with quiet():
+        converter = tf.lite.TFLiteConverter.from_keras_model(model)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: iter(shown)
+        kept = tf.lite.experimental.QuantizationDebugOptions(
+            denylisted_nodes=list(recipe.keep_float)
+        )
+        debugger = tf.lite.experimental.QuantizationDebugger(
+            converter=converter, debug_dataset=lambda: iter(shown[:1]), debug_options=kept
+        )
+        return slim(bytes(debugger.get_nondebug_quantized_model()))
 
 
 def _pooled() -> Any:

@@ -136,3 +136,40 @@ def test_a_network_of_open_sides_runs_on_pictures_of_any_size() -> None:
     engine = KerasEngine(model)
     for shape in ((1, 20, 36, 3), (3, 16, 16, 3)):
         assert engine.run(np.zeros(shape, np.uint8)).shape == (*shape[:3], 2)
+
+
+def test_the_weights_are_not_loaded_twice_and_no_byte_changes() -> None:
+    import tensorflow as tf
+    from tensorflow.lite.python import lite
+
+    from converters import to_tflite
+    from converters.slim import slim
+
+    model, load = network(8), lite._load
+    cells = np.random.default_rng(4).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    loaded: list[Any] = []
+    with pytest.MonkeyPatch.context() as patched, quiet():
+        patched.setattr(lite, "_load", lambda *given: loaded.append(load(*given)) or loaded[-1])
+        plain = bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+        assert loaded, "the converter does not load it any more: drop _weights_once"
+        whole = slim(bytes(to_tflite._converter(model, "int8", cells).convert()))
+        loaded.clear()
+        assert to_tflite.convert(model, "float32") == plain
+        assert to_tflite.convert(model, "int8", cells) == whole
+        assert loaded == []
+
+
+def test_a_large_networks_onnx_file_answers_as_a_small_ones() -> None:
+    from converters import to_onnx
+    from edge_malaria.runtime.engines.opening import open_engine
+
+    model = network(16)
+    cells = np.random.default_rng(5).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    small = to_onnx.from_keras(model)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(graph_copies, "_FOLDED_UP_TO_BYTES", 0)
+        large = to_onnx.from_keras(model)
+    wanted = KerasEngine(model).run(cells)
+    for data in (small, large):
+        got = open_engine(data, "onnx").run(cells)
+        np.testing.assert_allclose(got.reshape(-1), wanted.reshape(-1), atol=1e-4, rtol=1e-5)
