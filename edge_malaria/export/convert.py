@@ -5,19 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from converters import metadata, to_onnx, to_tflite
 from converters.calibration import Calibration
+from converters.freed_memory import give_back
 from edge_malaria import __version__
-from edge_malaria.bundle import golden, golden_write
+from edge_malaria.bundle import golden, golden_draw, golden_write
 from edge_malaria.bundle.file_spec import ENGINE_FORMATS, FileSpec
 from edge_malaria.bundle.spec import sha256_hex
 from edge_malaria.errors import UsageError
 from edge_malaria.export.effort import Effort
 from edge_malaria.export.source import Source
 from edge_malaria.files import write_bytes
+from edge_malaria.parity.memory import Memory, RememberingEngine
 from edge_malaria.records import RESEARCH_USE
 from edge_malaria.runtime.engines.opening import installed_engines, open_engine
 
@@ -66,6 +69,7 @@ class Work:
         recipe: where the int8 ranges come from.
         finder: the finder's object in bundle.json.
         tflite: variant -> TFLite bytes as converted, whether that format ships or not.
+        memory: what the files gave; the gate does not ask them again.
     """
 
     directory: Path
@@ -80,6 +84,24 @@ class Work:
     recipe: str = ""
     finder: dict[str, Any] | None = None
     tflite: dict[str, bytes] = field(default_factory=dict)
+    memory: Memory = field(default_factory=Memory)
+
+    def first_formats(self, variant: str) -> Sequence[str]:
+        """The formats of a variant that go through the gate first.
+
+        Eight bits often fail a large network, and its files take minutes to run. All of them carry
+        the same weights and steps: where the first one fails, nothing is spent on the next.
+        """
+        large = self.effort.golden < golden_draw.CELLS
+        return self.options.formats[:1] if large and variant == "int8" else self.options.formats
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """The formats of int8 that are not written yet."""
+        if "int8" not in self.files:
+            return ()
+        there = {ENGINE_FORMATS[spec.engine] for spec in self.files["int8"]}
+        return tuple(f for f in dict.fromkeys(self.options.formats) if f not in there)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,17 +168,31 @@ def log_variant(
 
 
 def add_files(
-    work: Work, cells: golden.GoldenCells, variant: str, data: bytes, started: float
+    work: Work,
+    cells: golden.GoldenCells,
+    variant: str,
+    data: bytes,
+    started: float,
+    formats: Sequence[str] | None = None,
 ) -> None:
-    """Writes the files of one variant, from its TFLite bytes, and their golden outputs."""
+    """Writes files of one variant, from its TFLite bytes, and their golden outputs.
+
+    ``formats``: to write now, beside those that are there; None writes all of the export.
+    """
+    # What converters freed lies in heaps full of holes: of ResNet50 some hundred megabytes.
+    give_back()
     work.tflite[variant] = data
     network = Network("model", work.source.plain, _facts(work.source))
-    specs = write_variant(work.directory, network, variant, data, work.options.formats)
-    work.files[variant] = specs
+    chosen = work.options.formats if formats is None else formats
+    specs = write_variant(work.directory, network, variant, data, chosen)
+    work.files[variant] = [*work.files.get(variant, ()), *specs]
     for spec in specs:
         if spec.engine in installed_engines():
-            engine = open_engine(work.directory / spec.file, spec.engine)
+            opening = partial(open_engine, work.directory / spec.file, spec.engine)
+            engine = RememberingEngine(opening, (spec.sha256, spec.engine, 1), work.memory)
             golden_write.write_engine_goldens(work.directory, cells, engine, variant, spec.sha256)
+    work.memory.close()
+    give_back()
     log_variant(work.log, "convert", variant, specs, started)
 
 

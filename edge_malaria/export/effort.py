@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from converters.calibration import CALIBRATION_CELLS
+from converters.diagnose import DIAGNOSE_CELLS
 from edge_malaria.bundle.golden_draw import CELLS, HALVINGS, PAIRS
 from edge_malaria.parity import Settings
 
@@ -23,6 +24,8 @@ _LEAST_LOOKED_AT, _MOST_LOOKED_AT = 200, 600
 _LEAST_CALIBRATION = 100
 _LEAST_HALVINGS = 2
 _GOLDEN = 100e9
+# Cells whose layers are compared where int8 fails: each value of theirs is looked at several times.
+_DIAGNOSIS, _LEAST_DIAGNOSED = 5e9, 12
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Effort:
         judging: val cells of the gate; at least so many that they can show its margin.
         halvings: steps that bring blends of drawn cells close to the threshold.
         golden: stored drawn cells, where calls on labelled ones decide; elsewhere all.
+        diagnosed: cells that name the layers which lose most; a large one has thousands of values
+            in each.
     """
 
     looked_at: int
@@ -42,6 +47,7 @@ class Effort:
     judging: int
     halvings: int
     golden: int
+    diagnosed: int = DIAGNOSE_CELLS
 
 
 def effort_of(model: Any, delta: float) -> Effort:
@@ -63,4 +69,5 @@ def effort_of(model: Any, delta: float) -> Effort:
         judging=max(least_judging, int(_JUDGING / cost)),
         halvings=min(HALVINGS, max(_LEAST_HALVINGS, halvings)),
         golden=min(CELLS, max(Settings().min_stored, int(_GOLDEN / cost))),
+        diagnosed=min(DIAGNOSE_CELLS, max(_LEAST_DIAGNOSED, int(_DIAGNOSIS / cost))),
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from converters import diagnose, recipes
+from converters import diagnose, recipes, to_tflite
 from converters.calibration import choose_calibration
 from converters.freed_memory import give_back
 from edge_malaria.bundle import golden
@@ -44,7 +44,9 @@ def try_fallbacks(
     Returns:
         The report of the last gate, with the worst layers of the int8 file that failed.
     """
-    noise = diagnose.layer_noise(work.tflite["float32"], work.tflite["int8"], cells.inputs)
+    noise = diagnose.layer_noise(
+        work.tflite["float32"], work.tflite["int8"], cells.inputs, work.effort.diagnosed
+    )
     worst = tuple(layer.as_json() for layer in diagnose.worst_first(noise)[:WORST_SHOWN])
     for failure in report.all_failures()[:3]:
         work.log(f"gate      {failure.message}")
@@ -58,20 +60,43 @@ def try_fallbacks(
         has_data=has_data and work.options.fine_tune and _can_learn(work),
         after_ranges=work.source.has_ranges,
     )
+    ranged: bytes | None = None
     for recipe in fallbacks:
         give_back()
         started = time.monotonic()
         work.log(f"fallback  trying {recipe.title}")
-        data = recipes.convert(_model(work, recipe, dataset), recipe, _cells(work))
+        if recipe.keep_float and ranged is None:
+            ranged = to_tflite.with_ranges(work.source.plain, _cells(work))
+        data = recipes.convert(_model(work, recipe, dataset), recipe, _cells(work), ranged)
         for variant in ("int8", "int8-mixed"):
             drop_variant(work, variant)
         work.recipe = recipe.name
-        add_files(work, cells, recipe.variant, data, started)
-        report = run_gate()
+        report = _judged(work, cells, recipe.variant, data, started, run_gate)
         if report.passed:
             work.log(f"fallback  {recipe.name} passed")
             break
     return replace(report, worst_layers=worst)
+
+
+def _judged(
+    work: Work,
+    cells: golden.GoldenCells,
+    variant: str,
+    data: bytes,
+    started: float,
+    run_gate: Callable[[], ParityReport],
+) -> ParityReport:
+    """Writes the files of one recipe and runs the gate on them, one format after the other.
+
+    All carry the same weights and steps. Where the first of them fails, nothing is spent on the
+    next; a recipe passes with all of its files beside each other.
+    """
+    for name in dict.fromkeys(work.options.formats):
+        add_files(work, cells, variant, data, started, (name,))
+        report = run_gate()
+        if not report.passed:
+            break
+    return report
 
 
 def _can_learn(work: Work) -> bool:

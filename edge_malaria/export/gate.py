@@ -19,6 +19,7 @@ from typing import Any
 
 from converters import recipes, to_tflite
 from converters.calibration import Calibration, choose_calibration
+from converters.freed_memory import give_back
 from converters.keras_engine import KerasEngine
 from edge_malaria import parity
 from edge_malaria.bundle import golden, golden_draw, golden_write
@@ -66,6 +67,7 @@ def export_bundle(
     known = own or OwnModel()
     labels = dataset if dataset is not None and dataset.has_splits else None
     source = load_source(model, known.declared, known.loading, labels)
+    give_back()
     return _export(source, out, options, dataset, log, known)
 
 
@@ -79,17 +81,17 @@ def _export(
 ) -> Exported:
     """``export_bundle`` of a model that is loaded."""
     started, known = time.monotonic(), known or OwnModel()
-    labels = dataset if dataset is not None and dataset.has_splits else None
     log(f"model     {source.name}: {source.weights} weights, {source.size_px} px, {source.ranges}")
     sanity.show_contract(source, log)
     if known.expect is not None:
         sanity.check_expectation(source, known.expect, dataset, log)
     effort = effort_of(source.plain, options.delta)
+    judging = _judging(dataset, effort)
     calls = None
-    if labels is not None:
-        calls = sanity.check_on_labels(source, labels, effort.looked_at, log)
+    if judging is not None:
+        calls = sanity.check_on_labels(source, judging, effort.looked_at, log)
+        _say_judging(judging, dataset, log)
     calibration = _calibration(source, options, dataset, effort, log)
-    judging = _judging(dataset, effort, log)
     delta = margin.widened(options.delta, judging, log)
     if not sanity.labelled_will_decide(source, judging, effort, delta, log):
         effort = replace(effort, golden=golden_draw.CELLS)
@@ -177,7 +179,7 @@ def _add_variant(work: Work, cells: golden.GoldenCells, variant: str) -> None:
         work.recipe = recipe.name
     else:
         data = to_tflite.convert(work.source.plain, variant)
-    add_files(work, cells, variant, data, started)
+    add_files(work, cells, variant, data, started, work.first_formats(variant))
 
 
 def _gate(
@@ -185,12 +187,13 @@ def _gate(
 ) -> parity.ParityReport:
     started = time.monotonic()
 
-    memory = parity.Memory()
-
     def run() -> parity.ParityReport:
-        return _run_gate(work, judging, memory)
+        return _run_gate(work, judging)
 
     report = run()
+    if report.passed and work.waiting:
+        add_files(work, cells, "int8", work.tflite["int8"], time.monotonic(), work.waiting)
+        report = run()
     if not report.passed and "int8" in work.files and _only_int8_failed(report):
         from edge_malaria.export.fallback import try_fallbacks
 
@@ -213,18 +216,20 @@ def _finder_line(report: parity.ParityReport) -> str:
     return f"finder    gate passed: {cells} drawn cells, agreement {agreement:.4f}"
 
 
-def _judging(dataset: Dataset | None, effort: Effort, log: Log) -> Dataset | None:
+def _judging(dataset: Dataset | None, effort: Effort) -> Dataset | None:
     """The cells that decide: all of val, or for a large network as many as its time allows."""
     if dataset is None or not dataset.has_splits:
         return None
-    val = dataset.select("val")
-    chosen = val.thinned(effort.judging)
-    if len(chosen.rows) < len(val.rows):
-        log(f"val       {len(chosen.rows)} of {len(val.rows)} cells judge this large network")
-    return chosen
+    return dataset.select("val").thinned(effort.judging)
 
 
-def _run_gate(work: Work, dataset: Dataset | None, memory: parity.Memory) -> parity.ParityReport:
+def _say_judging(judging: Dataset, dataset: Dataset | None, log: Log) -> None:
+    val = 0 if dataset is None else len(dataset.select("val").rows)
+    if len(judging.rows) < val:
+        log(f"val       {len(judging.rows)} of {val} cells judge this large network")
+
+
+def _run_gate(work: Work, dataset: Dataset | None) -> parity.ParityReport:
     write_record(work, None)
     second = work.source.second
     report = parity.gate(
@@ -233,7 +238,7 @@ def _run_gate(work: Work, dataset: Dataset | None, memory: parity.Memory) -> par
         split="val",
         reference=work.source.reference,
         settings=parity.Settings(delta=work.delta),
-        memory=memory,
+        memory=work.memory,
         second=parity.Beside(second.reference, prove=False) if second is not None else None,
     )
     # One picture holds all cells of its gate, and the next recipe has its own.
