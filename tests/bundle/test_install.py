@@ -64,7 +64,7 @@ def test_install_activate_and_one_step_back(
 
 
 def test_a_changed_bundle_is_never_used(store: BundleStore, shipped_bundle: Path) -> None:
-    kept = store.install(shipped_bundle)
+    kept = store.install(shipped_bundle.parent / "micro")
     store.activate(kept.id)
     model = kept.path / "model.int8.tflite"
     whole = model.read_bytes()
@@ -86,12 +86,12 @@ def test_a_changed_bundle_is_never_used(store: BundleStore, shipped_bundle: Path
 def test_a_damaged_bundle_keeps_nobody_from_the_others(
     store: BundleStore, shipped_bundle: Path
 ) -> None:
-    good = store.install(shipped_bundle)
-    odd = store.install(shipped_bundle.parent / "micro")
+    good = store.install(shipped_bundle.parent / "micro")
+    odd = store.install(shipped_bundle)
     for index in (b"[1]", b"{", b"\xff", b'{"name": NaN}'):
         (odd.path / "bundle.json").write_bytes(index)
-        assert sorted(one.name for one in store.all()) == [DAMAGED, "default"]
-        assert store.activate("default").id == good.id
+        assert sorted(one.name for one in store.all()) == [DAMAGED, "micro"]
+        assert store.activate("micro").id == good.id
         with pytest.raises(BundleError):
             store.activate(odd.id)
     (odd.path / "bundle.json").unlink()
@@ -118,10 +118,11 @@ def test_a_bundle_that_answers_otherwise_here_stays_inactive(
     store: BundleStore, shipped_bundle: Path, tmp_path: Path
 ) -> None:
     """Its stored outputs are edited and hashed anew, as another machine's would differ."""
-    good = store.install(shipped_bundle)
+    micro = shipped_bundle.parent / "micro"
+    good = store.install(micro)
     store.activate(good.id)
     other = tmp_path / "other"
-    shutil.copytree(shipped_bundle, other)
+    shutil.copytree(micro, other)
     for path in (other / "golden").glob("litert.int8.npz"):
         with np.load(path) as stored:
             arrays = {name: stored[name] for name in stored.files}
