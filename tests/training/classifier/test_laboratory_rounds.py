@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from edge_malaria.errors import UsageError
+from edge_malaria.keras_layers import keras
 from edge_malaria.prepare.preprocess import network_input
 from edge_malaria.records import Image
 from edge_malaria.synthetic import draw_cell
-from edge_malaria.training.architectures import build
+from edge_malaria.training.architectures import build, registry
 from edge_malaria.training.classifier import laboratory_rounds as rounds
 from edge_malaria.training.classifier.artefacts import Platelet
 from edge_malaria.training.classifier.asked_again import SecondNetwork
@@ -32,6 +33,24 @@ from edge_malaria.training.classifier.run_files import save_model
 from edge_malaria.training.classifier.transplant import extract
 
 HOME, FOREIGN = 24, 12
+SMALL = "small-for-test"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    """An architecture of one convolution: what the rounds do is soon done with it."""
+
+    @registry.register(SMALL, 48, "one convolution")
+    def make(size: int) -> Any:
+        inputs = keras.Input((size, size, 3))
+        x = keras.layers.Rescaling(1 / 255)(inputs)
+        x = keras.layers.Conv2D(4, 3, strides=4, padding="same", use_bias=False)(x)
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(x))
+        x = keras.layers.GlobalAveragePooling2D()(x)
+        return keras.Model(inputs, keras.layers.Dense(1)(x))
+
+    yield
+    registry._REGISTRY.pop(SMALL)
 
 
 def cells_of(kinds: list[str], seed: int) -> Image:
@@ -41,11 +60,11 @@ def cells_of(kinds: list[str], seed: int) -> Image:
 
 
 @pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Material]:
+def material(small: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Material]:
     """Drawn crops in the NIH layout, drawn cells of two laboratories, an untrained network."""
     root = tmp_path_factory.mktemp("material")
     write_crops(root / "nih")
-    save_model(build("micro", 48), root / "default.keras")
+    save_model(build(SMALL, 48), root / "default.keras")
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("XDG_CACHE_HOME", str(root / "cache"))
         made = Material(root, root / "runs", root)
@@ -81,7 +100,7 @@ def pool(material: Material) -> Path:
 
 
 def test_interpolation_lies_between_the_two_networks() -> None:
-    before, after = build("micro", 48), build("micro", 48)
+    before, after = build(SMALL, 48), build(SMALL, 48)
     old, new = before.get_weights(), after.get_weights()
     rounds.interpolate(old, after, 0.25)
     for was, became, now in zip(old, new, after.get_weights(), strict=True):
@@ -94,7 +113,7 @@ def test_rounds_end_with_the_last_average_and_start_from_what_was_there(
 ) -> None:
     recipe = Recipe(epochs=2, batch=4, learning_rate=1e-3, label_smoothing=0.0)
     second = dataclasses.replace(recipe, seed=7)
-    plan = Plan("micro", (recipe, second), recipe, share=0.5, start="default")
+    plan = Plan(SMALL, (recipe, second), recipe, share=0.5, start="default")
     monkeypatch.setitem(PLANS, "default", plan)
     monkeypatch.setattr(rounds, "BATCH", (4, 2, 2, 2))
     # An untrained reference knows no label: none may be left out for its doubt.
@@ -124,10 +143,10 @@ def test_a_teacher_is_fitted_first_without_the_same_laboratories(
 ) -> None:
     recipe = Recipe(epochs=1, batch=4, learning_rate=1e-3, label_smoothing=0.0, teacher_share=1.0)
     distilled = Plan(
-        "micro", (recipe,), recipe, start="default", distilled_from="teacher", turned=True
+        SMALL, (recipe,), recipe, start="default", distilled_from="teacher", turned=True
     )
     monkeypatch.setitem(PLANS, "default", distilled)
-    by = Plan("micro", (recipe,), recipe)
+    by = Plan(SMALL, (recipe,), recipe)
     monkeypatch.setitem(PLANS, "teacher", by)
     monkeypatch.setattr(rounds, "BATCH", (4, 2, 2, 2))
     monkeypatch.setattr(rounds, "Reference", lambda logits: _open_minded(logits))
@@ -176,7 +195,7 @@ def test_cross_fitted_cells_are_asked_again_by_whoever_ships(material: Material)
 
 
 def test_a_second_network_answers_on_the_scale_of_the_first(material: Material) -> None:
-    network, val = build("micro", 48), material.val
+    network, val = build(SMALL, 48), material.val
     asking = SecondNetwork(network, (2.0, 0.5), 0.3)
     own = predict(network, val.inputs)
     told = asking.logits(val, np.zeros(len(val), np.float32), (0.8, 1.5))
