@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_malaria.prepare.running_totals import MOST_PIXELS, area_means
 from edge_malaria.records import Image, Mask
 
 # Float32 holds every whole number up to 2**24, float64 up to 2**53. All terms are whole and not
@@ -171,6 +172,8 @@ def area_resize(
     """
     height, width, channels = image.shape
     two = height < side_px or width < side_px
+    if not two and height * width <= MOST_PIXELS:
+        return area_means(image, side_px, mask, table, out)
     wide = height * width > _FLOAT32_PIXELS
     lines = _lines(image, mask, table, wide).reshape(height, channels * width)
     down = _sums(lines, side_px, _bands(height, side_px, two, wide))

@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edge_malaria.prepare import running_totals
 from edge_malaria.prepare.area_resize import area_resize
 from edge_malaria.records import Image
 
@@ -116,3 +117,36 @@ def test_a_view_into_a_field_gives_what_its_copy_gives() -> None:
     field = _image("noise", 300, 300, 4)
     view = field[20:151, 30:159]
     np.testing.assert_array_equal(area_resize(view, 48), area_resize(view.copy(), 48))
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+@pytest.mark.parametrize(
+    ("height", "width"), [(49, 51), (110, 113), (112, 97), (48, 48), (255, 257)]
+)
+def test_colour_mask_and_resize_at_once_are_the_three_one_after_the_other(
+    height: int, width: int, pairs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where OpenCV looks up single pixels alone, as before its version 5."""
+    if pairs and not running_totals._PAIRS:
+        pytest.skip("this OpenCV looks up single pixels alone")
+    monkeypatch.setattr(running_totals, "_PAIRS", pairs)
+    image = _image("noise", height, width, 5)
+    rng = np.random.default_rng(6)
+    mask = rng.random((height, width)) < 0.7
+    table = rng.integers(0, 256, (256, 3), dtype=np.uint8)
+    table[0] = 0
+    shown = np.where(mask[:, :, None], table[image, np.arange(3)], 0).astype(np.uint8)
+    field = np.zeros((height + 3, width + 5, 3), np.uint8)
+    field[2:-1, 4:-1] = image
+    found = area_resize(field[2:-1, 4:-1], 48, mask, table, np.empty((48, 48, 3), np.uint8))
+    np.testing.assert_array_equal(found, _reference(shown, 48))
+
+
+@pytest.mark.parametrize("shape", [(255, 257), (1, 65535), (65535, 1)])
+def test_quotients_next_to_a_half_are_rounded_away_from_it(shape: tuple[int, int]) -> None:
+    """The most pixels that are divided in float32, their sums one below and above each half."""
+    total = shape[0] * shape[1]
+    assert total == running_totals.MOST_PIXELS
+    sums = np.arange(256)[:, None] * total + total // 2 + np.arange(2)
+    quotients = np.divide(sums.astype(np.int32), np.float32(total), dtype=np.float32)
+    np.testing.assert_array_equal(np.rint(quotients), np.arange(256)[:, None] + np.arange(2))
