@@ -40,7 +40,7 @@ def resolve_model(model: str) -> Path:
     """
     path = Path(model)
     if is_foreign(model):
-        if path.suffix == ".keras" and not path.is_file():
+        if path.suffix == ".keras" and not path.exists():
             raise ModelFileError(f"model file {path} does not exist.")
         return path
     shipped = SHIPPED_MODELS / f"{model}.keras"

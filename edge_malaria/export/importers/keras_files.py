@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import shutil
+import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +54,24 @@ def load_keras(path: Path, custom: Mapping[str, Any] | None, arch: str | None) -
                 model = keras_calls.build(config, _objects(custom))
                 keras2.load_weights(model, path)
                 return model
-            model = keras.models.load_model(
-                path, compile=False, safe_mode=custom is None, custom_objects=_objects(custom)
-            )
+            how = {"compile": False, "safe_mode": custom is None}
+            with _named_as_it_is(path) as named:
+                model = keras.models.load_model(named, custom_objects=_objects(custom), **how)
             return in_float32(model, _objects(custom))
         # Keras raises many kinds for a damaged or unknown file; its first line says which.
         except Exception as error:
             raise ModelFileError(f"{path} cannot be loaded ({_first_line(error)}).") from error
+
+
+@contextmanager
+def _named_as_it_is(path: Path) -> Iterator[Path]:
+    """The file under a name that Keras reads it by: older ones wrote HDF5 into .keras files."""
+    suffix = ".keras" if zipfile.is_zipfile(path) else ".h5"
+    if path.suffix in (suffix, ".hdf5"):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(shutil.copy(path, Path(folder) / f"model{suffix}"))
 
 
 def in_float32(model: Any, custom: Mapping[str, Any]) -> Any:
@@ -99,7 +113,7 @@ def _config(path: Path) -> str | None:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
             if damaged is not None or "config.json" not in archive.namelist():
-                raise ModelFileError(f"{path} is damaged or not a .keras file.")
+                raise ModelFileError(f"{path} is damaged or not a .keras file. Copy it again.")
             return archive.read("config.json").decode("utf-8")
     import h5py
 
@@ -107,7 +121,7 @@ def _config(path: Path) -> str | None:
         with h5py.File(path, "r") as stored:
             config = stored.attrs.get("model_config")
     except OSError as error:
-        raise ModelFileError(f"{path} is not a Keras file or is damaged.") from error
+        raise ModelFileError(f"{path} is not a Keras file or is damaged. Copy it again.") from error
     return config.decode("utf-8") if isinstance(config, bytes) else config
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from converters import graph_copies
 from converters.quiet import quiet, require
 from edge_malaria.errors import ModelFileError, ModelShapeError, UsageError
 from edge_malaria.export.importers.contract import ONLY_RANGE
+from edge_malaria.export.importers.file_signature import check_signature
 from edge_malaria.export.importers.graph import Graph, read_graph
 from edge_malaria.export.importers.pickles import PICKLES, TORCH, instead
 
@@ -77,6 +79,7 @@ def read_original(
         )
     if not path.is_file():
         raise ModelFileError(f"model file {path} does not exist.")
+    check_signature(path)
     require("tensorflow")
     require("tf2onnx")
     if suffix == ".onnx":
@@ -154,6 +157,11 @@ def _keras(
 
 
 def _saved_model(path: Path, input_size: int | None) -> Original:
+    if (path / "config.json").is_file() and (path / "model.weights.h5").is_file():
+        raise ModelFileError(
+            f"{path} is a .keras file that was unpacked. Download it again and leave it packed, or "
+            "zip what lies in the folder."
+        )
     if not (path / "saved_model.pb").is_file():
         raise ModelFileError(f"{path} is a folder without saved_model.pb: no SavedModel.")
     require("tensorflow")
@@ -164,7 +172,10 @@ def _saved_model(path: Path, input_size: int | None) -> Original:
             loaded = tf.saved_model.load(str(path))
             call = next(iter(loaded.signatures.values()))
         except Exception as error:
-            raise ModelFileError(f"{path} cannot be loaded as a SavedModel ({error}).") from error
+            raise ModelFileError(
+                f"{path} cannot be loaded as a SavedModel ({_first_line(error)}). Copy the whole "
+                "folder again: saved_model.pb, and variables with the files in it."
+            ) from error
         keys, outs = list(call.structured_input_signature[1]), list(call.structured_outputs)
         if len(keys) != 1 or len(outs) != 1:
             raise ModelShapeError(
@@ -206,7 +217,16 @@ def _onnx(path: Path, input_size: int | None) -> Original:
     except (UsageError, ModelFileError):
         raise
     except Exception as error:  # onnx and protobuf share no public base
-        raise ModelFileError(f"{path} is not an ONNX file or is damaged ({error}).") from error
+        apart = re.search(r"should be stored in (.+?), but", str(error))
+        if apart is not None:
+            raise ModelFileError(
+                f"{path} keeps its weights in a file of its own, which is not there. Copy "
+                f"{Path(apart[1]).name} beside it too, or write one file where it was made: "
+                "torch.onnx.export(..., external_data=False)"
+            ) from error
+        raise ModelFileError(
+            f"{path} is not an ONNX file or is damaged ({_first_line(error)}). Copy it again."
+        ) from error
 
     def run(values: NDArray[np.float32]) -> NDArray[np.float32]:
         turned = values.transpose(0, 3, 1, 2) if graph.channels_first else values

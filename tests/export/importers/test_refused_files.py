@@ -90,8 +90,8 @@ def test_each_file_that_cannot_be_read_says_what_to_do(tmp_path: Path) -> None:
         refused(tmp_path / name, UsageError, r"pickle.*model\.save.*torch\.onnx\.export")
     (tmp_path / "history.json").write_text('{"loss": [0.3, 0.2]}')
     refused(tmp_path / "history.json", ModelFileError, "no architecture of Keras")
-    (tmp_path / "empty.h5").write_bytes(b"")
-    refused(tmp_path / "empty.h5", ModelFileError, "is not a Keras file")
+    (tmp_path / "cut.h5").write_bytes(b"\x89HDF\r\n\x1a\n and no more")
+    refused(tmp_path / "cut.h5", ModelFileError, "is not a Keras file")
 
     reads = keras.Sequential(
         [keras.Input((32, 32, 3)), layers.Reshape((32, 96)), layers.LSTM(4), layers.Dense(1)]
