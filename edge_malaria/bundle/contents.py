@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from edge_malaria.errors import BundleIntegrityError, BundleSchemaError
+from edge_malaria.errors import BundleIntegrityError, BundleSchemaError, OutputExists
 
 INDEX = "bundle.json"
 # The folder of a bundle that holds the bundle of its second network.
@@ -38,6 +38,17 @@ def read_contents(path: Path) -> dict[str, bytes]:
         raise BundleIntegrityError(f"{path} is neither a bundle nor a sound zip of one.") from error
     except (NotImplementedError, RuntimeError) as error:  # compression or encryption
         raise BundleIntegrityError(f"{path}: a zip that cannot be read: {error}.") from error
+
+
+def expect_replaceable(path: Path) -> None:
+    """Refuses to write a bundle over anything but a bundle: a name typed wrong deletes no cells.
+
+    Raises:
+        OutputExists: ``path`` is a file, or a folder of something else.
+    """
+    bare = path.is_dir() and not any(path.iterdir())
+    if path.exists() and not bare and not (path / INDEX).is_file():
+        raise OutputExists(f"{path} exists and is no bundle: it is kept. Choose another name.")
 
 
 def _read_directory(path: Path) -> dict[str, bytes]:

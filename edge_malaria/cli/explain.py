@@ -145,7 +145,7 @@ def _asked(cell: Image, classifier: Classifier, model: Any = None) -> _Looked:
 
 def _keras(path: Path, crop: Image) -> _Looked:
     from edge_malaria.cli.own_model import asking
-    from edge_malaria.export.gate import source_classifier
+    from edge_malaria.export.classifiers import source_classifier
     from edge_malaria.export.load import load_source
     from edge_malaria.prepare.preprocess import network_input
 

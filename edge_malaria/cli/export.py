@@ -93,6 +93,7 @@ def export(
     The parity gate runs inside: where it refuses, nothing is written and the exit code is 1. A
     model of somebody else needs its contract: what its file does not tell is asked for.
     """
+    from edge_malaria.bundle.contents import expect_replaceable
     from edge_malaria.cli.output import log, print_json
     from edge_malaria.errors import UsageError
     from edge_malaria.export import Loading, Options, OwnModel, export_bundle
@@ -107,6 +108,7 @@ def export(
         return
 
     target = out or Path(f"{Path(model).stem}-bundle")
+    expect_replaceable(target)
     new_output(target, force)
     variants = ["float32"]
     variants += ["float16"] * half + ["dynamic"] * dynamic + ["int8"] * int8

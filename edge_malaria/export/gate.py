@@ -20,10 +20,9 @@ from typing import Any
 from converters import recipes, to_tflite
 from converters.calibration import Calibration, choose_calibration
 from converters.freed_memory import give_back
-from converters.keras_engine import KerasEngine
 from edge_malaria import parity
 from edge_malaria.bundle import golden, golden_draw, golden_write
-from edge_malaria.bundle.contents import SECOND
+from edge_malaria.bundle.contents import SECOND, expect_replaceable
 from edge_malaria.bundle.format import read_bundle
 from edge_malaria.data.dataset import Dataset
 from edge_malaria.errors import GateFailed, UsageError
@@ -33,7 +32,6 @@ from edge_malaria.export.convert import Log, Options, Work, add_files, took
 from edge_malaria.export.effort import Effort, effort_of
 from edge_malaria.export.exported import Exported
 from edge_malaria.export.finder_files import add_finder
-from edge_malaria.export.importers import Declared, Loading
 from edge_malaria.export.index_record import write_record
 from edge_malaria.export.load import load_source
 from edge_malaria.export.refusal import refusal
@@ -65,6 +63,7 @@ def export_bundle(
         StorageError: see ``errors``.
     """
     known = own or OwnModel()
+    expect_replaceable(out)
     labels = dataset if dataset is not None and dataset.has_splits else None
     source = load_source(model, known.declared, known.loading, labels)
     give_back()
@@ -274,35 +273,3 @@ def _evaluate(
         f"accuracy {result['accuracy']:.4f}"
     )
     return {**result, "split": "val"}
-
-
-def keras_classifier(
-    path: Path,
-    operating_point: str,
-    declared: Declared | None = None,
-    loading: Loading | None = None,
-) -> Classifier:
-    """A classifier that runs a model's file itself: ``evaluate model.keras DATASET``."""
-    source = load_source(str(path), declared, loading)
-    return source_classifier(source, path, operating_point)
-
-
-def source_classifier(source: Source, path: Path, operating_point: str) -> Classifier:
-    """The same of a model that is loaded already; ``path`` is what messages name."""
-    from edge_malaria.bundle.decision import DecisionRecord
-    from edge_malaria.bundle.spec import Bundle, ModelSpec
-
-    spec = ModelSpec(
-        "classify-cell",
-        ("uninfected", "parasitized"),
-        source.size_px,
-        {},
-        DecisionRecord.from_json(source.decision),
-        {},
-        source.target,
-    )
-    record = {"provenance": source.provenance}
-    bundle = Bundle(path, source.name, "", {"classifier": spec}, record, {})
-    engine = KerasEngine(source.plain)
-    second = None if source.second is None else source.second_logits
-    return Classifier(bundle, "float32", None, operating_point, with_engine=engine, second=second)

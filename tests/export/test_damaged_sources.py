@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_malaria.errors import ConfigError, DataError
+from edge_malaria.bundle.contents import expect_replaceable
+from edge_malaria.errors import ConfigError, DataError, OutputExists
+from edge_malaria.export import Options, export_bundle
 from edge_malaria.export.importers.contract import read_toml
 from edge_malaria.export.load import is_own
 from edge_malaria.run_settings import refuse_other_settings
@@ -37,3 +39,16 @@ def test_settings_of_a_run_that_are_damaged_are_named(text: str, tmp_path: Path)
     path.write_text(text)
     with pytest.raises((DataError, ConfigError), match=r"settings\.json is damaged"):
         refuse_other_settings(path, {"seed": 1})
+
+
+def test_nothing_but_a_bundle_is_written_over(tmp_path: Path, shipped_bundle: Path) -> None:
+    cells = tmp_path / "cells" / "Parasitized" / "1.png"
+    cells.parent.mkdir(parents=True)
+    cells.write_bytes(b"a cell")
+    for path in (tmp_path / "cells", cells):
+        with pytest.raises(OutputExists, match="is no bundle: it is kept"):
+            export_bundle("default", path, Options(force=True))
+    assert cells.read_bytes() == b"a cell"
+    (tmp_path / "empty").mkdir()
+    for path in (tmp_path / "empty", tmp_path / "new", shipped_bundle):
+        expect_replaceable(path)

@@ -41,7 +41,7 @@ def input_side(model: Any, path: Path, input_size: int | None, told: dict[str, s
         told: of ``resizing``; its ``resize`` is taken out where the layer does not decide.
 
     Raises:
-        UsageError: the side is open and nobody said it.
+        UsageError: the side is open and nobody said it, or it is fixed and another was said.
         ModelShapeError: not square, or not of three channels.
     """
     shape = getattr(model, "input_shape", None)
@@ -50,7 +50,7 @@ def input_side(model: Any, path: Path, input_size: int | None, told: dict[str, s
     side = shape[1]
     if side is None and "side" in told:
         # The network brings any size to this one by itself: the device does that before it.
-        return int(told["side"])
+        return agreed_side(path, int(told["side"]), input_size)
     told.pop("resize", None)
     if side is None and input_size is None:
         raise UsageError(
@@ -61,4 +61,15 @@ def input_side(model: Any, path: Path, input_size: int | None, told: dict[str, s
         raise ModelShapeError(
             f"{path}: expected input [N, S, S, 3], square and of three channels, got {shape}."
         )
-    return int(side or input_size or 0)
+    return agreed_side(path, int(side or input_size or 0), input_size)
+
+
+def agreed_side(path: Path, side: int, input_size: int | None) -> int:
+    """The side that a model has, px, where nobody said another one.
+
+    Raises:
+        UsageError: somebody did.
+    """
+    if input_size is not None and input_size != side:
+        raise UsageError(f"{path} takes {side} px, --input-size says {input_size}.")
+    return side

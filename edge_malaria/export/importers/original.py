@@ -17,6 +17,7 @@ from edge_malaria.errors import ModelFileError, ModelShapeError, UsageError
 from edge_malaria.export.importers.contract import ONLY_RANGE
 from edge_malaria.export.importers.file_signature import check_signature
 from edge_malaria.export.importers.graph import Graph, read_graph
+from edge_malaria.export.importers.keras_input import agreed_side
 from edge_malaria.export.importers.pickles import PICKLES, TORCH, instead
 
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -189,6 +190,7 @@ def _saved_model(path: Path, input_size: int | None) -> Original:
         side = shape[1] or input_size
         if side is None:
             raise UsageError(f"{path} leaves the side of its input open. Say it: --input-size 64")
+        agreed_side(path, int(side), input_size)
         try:
             # What takes uint8 takes pixels 0-255; a function of another type is not looked into.
             proto = _traced(lambda x: call(**{key: tf.cast(x, entry.dtype)})[out], int(side))

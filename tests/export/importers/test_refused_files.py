@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +165,17 @@ def test_two_sigmoids_are_refused_and_the_advice_works(tmp_path: Path) -> None:
     model.layers[-1].activation = keras.activations.softmax
     made = rebuilt(model, tmp_path / "b.keras")
     np.testing.assert_array_equal(logits_of(made.model, PIXELS) >= 0, calls == 1)
+
+
+def test_another_side_than_the_files_own_is_refused(tmp_path: Path) -> None:
+    from converters.quiet import quiet
+
+    declared = replace(TOLD, input_size=48)
+    model = small()
+    model.save(tmp_path / "a.keras")
+    with quiet():
+        model.export(str(tmp_path / "a"), verbose=False)
+    for path in (tmp_path / "a.keras", tmp_path / "a"):
+        with pytest.raises(UsageError, match="takes 32 px, --input-size says 48"):
+            import_model(path, declared)
+        assert import_model(path, replace(TOLD, input_size=32)).contract.size_px == 32
