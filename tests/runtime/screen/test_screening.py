@@ -257,7 +257,7 @@ class Shots:
 @pytest.mark.slow
 def test_black_frames_by_the_hundred_have_one_line_and_are_told(run: Any, tmp_path: Path) -> None:
     fields = [i.image for i in open_source([SIM]).fields() if isinstance(i, Field)]
-    black = [np.full((480, 640, 3), n % 2, np.uint8) for n in range(250)]
+    black = [np.full((240, 320, 3), n % 2, np.uint8) for n in range(250)]
     done = run(tmp_path / "r", Shots([fields[0], *black, fields[0], fields[1], *black[:9]]))
     report = done.report
     assert report.details["fields_accepted"] == 2
