@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_malaria.prepare.area_shrink import area_shrink
 from edge_malaria.records import Cell, Image
 from edge_malaria.runtime.detect.aperture import Aperture, find_aperture
 
@@ -144,7 +145,7 @@ def measure_shading(image: Image, aperture: Aperture | None = None) -> Shading:
         aperture: the field's lit part.
     """
     side = GRID * TILE_PX
-    small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+    small = area_shrink(image, (side, side))
     tiles = small.reshape(GRID, TILE_PX, GRID, TILE_PX, 3).transpose(0, 2, 4, 1, 3)
     values = np.partition(
         tiles.reshape(GRID * GRID, 3, TILE_PX**2), (BRIGHT_END.start, BRIGHT_END.stop), axis=2

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_malaria.prepare.area_shrink import area_shrink
 from edge_malaria.records import Image, Mask
 
 FloatMap = NDArray[np.float32]
@@ -46,8 +47,9 @@ def shrink_to(image: Image, size: tuple[int, int]) -> Image:
         image = np.asarray(cv2.resize(even, (columns, rows), interpolation=cv2.INTER_AREA))
     if size == (image.shape[1], image.shape[0]):
         return image
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR_EXACT
-    return np.asarray(cv2.resize(image, size, interpolation=how), np.uint8)
+    if shrinks:
+        return area_shrink(image, size)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR_EXACT), np.uint8)
 
 
 def background(image: Image) -> FloatMap:
@@ -63,7 +65,7 @@ def background(image: Image) -> FloatMap:
         float32 [H, W, 3], 1-255.
     """
     grid = 12
-    small = cv2.resize(image, (grid * 8, grid * 8), interpolation=cv2.INTER_AREA)
+    small = area_shrink(image, (grid * 8, grid * 8))
     blocks = small.reshape(grid, 8, grid, 8, 3).transpose(0, 2, 1, 3, 4).reshape(grid**2, 64, 3)
     green = blocks[:, :, 1]
     order = np.argsort(green, axis=1)[:, 54:60]

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_malaria.prepare.area_shrink import area_shrink
 from edge_malaria.prepare.stain import evenly
 from edge_malaria.records import Cell, Image
 from edge_malaria.runtime.detect.light import FloatMap
@@ -90,9 +90,7 @@ def _shown(image: Image, cell: Cell) -> NDArray[np.uint8] | None:
     if left < 0 or top < 0 or right > image.shape[1] or bottom > image.shape[0]:
         return None
     green = np.ascontiguousarray(image[top:bottom, left:right, 1])
-    return np.asarray(
-        cv2.resize(green, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA), np.uint8
-    )
+    return area_shrink(green, (_SIDE_PX, _SIDE_PX))
 
 
 def _profiles(taken: FloatMap) -> FloatMap:

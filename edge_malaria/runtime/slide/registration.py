@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_malaria.prepare.area_shrink import area_shrink
 from edge_malaria.records import Image, expect
 
 # Longer side of the matched picture: a red cell is then some 9 px wide.
@@ -105,7 +106,7 @@ def _flat(image: Image, side_px: int) -> tuple[NDArray[np.float64], float]:
     shrunk = MATCH_SIDE_PX / max(height, width)
     size = (max(8, round(width * shrunk)), max(8, round(height * shrunk)))
     green = cv2.extractChannel(image, 1)
-    small = cv2.resize(green, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    small = area_shrink(np.asarray(green, np.uint8), size).astype(np.float32)
     small = small - cv2.GaussianBlur(small, (0, 0), MATCH_SIDE_PX / 12)
     # One very dark white cell or a mark must not decide alone.
     spread = float(np.std(small)) or 1.0
