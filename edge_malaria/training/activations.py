@@ -192,12 +192,14 @@ def maximise(model: Any, layer: str, channels: Sequence[int], steps: int = 32) -
     size = int(model.input.shape[1])
     start = np.random.default_rng(0).normal(128.0, 8.0, (len(channels), size, size, 3))
     pixels = start.astype(np.float32)
+    # One mean of all: a slice for each channel would be undone one by one on the way back.
+    chosen = tf.one_hot(list(channels), int(watched.output.shape[-1]))
     for _ in range(steps):
         seen = tf.convert_to_tensor(pixels)
         with tf.GradientTape() as tape:
             tape.watch(seen)
             maps = watched(seen, training=False)
-            goal = sum(tf.reduce_mean(maps[k, :, :, c]) for k, c in enumerate(channels))
+            goal = tf.reduce_sum(tf.reduce_mean(maps, axis=(1, 2)) * chosen)
         slope = np.asarray(tape.gradient(goal, seen))
         slope = slope / (np.abs(slope).max(axis=(1, 2, 3), keepdims=True) + 1e-12)
         pixels = np.clip(pixels + 12.0 * slope, 0.0, 255.0)
