@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.made_once import made_once
+from tests.other_session import pytest_in
 from tests.test_ci import ROOT
 
 # Run by pytest-xdist in two processes: each of four files asks for the same folder.
@@ -32,11 +31,8 @@ def test_two_processes_get_the_same(tmp_path: Path) -> None:
         (tmp_path / f"test_{number}.py").write_text(_TEST)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     options = ["-n", "2", "--dist", "loadfile", "-rA", "--basetemp", str(tmp_path / "t")]
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options, str(tmp_path)]
     values = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
-    ran = subprocess.run(
-        command, cwd=tmp_path, env=values, capture_output=True, text=True, check=False, timeout=300
-    )
+    ran = pytest_in(tmp_path, *options, tmp_path, environment=values)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     lines = {line for line in ran.stdout.splitlines() if line.startswith("made by")}
     makers, askers = ({line.split()[place] for line in lines} for place in (2, 4))

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,6 +15,7 @@ import edge_malaria
 from edge_malaria.bundle.shipped import SHIPPED_MODELS
 from edge_malaria.parity_suite.options import OPTIONS, PREFIX
 from tests.cli import run_cli
+from tests.other_session import pytest_in
 
 SUITE = Path(edge_malaria.__file__).parent / "parity_suite"
 MICRO = SHIPPED_MODELS / "micro"
@@ -42,16 +42,7 @@ def test_mine(report, pytestconfig):
 
 
 def _pytest(*arguments: str | Path, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, arguments)]
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=300,
-        check=False,
-        env={**os.environ, **settings},
-    )
+    return pytest_in(cwd, "-q", *arguments, environment={**os.environ, **settings})
 
 
 def _project(folder: Path) -> Path:

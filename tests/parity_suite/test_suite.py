@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from importlib import resources
 from pathlib import Path
@@ -23,6 +22,7 @@ from edge_malaria.parity.page import as_html
 from edge_malaria.parity.render import as_junit, as_markdown
 from edge_malaria.runtime.engines.fake import FakeEngine
 from tests.cli import run_cli, run_process
+from tests.other_session import pytest_in
 from tests.parity import faults
 from tests.parity.faults import INT8
 
@@ -152,24 +152,17 @@ def test_settings_that_prove_nothing_are_refused() -> None:
             Settings(**wrong)  # type: ignore[arg-type]
 
 
-def _pytest(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=cwd, timeout=120, check=False
-    )
-
-
 def test_the_pytest_suite_passes_and_fails_with_the_gate(tiny_bundle: Path, tmp_path: Path) -> None:
     suite = ("--pyargs", "edge_malaria.parity_suite", "--bundle")
-    good = _pytest(*suite, tiny_bundle, cwd=tmp_path)
+    good = pytest_in(tmp_path, "-q", *suite, tiny_bundle)
     assert good.returncode == 0, good.stdout
     assert "skipped" in good.stdout
     bundle = faults.copy_bundle(tiny_bundle, tmp_path / "bundle")
     _shift_int8(bundle, 40)
-    bad = _pytest(*suite, bundle, cwd=tmp_path)
+    bad = pytest_in(tmp_path, "-q", *suite, bundle)
     assert bad.returncode == 1
     assert "wrong zero point" in bad.stdout
-    missing = _pytest(*suite, tmp_path / "nothing", cwd=tmp_path)
+    missing = pytest_in(tmp_path, "-q", *suite, tmp_path / "nothing")
     assert missing.returncode == 1
     assert "1 failed" in missing.stdout
     assert "does not exist" in missing.stdout
@@ -181,4 +174,4 @@ def test_the_plugin_is_inert_in_other_sessions(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(
         'def pytest_addoption(parser):\n    parser.addoption("--bundle", default="mine")\n'
     )
-    assert _pytest("--bundle", "x", cwd=tmp_path).returncode == 0
+    assert pytest_in(tmp_path, "-q", "--bundle", "x").returncode == 0
