@@ -28,7 +28,8 @@ def asked(tiny_keras: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = Path(shutil.copy(tiny_keras, folder / "tiny.keras"))
     beside = {"decision": {"flagged_views": 8}}
     model.with_suffix(".json").write_text(json.dumps(beside))
-    export_bundle(str(model), folder / "bundle", Options(variants=("float32", "int8")))
+    options = Options(variants=("float32", "int8"), formats=("tflite",))
+    export_bundle(str(model), folder / "bundle", options)
     return folder / "bundle"
 
 
