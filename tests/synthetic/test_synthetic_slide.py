@@ -86,14 +86,15 @@ def test_parasitemia_of_a_slide_is_what_was_asked() -> None:
 
 @pytest.mark.slow
 def test_a_long_scan_keeps_little_in_memory() -> None:
-    stage = DrawnStage(0, 60, 0.01, view_px=(400, 300), cell_diameter_px=40.0)
+    stage = DrawnStage(0, 30, 0.01, view_px=(400, 300), cell_diameter_px=40.0)
     tracemalloc.start()
     cells = {thing.number for shot in stage for thing in shot.truth.red_cells}
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # Each takes about 27 kB while it is kept: all of them would be 60 MB.
-    assert len(cells) > 2000
-    assert peak < 30e6
+    # Each takes about 27 kB while it is kept: all of them would be 28 MB. Those of few views and
+    # the view itself take 14, however long the scan is.
+    assert len(cells) > 1000
+    assert peak < 18e6
 
 
 def stage(motion: float, fields: int = 7) -> DrawnStage:
