@@ -84,6 +84,7 @@ def test_report_thirds_and_doubtful_labels_are_left_out() -> None:
     assert {k: len(v) for k, v in slides_of("bccd", scores, least=3).items()} == {"H1": 5}
 
 
+@pytest.mark.usefixtures("tensorflow")
 def test_a_left_out_laboratory_is_scored_by_its_own_network(
     tmp_path: Path, shipped_bundle: Path
 ) -> None:

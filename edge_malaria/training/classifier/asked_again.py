@@ -14,7 +14,6 @@ from edge_malaria.runtime.classify.classifier import probability
 from edge_malaria.runtime.classify.flagged_views import mean_logits
 from edge_malaria.runtime.classify.second_network import on_first_scale
 from edge_malaria.training.classifier.cells import CellSet
-from edge_malaria.training.classifier.fit import predict
 
 Floats = NDArray[np.float64]
 
@@ -30,6 +29,9 @@ def averaged_logits(model: Any, inputs: Image, first: NDArray[np.float32]) -> ND
     Returns:
         float32 [N].
     """
+    # Keras loads for seconds, and whoever only reads answers that are stored needs none.
+    from edge_malaria.training.classifier.fit import predict
+
     return mean_logits(inputs, lambda batch: predict(model, batch), first)
 
 
@@ -90,6 +92,8 @@ class SecondNetwork:
     ) -> NDArray[np.float32]:
         """See ``Asking``."""
         own, scale = (DecisionRecord(t, b) for t, b in (self.calibration, calibration))
+        from edge_malaria.training.classifier.fit import predict
+
         return on_first_scale(predict(self.network, cells.inputs), own, scale)
 
 
