@@ -7,7 +7,7 @@ verified. See docs/BUNDLE.md for every key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -89,8 +89,25 @@ def read_bundle(path: Path | str, *, proven: bool = True) -> Bundle:
     return verified(Path(path), read_contents(Path(path)), proven=proven)
 
 
+class _Hashes:
+    """SHA-256 of files in memory, of each once: several records name one and the same bytes."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[bytes, str]] = {}
+
+    def __call__(self, data: bytes) -> str:
+        # The bytes are kept beside their hash, so no others can come to have their id.
+        if id(data) not in self._known:
+            self._known[id(data)] = data, sha256_hex(data)
+        return self._known[id(data)][1]
+
+
 def verified(path: Path, files: Mapping[str, bytes], *, proven: bool = True) -> Bundle:
     """``read_bundle`` of files that are in memory already; ``path`` is what messages name."""
+    return _verified(path, files, proven, _Hashes())
+
+
+def _verified(path: Path, files: Mapping[str, bytes], proven: bool, hash_of: _Hashes) -> Bundle:
     contents = dict(files)
     if INDEX not in contents:
         raise BundleSchemaError(f"{path} is not a bundle: it has no {INDEX}.")
@@ -99,11 +116,11 @@ def verified(path: Path, files: Mapping[str, bytes], *, proven: bool = True) -> 
     except ValueError as error:  # bytes that are no text are one too
         raise BundleIntegrityError(f"{path}/{INDEX} is damaged: {error}.") from error
     _check_schema(path, record)
-    _check_files(path, record, contents)
+    _check_files(path, record, contents, hash_of)
     bundle = _bundle(path, record, contents, proven)
-    _check_model_files(path, bundle)
+    _check_model_files(path, bundle, hash_of)
     if bundle.classifier.decision.second_from is not None:
-        bundle = replace(bundle, second=_second(bundle, proven))
+        bundle = replace(bundle, second=_second(bundle, proven, hash_of))
     try:
         check_seal(record)
     except ValueError as error:
@@ -111,7 +128,7 @@ def verified(path: Path, files: Mapping[str, bytes], *, proven: bool = True) -> 
     return bundle
 
 
-def _second(bundle: Bundle, proven: bool) -> Bundle:
+def _second(bundle: Bundle, proven: bool, hash_of: _Hashes) -> Bundle:
     """The bundle of the second network, out of the files of its own folder."""
     start = f"{SECOND}/"
     inside = {
@@ -119,7 +136,7 @@ def _second(bundle: Bundle, proven: bool) -> Bundle:
         for name, data in bundle.contents.items()
         if name.startswith(start)
     }
-    second = verified(bundle.path / SECOND, inside, proven=proven)
+    second = _verified(bundle.path / SECOND, inside, proven, hash_of)
     mine, theirs = bundle.classifier.preparation, second.classifier.preparation
     if mine != theirs:
         raise BundleSchemaError(
@@ -161,7 +178,12 @@ def _check_schema(path: Path, record: Any) -> None:
         )
 
 
-def _check_files(path: Path, record: Mapping[str, Any], contents: Mapping[str, bytes]) -> None:
+def _check_files(
+    path: Path,
+    record: Mapping[str, Any],
+    contents: Mapping[str, bytes],
+    hash_of: Callable[[bytes], str] = sha256_hex,
+) -> None:
     recorded = record.get("files") or {}
     sound = isinstance(recorded, dict) and all(isinstance(e, dict) for e in recorded.values())
     if not sound:
@@ -169,7 +191,7 @@ def _check_files(path: Path, record: Mapping[str, Any], contents: Mapping[str, b
     for name, entry in recorded.items():
         if name not in contents:
             raise BundleIntegrityError(f"{path}: {name} is missing. Copy or export it again.")
-        got = sha256_hex(contents[name])
+        got = hash_of(contents[name])
         if got != entry.get("sha256"):
             raise BundleIntegrityError(
                 f"{path}/{name} was changed or damaged: expected sha256 "
@@ -213,12 +235,12 @@ def _preparation(value: Mapping[str, Any]) -> Preparation:
         ) from error
 
 
-def _check_model_files(path: Path, bundle: Bundle) -> None:
+def _check_model_files(path: Path, bundle: Bundle, hash_of: _Hashes) -> None:
     for model in bundle.models.values():
         for files in model.variants.values():
             for spec in files.values():
                 data = bundle.read(spec.file)
-                if sha256_hex(data) != spec.sha256 or len(data) != spec.bytes:
+                if hash_of(data) != spec.sha256 or len(data) != spec.bytes:
                     raise BundleIntegrityError(
                         f"{path}: {spec.file} is not the file that its variant records."
                     )
