@@ -68,7 +68,7 @@ class Work:
         files: variant -> its files.
         recipe: where the int8 ranges come from.
         finder: the finder's object in bundle.json.
-        tflite: variant -> TFLite bytes as converted, whether that format ships or not.
+        tflite: variant -> TFLite bytes as converted; float32 only where no file holds it.
         memory: what the files gave; the gate does not ask them again.
     """
 
@@ -94,6 +94,12 @@ class Work:
         """
         large = self.effort.golden < golden_draw.CELLS
         return self.options.formats[:1] if large and variant == "int8" else self.options.formats
+
+    @property
+    def float32(self) -> bytes:
+        """The float32 TFLite network."""
+        kept = self.tflite.get("float32")
+        return kept or (self.directory / "model.float32.tflite").read_bytes()
 
     @property
     def waiting(self) -> tuple[str, ...]:
@@ -132,9 +138,13 @@ def write_variant(
         "variant": variant,
         "quantization": to_tflite.quantization_of(data),
     }
-    made = {}
+    stem, words = f"{network.stem}.{variant}", facts["quantization"]
+    specs = []
+    # Each is written before the next is made: two of a large network need not lie in memory.
     if "tflite" in formats:
-        made["litert"] = metadata.into_tflite(data, facts)
+        made = metadata.into_tflite(data, facts)
+        specs.append(_write(directory, stem, "litert", made, words))
+        del made
     if "onnx" in formats and variant in ONNX_VARIANTS:
         tensors = None
         if variant == "float32":
@@ -143,11 +153,9 @@ def write_variant(
             graph = to_onnx.from_tflite(data)
             opened = open_engine(data, "litert")
             tensors = {"input": opened.input, "output": opened.output}
-        made["onnx"] = metadata.into_onnx(graph, facts, tensors)
-    return [
-        _write(directory, f"{network.stem}.{variant}", engine, file, facts["quantization"])
-        for engine, file in made.items()
-    ]
+        made = metadata.into_onnx(graph, facts, tensors)
+        specs.append(_write(directory, stem, "onnx", made, words))
+    return specs
 
 
 def _write(directory: Path, stem: str, engine: str, data: bytes, quantization: str) -> FileSpec:
@@ -181,9 +189,10 @@ def add_files(
     """
     # What converters freed lies in heaps full of holes: of ResNet50 some hundred megabytes.
     give_back()
-    work.tflite[variant] = data
-    network = Network("model", work.source.plain, _facts(work.source))
     chosen = work.options.formats if formats is None else formats
+    if variant != "float32" or "tflite" not in chosen:
+        work.tflite[variant] = data
+    network = Network("model", work.source.plain, _facts(work.source))
     specs = write_variant(work.directory, network, variant, data, chosen)
     work.files[variant] = [*work.files.get(variant, ()), *specs]
     for spec in specs:

@@ -45,7 +45,7 @@ def try_fallbacks(
         The report of the last gate, with the worst layers of the int8 file that failed.
     """
     noise = diagnose.layer_noise(
-        work.tflite["float32"], work.tflite["int8"], cells.inputs, work.effort.diagnosed
+        work.float32, work.tflite["int8"], cells.inputs, work.effort.diagnosed
     )
     worst = tuple(layer.as_json() for layer in diagnose.worst_first(noise)[:WORST_SHOWN])
     for failure in report.all_failures()[:3]:
