@@ -34,6 +34,11 @@ def engines() -> str:
             f"{test} test cells",
             figure("parity", f"{arm}.litert.int8.differing_cells", "d"),
         ),
+        (
+            "the same of the second network, asked about every cell",
+            f"{test} test cells",
+            figure("parity", f"{arm}.second/litert.int8.differing_cells", "d"),
+        ),
     )
     return table(("compared", "on", "differ"), rows)
 

@@ -24,7 +24,9 @@ from edge_malaria.bundle.format import read_bundle
 from edge_malaria.bundle.shipped import shipped_bundle
 from edge_malaria.bundle.spec import Bundle
 from edge_malaria.data.dataset import Dataset, open_dataset
+from edge_malaria.export.load import SECOND_FILE
 from edge_malaria.parity import ParityReport, gate
+from edge_malaria.parity.suite import Beside
 from edge_malaria.runtime.classify.classifier import Decision
 from edge_malaria.runtime.engines.base import Engine, dequantize
 from tests.device import arm, arm_root, processors
@@ -86,9 +88,6 @@ def on_arm(
 
 
 def _compared(bundle: Bundle, here: dict[str, Any], there: dict[str, Any]) -> dict[str, Any]:
-    spec = bundle.classifier
-    threshold = spec.threshold("balanced")
-    decision = Decision(spec, threshold)
     levels = np.abs(here["inputs"].astype(np.int16) - there["inputs"])
     alike = ~(levels > 0).any(axis=(1, 2, 3))
     found: dict[str, Any] = {
@@ -100,7 +99,11 @@ def _compared(bundle: Bundle, here: dict[str, Any], there: dict[str, Any]) -> di
         "largest_difference_in_grey_levels": int(levels.max()),
     }
     for name in (key for key in there if key.endswith(".int8")):
-        output = spec.file("int8", name.partition(".")[0]).output
+        place, _, file = name.rpartition("/")
+        spec = (bundle.second if place and bundle.second else bundle).classifier
+        output = spec.file("int8", file.partition(".")[0]).output
+        threshold = spec.threshold("balanced")
+        decision = Decision(spec, threshold)
         calls = [
             decision.probabilities(dequantize(side[name], output)) >= threshold
             for side in (here, there)
@@ -126,10 +129,15 @@ def main() -> None:
     parser.add_argument("--reference", type=Path)
     parser.add_argument("--arm", action="store_true")
     options = parser.parse_args()
-    reference = None if options.reference is None else keras_engine(options.reference)
+    live: dict[str, Any] = {}
+    if options.reference is not None:
+        live["reference"] = keras_engine(options.reference)
+        second = options.reference.with_name(SECOND_FILE)
+        if read_bundle(options.bundle).second is not None:
+            live["second"] = Beside(reference=keras_engine(second))
     dataset = open_dataset(options.data)
     _, drawn_s = timed(options.bundle, None)
-    report, data_s = timed(options.bundle, dataset, reference=reference)
+    report, data_s = timed(options.bundle, dataset, **live)
     figures: dict[str, Any] = {
         "bundle": report.bundle,
         "int8_sha256": shipped_sha256(options.bundle),

@@ -17,16 +17,21 @@ from edge_malaria.runtime.engines.opening import installed_engines, open_engine
 
 
 def main(bundle_path: str, dataset_path: str, split: str, out: str) -> None:
-    """Writes ``<engine>.int8`` raw outputs [N] and the network inputs uint8 [N, S, S, 3]."""
+    """Writes raw int8 outputs [N] of every engine, and the network inputs uint8 [N, S, S, 3].
+
+    They are named ``<engine>.int8``, those of a second network ``second/<engine>.int8``.
+    """
     bundle = read_bundle(bundle_path)
     spec = bundle.classifier
     chosen = open_dataset(dataset_path).select(split)
     inputs = np.stack([network_input(chosen.read(row), spec.size_px) for row in chosen.rows])
     found = {"inputs": inputs, "machine": np.array(platform.machine())}
-    for name in installed_engines():
-        if name in spec.variants["int8"]:
-            engine = open_engine(bundle.read(spec.file("int8", name).file), name)
-            found[f"{name}.int8"] = engine.run_raw(inputs).reshape(-1)
+    networks = {"": bundle} if bundle.second is None else {"": bundle, "second/": bundle.second}
+    for place, part in networks.items():
+        for name in installed_engines():
+            if name in part.classifier.variants["int8"]:
+                engine = open_engine(part.read(part.classifier.file("int8", name).file), name)
+                found[f"{place}{name}.int8"] = engine.run_raw(inputs).reshape(-1)
     np.savez(out, **found)
 
 
