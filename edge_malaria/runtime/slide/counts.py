@@ -39,8 +39,8 @@ class VerdictRules:
     min_cells: int = 500
     min_cells_detected: int = 200
     doubtful_from: float = 0.2
-    doubtful_base: float = 0.15
-    max_doubtful: float = 2.1
+    doubtful_base: float = 0.14
+    max_doubtful: float = 4.9
     max_lod: float = 0.005
     confirm_cells: int = 2
     confirm_readers: int = 2
