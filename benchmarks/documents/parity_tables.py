@@ -35,8 +35,8 @@ def engines() -> str:
             figure("parity", f"{arm}.litert.int8.differing_cells", "d"),
         ),
         (
-            "the same of the second network, asked about every cell",
-            f"{test} test cells",
+            "the same of the second network",
+            f"{figure('parity', f'{arm}.second/litert.int8.cells', ',d')} test cells",
             figure("parity", f"{arm}.second/litert.int8.differing_cells", "d"),
         ),
     )
