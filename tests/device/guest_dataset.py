@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def main(bundle_path: str, dataset_path: str, split: str, out: str) -> None:
     spec = bundle.classifier
     chosen = open_dataset(dataset_path).select(split)
     inputs = np.stack([network_input(chosen.read(row), spec.size_px) for row in chosen.rows])
-    found = {"inputs": inputs, "machine": np.array(platform.machine())}
+    found: dict[str, Any] = {"inputs": inputs, "machine": np.array(platform.machine())}
     networks = {"": bundle} if bundle.second is None else {"": bundle, "second/": bundle.second}
     for place, part in networks.items():
         for name in installed_engines():
