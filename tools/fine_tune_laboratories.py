@@ -38,6 +38,8 @@ from edge_malaria.training.architectures.registry import count_macs
 from edge_malaria.training.classifier.asked_again import Asking, EightViews, SecondNetwork
 from edge_malaria.training.classifier.calibrate import fit_platt
 from edge_malaria.training.classifier.cross_fitted import CrossFitted, settled
+from edge_malaria.training.classifier.drawn_cells import WithDrawn, draw_both
+from edge_malaria.training.classifier.feed import OwnBatches
 from edge_malaria.training.classifier.fit import predict
 from edge_malaria.training.classifier.laboratory_material import (
     SIZE_PX,
@@ -52,12 +54,16 @@ from edge_malaria.training.classifier.laboratory_rounds import (
     examples,
     fine_tuned,
     home_by,
+    run_of,
     teachers,
 )
 from edge_malaria.training.classifier.pool import PoolPlan
 from edge_malaria.training.classifier.recipe import versions
 from edge_malaria.training.classifier.run_files import save_model
 from edge_malaria.training.classifier.session import answers, decide, quantize
+
+# How every cell of these networks is prepared.
+PREPARATION = Preparation(SIZE_PX, stain=STAIN)
 
 
 def log(line: str) -> None:
@@ -75,7 +81,7 @@ def record(material: Material, name: str, model: Any, decision: dict[str, Any]) 
     plan = PLANS[name]
     return {
         "decision": decision,
-        "preprocessing": Preparation(SIZE_PX, stain=STAIN).as_json(),
+        "preprocessing": PREPARATION.as_json(),
         "provenance": {
             "arch": plan.arch,
             "input_size_px": SIZE_PX,
@@ -93,6 +99,8 @@ def record(material: Material, name: str, model: Any, decision: dict[str, Any]) 
             if plan.distilled_from
             else None,
             "fine_tune_epochs": plan.fine_tune_epochs,
+            "fine_tune_rate": plan.rounding.learning_rate,
+            "drawn": plan.drawn,
             "pool": dataclasses.asdict(PoolPlan()),
             "versions": versions(),
         },
@@ -155,17 +163,20 @@ def rounded(material: Material, name: str, pool: Path, runs: Path) -> Any:
         home = stored_logits(material.reference, "reference")
         logits = home_by(home, stored_logits(network, name))
         train = material.split("train")
-        given = examples(material, pool, train, logits=logits, turned=plan.turned)
+        given: OwnBatches = examples(material, pool, train, logits=logits, turned=plan.turned)
+        if plan.drawn:
+            given = WithDrawn(given, network, *draw_both(PREPARATION), plan.drawn)
         made, _ = quantize(
             network,
             given,
             material.val,
-            plan.rounds[-1],
+            plan.rounding,
             run / "int8",
             fine_tune_epochs=plan.fine_tune_epochs,
             range_percentile=plan.range_percentile,
             teachers=teachers(material, name, pool, run),
             resume=True,
+            keep_last=plan.drawn > 0,
             report=log_epoch,
         )
         save_model(made, run / "model.keras")
@@ -274,7 +285,7 @@ def main() -> None:
     pool = material.draw(PoolPlan())
     for name in plans:
         if without:
-            run = given.runs / f"{name}-without-{'-'.join(without)}"
+            run = run_of(given.runs, name, without)
             fine_tuned(material, name, pool, run, without, log_epoch)
             continue
         if not PLANS[name].start:

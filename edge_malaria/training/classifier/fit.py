@@ -112,6 +112,7 @@ def fit(
     *,
     teachers: Sequence[Any] = (),
     resume: bool = False,
+    keep_last: bool = False,
     report: Callable[[dict[str, float]], None] = lambda entry: None,
 ) -> tuple[Any, list[dict[str, float]]]:
     """Fits ``model`` and returns (model with the best averaged weights, history).
@@ -125,6 +126,7 @@ def fit(
         run: directory for checkpoints; None keeps nothing.
         teachers: see ``Trainer``.
         resume: continue from the directory's checkpoint where there is one.
+        keep_last: take the averaged weights of the last epoch, whatever validation says.
         report: called after each epoch with its history entry.
 
     Raises:
@@ -156,7 +158,7 @@ def fit(
             write_checkpoint(checkpoint, state)
         report(entry)
     if state is not None:
-        model.set_weights(state.best)
+        model.set_weights(state.averaged if keep_last else state.best)
     return model, history
 
 

@@ -17,7 +17,6 @@ from edge_malaria.training.architectures import build
 from edge_malaria.training.classifier.asked_again import averaged_logits
 from edge_malaria.training.classifier.calibrate import fit_platt
 from edge_malaria.training.classifier.cells import CellSet
-from edge_malaria.training.classifier.checkpoint import read_checkpoint
 from edge_malaria.training.classifier.cross_fitted import CrossFitted
 from edge_malaria.training.classifier.fit import fit, predict
 from edge_malaria.training.classifier.laboratory_material import SIZE_PX, Material, stored_logits
@@ -70,6 +69,11 @@ def home_by(home: PoolLogits, foreign: PoolLogits) -> PoolLogits:
     return lambda folder, part: (foreign if part in NEGATIVES else home)(folder, part)
 
 
+def run_of(runs: Path, name: str, without: tuple[str, ...] = ()) -> Path:
+    """Where the networks of a plan are kept, those without some laboratories apart."""
+    return runs / (f"{name}-without-{'-'.join(without)}" if without else name)
+
+
 def fine_tuned(
     material: Material,
     name: str,
@@ -113,9 +117,11 @@ def teachers(
     without: tuple[str, ...] = (),
     report: Report = lambda stage, entry: None,
 ) -> tuple[Any, ...]:
-    """The networks that teach ``name``, fitted without the same laboratories, in ``run``."""
+    """The networks that teach ``name``, fitted without the same laboratories, beside ``run``."""
     by = PLANS[name].distilled_from
-    return (fine_tuned(material, by, pool, run / by, without, report),) if by else ()
+    if not by:
+        return ()
+    return (fine_tuned(material, by, pool, run_of(run.parent, by, without), without, report),)
 
 
 def _beginning(material: Material, name: str) -> Any:
@@ -155,9 +161,9 @@ def _round(
         run,
         teachers=by,
         resume=True,
+        keep_last=True,
         report=report,
     )
-    network.set_weights(read_checkpoint(run / "checkpoint.npz").averaged)
     return network
 
 

@@ -120,12 +120,14 @@ def quantize(
     fine_tune_epochs: int = 5,
     teachers: Sequence[Any] = (),
     resume: bool = False,
+    keep_last: bool = False,
     report: Report = silent,
     range_percentile: float = RANGE_PERCENTILE,
 ) -> tuple[Any, list[dict[str, float]]]:
     """Fine-tunes a trained float network with rounding; returns (what ships, history).
 
     Without ``fine_tune_epochs`` its weights stay, and only the ranges of its int8 are observed.
+    ``keep_last``: see ``fit``.
     """
     seen = [cells for cells, _ in itertools.islice(batches(train, recipe, 0), RANGE_BATCHES)]
     rounding = prepare(network, np.concatenate(seen).astype(np.uint8), range_percentile)
@@ -140,6 +142,7 @@ def quantize(
         run,
         teachers=teachers,
         resume=resume,
+        keep_last=keep_last,
         report=lambda entry: report("int8", entry),
     )
     return finish(rounding, network), tuned

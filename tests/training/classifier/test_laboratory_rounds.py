@@ -160,9 +160,11 @@ def test_a_teacher_is_fitted_first_without_the_same_laboratories(
     monkeypatch.setattr(rounds, "examples", noted)
     rounds.fine_tuned(material, "default", pool, tmp_path / "run", ("pbc",))
     assert asked == [("pbc",), ("pbc",)]
-    assert (tmp_path / "run" / "teacher" / "float.keras").is_file()
+    teacher = rounds.run_of(tmp_path, "teacher", ("pbc",))
+    assert teacher == tmp_path / "teacher-without-pbc"
+    assert (teacher / "float.keras").is_file()
     (again,) = rounds.teachers(material, "default", pool, tmp_path / "run", ("pbc",))
-    last = read_checkpoint(tmp_path / "run" / "teacher" / "round0" / "checkpoint.npz").averaged
+    last = read_checkpoint(teacher / "round0" / "checkpoint.npz").averaged
     for weight, kept in zip(again.get_weights(), last, strict=True):
         np.testing.assert_array_equal(weight, kept)
 
