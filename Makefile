@@ -107,18 +107,19 @@ model: $(HOST)   ## retrain and rebuild everything that ships (hours; resumable)
 	    -o edge_malaria/models/finder.keras
 	$(BIN)/python -m tools.build_models --data "$(EDGE_MALARIA_DATA)"
 	mkdir -p runs/start
-	cp edge_malaria/models/default.keras edge_malaria/models/default.json runs/start/
-	$(TUNE) --only default --ship
+	cp edge_malaria/models/default.* edge_malaria/models/micro.* runs/start/
+	$(TUNE) --only default,micro --ship
 	for without in bccd,pbc chula,raabin cheap_rig,draaslan256; do \
-	    $(TUNE) --only default,second --without $$without || exit 1; \
+	    $(TUNE) --only default,second,micro --without $$without || exit 1; \
 	done
 	$(BIN)/python -m benchmarks.slides.laboratory_scores --data "$(EDGE_MALARIA_DATA)" \
 	    -o runs/laboratory-scores-default $(call LEFT_OUT,default,second)
 	$(BIN)/python -m tools.fit_error_model runs/laboratory-scores-default \
 	    --crossfit runs/laboratories/default-crossfit --data "$(EDGE_MALARIA_DATA)"
 	$(BIN)/python -m benchmarks.slides.laboratory_scores --data "$(EDGE_MALARIA_DATA)" \
-	    -o runs/laboratory-scores-micro --bundle edge_malaria/models/micro
-	$(BIN)/python -m tools.fit_error_model runs/laboratory-scores-micro --name micro
+	    -o runs/laboratory-scores-micro --bundle edge_malaria/models/micro $(call LEFT_OUT,micro,)
+	$(BIN)/python -m tools.fit_error_model runs/laboratory-scores-micro --name micro \
+	    --crossfit runs/laboratories/micro-crossfit --data "$(EDGE_MALARIA_DATA)"
 
 evidence: $(HOST) ## everything that takes hours, into docs/evidence (resumable)
 	$(BIN)/python -m benchmarks.evidence --data "$(EDGE_MALARIA_DATA)"

@@ -1,4 +1,4 @@
-"""One threshold for every laboratory -> docs/evidence/laboratories.json.
+"""One threshold for every laboratory -> docs/evidence/laboratories[-BUNDLE].json.
 
     python -m benchmarks.cells.laboratories --data "$EDGE_MALARIA_DATA" [--bundle BUNDLE]
         [--before BUNDLE] [--left-out LABORATORY=FILE ...] [--cache DIR]
@@ -193,17 +193,15 @@ def earlier_rows(bundle: Bundle, data: Path, cache: Path) -> dict[str, Any]:
 
 
 def shipped_rows(bundle: Bundle, cells: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """What ships; its first answers alone; eight views of every cell."""
+    """What ships; its first answers alone, where it asks again; eight views of every cell."""
     found = measured(cells, deciding(Classifier(bundle)))
     found["own_points"] = own_points(bundle, cells, found.pop("logits"))
-    run = first_answers(bundle)
-    return {
-        "ships": found,
-        "its first answers": _without_logits(measured(cells, run)),
-        "eight views of every cell": _without_logits(
-            measured(cells, lambda batch: eight_views(run, batch))
-        ),
-    }
+    run, rows = first_answers(bundle), {"ships": found}
+    decision = bundle.classifier.decision
+    if decision.second_from is not None or decision.flagged_views > 1:
+        rows["its first answers"] = _without_logits(measured(cells, run))
+    views = measured(cells, lambda batch: eight_views(run, batch))
+    return {**rows, "eight views of every cell": _without_logits(views)}
 
 
 def main() -> None:
@@ -228,11 +226,13 @@ def main() -> None:
         "networks": networks,
         "left_out": left_out_figures(given.left_out, cells, bundle, given.data),
     }
+    other = "" if bundle.name == "default" else f"-{bundle.name}"
     command = (
         'python -m benchmarks.cells.laboratories --data "$EDGE_MALARIA_DATA" --before BUNDLE '
-        "--left-out LABORATORY=FILE,SECOND"
+        f"--left-out LABORATORY=FILE{'' if other else ',SECOND'}"
+        + (f" --bundle edge_malaria/models/{bundle.name}" if other else "")
     )
-    path = write_evidence("laboratories", command, figures)
+    path = write_evidence(f"laboratories{other}", command, figures)
     print(f"wrote {path.name}")
 
 
