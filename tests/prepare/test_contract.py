@@ -31,7 +31,7 @@ def test_a_bundle_of_today_means_areas_and_black(shipped_bundle: Path) -> None:
     assert spec.preparation == Preparation(spec.size_px, stain=StainScaling())
     assert "resize" not in spec.record["preprocessing"]
     micro = read_bundle(shipped_bundle.parent / "micro").classifier
-    assert micro.preparation == Preparation(micro.size_px)
+    assert micro.preparation == spec.preparation
 
 
 @pytest.mark.parametrize(
