@@ -199,6 +199,11 @@ def measure(
     return row
 
 
+def budget_of(rows: list[dict[str, object]]) -> dict[str, dict[str, object]]:
+    """Today's figures of each target, as the budget that later ones are held to."""
+    return {str(row["target"]): {n: row[n] for n in MEASURED if n in row} for row in rows}
+
+
 def over_budget(row: dict[str, object], budget: dict[str, dict[str, int]]) -> list[str]:
     """What leaves the recorded figures by more than ``TOLERANCE``, or was never recorded."""
     expected = budget.get(str(row["target"]))
@@ -251,8 +256,7 @@ def main() -> int:
     ran = [row for row in rows if "skipped" not in row and "failed" not in row]
     problems = [f"{row['target']}: {row['failed']}" for row in rows if "failed" in row]
     if options.budget and options.update:
-        record = {str(r["target"]): {name: r[name] for name in MEASURED if name in r} for r in ran}
-        options.budget.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        options.budget.write_text(json.dumps(budget_of(ran), indent=2) + "\n", encoding="utf-8")
     elif options.budget:
         budget = json.loads(options.budget.read_text(encoding="utf-8"))
         problems += [line for row in ran for line in over_budget(row, budget)]

@@ -105,8 +105,8 @@ def check_seconds() -> dict[str, float]:
 
 def write_budget(model: str, rows: list[dict[str, Any]]) -> None:
     """Today's figures as the budget that check.sh holds the model to."""
-    record = {row["target"]: {name: row[name] for name in targets.MEASURED} for row in rows}
-    write_json(ROOT / "firmware_examples" / "budget" / f"{model}.json", record)
+    path = ROOT / "firmware_examples" / "budget" / f"{model}.json"
+    write_json(path, targets.budget_of(rows))
 
 
 def main() -> None:
