@@ -23,9 +23,11 @@ MICRO = sha256_of(shipped_bundle("micro") / "model.int8.tflite")
 def test_laboratories_are_scored_by_the_networks_of_make_model() -> None:
     words = ["make", "-n", "model", "EDGE_MALARIA_DATA=data"]
     shown = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    made = re.findall(r"--left-out (\S+)", shown)
-    assert len(made) == 6
+    names = re.findall(r"--left-out (\S+)", shown)
+    made, of_micro = names[:6], names[6:]
     assert all(re.fullmatch(r"\w+=\S+\.keras,\S+\.keras", one) for one in made)
+    assert len(of_micro) == 6
+    assert all(re.fullmatch(r"\w+=\S+/micro-without-\S+\.keras", one) for one in of_micro)
     run = evidence.commands(Path("data"), Path("runs/evidence"))["laboratory_scores"]
     assert [run[i + 1] for i, word in enumerate(run) if word == "--left-out"] == made
     elsewhere = evidence.commands(Path("data"), Path("big/evidence"))["laboratory_scores"]
