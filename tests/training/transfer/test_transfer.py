@@ -51,9 +51,10 @@ def random_application(arch: str, size: int) -> Any:
     ("arch", "size", "mode", "inside"),
     [
         ("vgg16", 32, "caffe", slice(2, -2)),
-        ("resnet50", 32, "caffe", slice(2, -2)),
-        ("densenet121", 32, "torch", slice(2, -2)),
-        ("xception", 71, "tf", slice(None)),
+        # Keras builds their hundreds of layers for seconds.
+        pytest.param("resnet50", 32, "caffe", slice(2, -2), marks=pytest.mark.long),
+        pytest.param("densenet121", 32, "torch", slice(2, -2), marks=pytest.mark.long),
+        pytest.param("xception", 71, "tf", slice(None), marks=pytest.mark.long),
     ],
 )
 def test_imagenet_preparation_is_folded_into_the_first_convolution(
