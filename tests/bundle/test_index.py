@@ -216,6 +216,7 @@ def test_a_threshold_that_was_hashed_again_is_told_from_the_exported_one(small: 
     assert f"got 0.0001, expected {exported}, as litert." in last
 
 
+@pytest.mark.slow
 def test_calls_at_the_screening_point_are_compared(tmp_path: Path) -> None:
     """Calls at that point are held to the limit of agreement too, each file's once."""
     copy = with_second(SHIPPED_MODELS / "micro", tmp_path / "copy")

@@ -104,6 +104,7 @@ def _judged(path: Path, dataset: Dataset | None, cells: Any) -> Any:
     return gate(bundle, dataset=dataset, extra=extra, settings=SETTINGS, finder=False)
 
 
+@pytest.mark.slow
 def test_drawn_cells_do_not_judge_a_foreign_network_beside_labelled_ones(
     foreign: Path, near_cells: Dataset
 ) -> None:
@@ -118,6 +119,7 @@ def test_drawn_cells_do_not_judge_a_foreign_network_beside_labelled_ones(
         assert "same call on" in " ".join(faults.messages(report))
 
 
+@pytest.mark.slow
 def test_nor_one_that_a_published_protocol_trained(
     foreign: Path, near_cells: Dataset, tmp_path: Path
 ) -> None:
@@ -230,6 +232,7 @@ def test_probabilities_are_compared_as_sure_as_the_labels_allow(too_sure: TooSur
     assert too_sure.refused(rounded) == ""
 
 
+@pytest.mark.slow
 def test_a_file_that_answers_otherwise_is_still_refused(too_sure: TooSure) -> None:
     # Without the temperature each of these would keep every probability at 0 or 1.
     unsure = np.clip(too_sure.logits, -50.0, 50.0)
@@ -246,6 +249,7 @@ def test_a_file_that_answers_otherwise_is_still_refused(too_sure: TooSure) -> No
     assert "largest change" in too_sure.refused(np.full(len(turned), np.nan))
 
 
+@pytest.mark.slow
 def test_float_files_keep_their_limits_at_that_temperature(too_sure: TooSure) -> None:
     assert too_sure.refused(too_sure.logits * (1.0 + 1e-6), "float32") == ""
     assert "largest change" in too_sure.refused(too_sure.logits + 1.0, "float32")

@@ -73,6 +73,7 @@ def test_threads_that_share_a_finder_get_their_own_field(shipped_bundle: Path, e
     assert _at_once(find, fields * 3) == alone * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["c.int8", "c-xnnpack.int8", "tflm.int8"])
 def test_threads_that_share_a_firmware_engine_get_their_own_cells(
     shipped_bundle: Path, name: str
