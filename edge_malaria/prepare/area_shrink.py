@@ -21,7 +21,7 @@ _NO_BUFFER = 16
 
 
 @lru_cache(maxsize=256)
-def _taps(size: int, side: int) -> tuple[tuple[NDArray[np.int64], Floats], ...]:
+def _taps(size: int, side: int) -> tuple[tuple[NDArray[np.intp], Floats], ...]:
     """One axis: of each output pixel its first source pixel and share, its second, and so on.
 
     OpenCV's ``computeResizeAreaTab``, in float64: the part of a pixel at the start, whole pixels,
@@ -30,10 +30,10 @@ def _taps(size: int, side: int) -> tuple[tuple[NDArray[np.int64], Floats], ...]:
     scale = 1.0 / (side / size)
     start = np.arange(side) * scale
     end, width = start + scale, np.minimum(scale, size - start)
-    last = np.minimum(np.floor(end), size - 1).astype(np.int64)
-    first = np.minimum(np.ceil(start).astype(np.int64), last)
+    last = np.minimum(np.floor(end), size - 1).astype(np.intp)
+    first = np.minimum(np.ceil(start).astype(np.intp), last)
     begun, rest = first - start, end - last
-    before = (begun > 1e-3).astype(np.int64)
+    before = (begun > 1e-3).astype(np.intp)
     inner = before + last - first
     found = []
     for turn in range(int((inner + (rest > 1e-3)).max())):
