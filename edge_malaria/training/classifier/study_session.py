@@ -36,9 +36,17 @@ History = dict[str, list[dict[str, float]]]
 
 
 def fit_as_studied(
-    arch: str, train: CellSet, val: CellSet, plan: StudyPlan, report: Report = silent
+    arch: str,
+    train: CellSet,
+    val: CellSet,
+    plan: StudyPlan,
+    report: Report = silent,
+    checkpoint: Path | None = None,
 ) -> tuple[Any, History]:
-    """A fresh ``arch`` of the cells' side, fitted by ``plan``; (network, history by stage)."""
+    """A fresh ``arch`` of the cells' side, fitted by ``plan``; (network, history by stage).
+
+    ``checkpoint``: see ``fit_study``.
+    """
     keras.utils.set_random_seed(plan.seed)
     model = build(arch, int(train.inputs.shape[1]))
     history = fit_study(
@@ -47,6 +55,7 @@ def fit_as_studied(
         (val.inputs, val.labels),
         plan,
         report=lambda entry: report("float", entry),
+        checkpoint=checkpoint,
     )
     return model, {"float": history}
 
