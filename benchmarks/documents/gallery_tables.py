@@ -140,5 +140,17 @@ def segmentation() -> str:
         )
         for name, row in found["verdict"]["by_set"].items()
     ]
-    words = "The FCN ships." if found["verdict"]["ships"] else "The FCN does not ship."
+    ships = "ships" if found["verdict"]["ships"] else "does not ship"
+    words = f"The FCN, a fully convolutional network, {ships}."
+    if finder_changed(found["verdict"]["by_set"]):
+        words += (
+            " The learned finder's figures are earlier ones; today's stand in "
+            "[CELL_FINDING.md](CELL_FINDING.md#measured)."
+        )
     return words + "\n\n" + table(("fields", "figure", "classical", "learned", "FCN"), rows)
+
+
+def finder_changed(by_set: dict[str, Any]) -> bool:
+    """Whether the learned finder has other figures in cell_finding.json by now."""
+    today = (evidence("cell_finding") or {})["finders"]["learned"]
+    return any(row["learned"] != today[name].get(row["figure"]) for name, row in by_set.items())
