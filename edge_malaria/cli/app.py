@@ -92,6 +92,13 @@ def _register(names: Sequence[str]) -> None:
         module: Any = importlib.import_module(f"edge_malaria.cli.{name}")
         module.register(app)
     dress(app)
+    _command.cache_clear()
+
+
+@cache
+def _command() -> Any:
+    """What is registered, built once: it takes longer than many a command line of a process."""
+    return typer.main.get_command(app)
 
 
 def _modules_for(words: Sequence[str]) -> Sequence[str]:
@@ -194,7 +201,7 @@ def _run_words(arguments: Sequence[str]) -> int:
     def action() -> Any:
         check_words(arguments)
         try:
-            return app(arguments, standalone_mode=False)
+            return _command()(arguments, standalone_mode=False)
         except typer.Abort:
             return 130
         except Exception as error:
