@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,17 @@ from edge_malaria.files import MAX_IMAGE_PIXELS
 from edge_malaria.records import Box, Image, expect
 from edge_malaria.synthetic.cells import (
     PARTS,
+    DrawnKind,
     Sprite,
     draw_sprite,
 )
 from edge_malaria.synthetic.layout import Layout, Place, SmearSettings
 from edge_malaria.synthetic.optics import camera_noise, interleave, light_falloff, motion_blur
 from edge_malaria.synthetic.shapes import blur, uniform
-from edge_malaria.synthetic.stains import Floats, pick_stain
+from edge_malaria.synthetic.stains import Floats, Stain, pick_stain
 from edge_malaria.synthetic.truth import DrawnObject, SmearTruth
 
-# Sprites kept for overlapping views: about 40 kB each at 70 px.
+# Sprites kept for overlapping views, and for the same slide drawn again: about 40 kB each at 70 px.
 _KEPT_SPRITES = 400
 
 
@@ -70,19 +71,9 @@ class DrawnSlide:
         self.sharp_px = uniform(rng, 0.5, 1.0)
         self.settings = SmearSettings(parasitemia=parasitemia, **settings)
         self.layout = Layout(seed, width_px, height_px, self.settings)
-        self._sprites: OrderedDict[int, Sprite] = OrderedDict()
 
     def _sprite(self, place: Place) -> Sprite:
-        kept = self._sprites.get(place.number)
-        if kept is None:
-            rng = np.random.default_rng([self.seed, 2, place.number])
-            kept = draw_sprite(rng, place.kind, place.diameter_px, self.stain)
-            self._sprites[place.number] = kept
-            if len(self._sprites) > _KEPT_SPRITES:
-                self._sprites.popitem(last=False)
-        else:
-            self._sprites.move_to_end(place.number)
-        return kept
+        return _drawn(self.seed, place.number, place.kind, place.diameter_px, self.stain)
 
     def _places(self, x: int, y: int) -> list[Place]:
         reach = 3 * self.settings.cell_diameter_px  # half of the largest white cell and its room
@@ -130,6 +121,15 @@ class DrawnSlide:
         rng = np.random.default_rng([self.seed, 3, x, y, shot])
         truth = SmearTruth(tuple(objects), width, height, x, y, self.stain, blur_px, motion_px)
         return camera_noise(rng, image, self.noise), truth
+
+
+@lru_cache(maxsize=_KEPT_SPRITES)
+def _drawn(seed: int, number: int, kind: DrawnKind, diameter_px: float, stain: Stain) -> Sprite:
+    """The thing of this number on the slide of this seed; nobody may write into it."""
+    sprite = draw_sprite(np.random.default_rng([seed, 2, number]), kind, diameter_px, stain)
+    for pixels in (sprite.light, sprite.mask):
+        pixels.flags.writeable = False
+    return sprite
 
 
 def _lay(
