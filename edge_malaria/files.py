@@ -42,6 +42,8 @@ def printable(text: str) -> str:
 
     Names may hold bytes of another code page, line breaks and terminal commands.
     """
+    if text.isascii() and text.isprintable():
+        return text
     raw = os.fsencode(text).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in raw)
 

@@ -64,11 +64,12 @@ def joined(
     """
     named = _named(table, classes)
     patients, used = Patients(), set()
-    stems = Counter((path_of(row.file)[-1], row.label) for row in rows)
+    paths = [path_of(row.file) for row in rows]
+    stems = Counter((path[-1], row.label) for row, path in zip(rows, paths, strict=True))
     done, missing = [], []
-    for row in rows:
-        alone = stems[(path_of(row.file)[-1], row.label)] == 1
-        record, line = _record_of(row, named, table, alone)
+    for row, path in zip(rows, paths, strict=True):
+        alone = stems[(path[-1], row.label)] == 1
+        record, line = _record_of(row, path, named, table, alone)
         if record is None:
             missing.append(row.file)
             continue
@@ -109,13 +110,12 @@ def _named(table: Table, classes: ClassNames) -> Named:
 
 
 def _record_of(
-    row: Row, named: Named, table: Table, alone: bool
+    row: Row, parts: tuple[str, ...], named: Named, table: Table, alone: bool
 ) -> tuple[dict[str, str] | None, int]:
     """The line that names a row's file, the one that spells most of its path.
 
-    ``alone``: no other file of its class has the name.
+    ``parts``: its path. ``alone``: no other file of its class has the name.
     """
-    parts = path_of(row.file)
     lines = named.get((parts[-1], row.label), ())
     fitting = [(len(path), record, line) for path, record, line in lines if same_file(path, parts)]
     if not fitting and len(lines) == 1 and alone:
