@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+from typing import Any
 
 import numpy as np
 import pytest
+import scipy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import special, stats
-from sklearn import metrics as reference
 
 from edge_malaria import metrics
 
@@ -20,8 +21,14 @@ scored = st.lists(
 )
 
 
+@pytest.fixture(scope="module")
+def reference() -> Any:
+    """scikit-learn's metrics: loaded where they are used, not in each process of the tests."""
+    return importlib.import_module("sklearn.metrics")
+
+
 @given(calls)
-def test_rates_are_those_of_scikit_learn(pairs: list[tuple[bool, bool]]) -> None:
+def test_rates_are_those_of_scikit_learn(reference: Any, pairs: list[tuple[bool, bool]]) -> None:
     truth, called = (np.array(side) for side in zip(*pairs, strict=True))
     table = metrics.confusion(truth, called)
     tn, fp, fn, tp = reference.confusion_matrix(truth, called, labels=[False, True]).ravel()
@@ -53,7 +60,7 @@ def test_rates_are_those_of_scikit_learn(pairs: list[tuple[bool, bool]]) -> None
 
 
 @given(scored)
-def test_auc_counts_ties_one_half(pairs: list[tuple[bool, float]]) -> None:
+def test_auc_counts_ties_one_half(reference: Any, pairs: list[tuple[bool, float]]) -> None:
     truth, score = (np.array(side) for side in zip(*pairs, strict=True))
     got = metrics.auc(truth, score)
     if truth.all() or not truth.any():
@@ -84,7 +91,7 @@ def test_sensitivity_at_specificity_is_the_best_allowed(
 
 
 @given(calls)
-def test_kappa_is_that_of_scikit_learn(pairs: list[tuple[bool, bool]]) -> None:
+def test_kappa_is_that_of_scikit_learn(reference: Any, pairs: list[tuple[bool, bool]]) -> None:
     first, second = (np.array(side) for side in zip(*pairs, strict=True))
     got = metrics.cohen_kappa(first, second)
     if len(set(first.tolist()) | set(second.tolist())) == 1:
@@ -97,7 +104,7 @@ def test_kappa_is_that_of_scikit_learn(pairs: list[tuple[bool, bool]]) -> None:
 @given(st.integers(0, 3000), st.integers(1, 3000), st.sampled_from([0.9, 0.95, 0.99]))
 def test_intervals_are_those_of_scipy(hits: int, n: int, level: float) -> None:
     hits = min(hits, n)
-    test = stats.binomtest(hits, n)
+    test = scipy.stats.binomtest(hits, n)
     wilson = test.proportion_ci(level, method="wilson")
     exact = test.proportion_ci(level, method="exact")
     assert metrics.wilson_interval(hits, n, level) == pytest.approx(
@@ -117,12 +124,14 @@ def test_rule_of_three() -> None:
 
 @given(st.floats(0.5, 2000), st.floats(0.5, 2000), st.floats(0, 1))
 def test_incomplete_beta_is_that_of_scipy(a: float, b: float, x: float) -> None:
-    assert metrics.incomplete_beta(a, b, x) == pytest.approx(special.betainc(a, b, x), abs=1e-10)
+    assert metrics.incomplete_beta(a, b, x) == pytest.approx(
+        scipy.special.betainc(a, b, x), abs=1e-10
+    )
 
 
 @given(st.integers(0, 400), st.integers(0, 400))
 def test_mcnemar_is_the_exact_binomial_test(b: int, c: int) -> None:
-    expected = stats.binomtest(b, b + c).pvalue if b + c else 1.0
+    expected = scipy.stats.binomtest(b, b + c).pvalue if b + c else 1.0
     assert metrics.mcnemar_exact(b, c) == pytest.approx(expected, abs=1e-10)
     assert metrics.mcnemar_exact(b, c) == metrics.mcnemar_exact(c, b)
 
@@ -134,7 +143,7 @@ def test_mcnemar_of_many_discordant_cells_is_finite() -> None:
 
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60), st.integers(0, 60))
 def test_fisher_is_the_exact_hypergeometric_test(a: int, b: int, c: int, d: int) -> None:
-    expected = stats.fisher_exact([[a, b], [c, d]], alternative="greater").pvalue
+    expected = scipy.stats.fisher_exact([[a, b], [c, d]], alternative="greater").pvalue
     assert metrics.fisher_exact(a, a + b, c, c + d) == pytest.approx(expected, abs=1e-9)
 
 
@@ -191,7 +200,7 @@ def test_bootstrap_is_that_of_a_loop_over_patients() -> None:
         assert got[name] == pytest.approx(tuple(np.quantile(values[name], (0.025, 0.975))))
 
 
-def test_bootstrap_of_the_auc_is_that_of_a_loop_over_patients() -> None:
+def test_bootstrap_of_the_auc_is_that_of_a_loop_over_patients(reference: Any) -> None:
     rng = np.random.default_rng(5)
     truth, _, group = _cells(rng, 8, 25)
     score = np.round(truth + rng.normal(0, 1, truth.size), 1)
@@ -242,7 +251,9 @@ def test_nothing_at_all_is_undefined_not_zero() -> None:
 
 
 @given(scored)
-def test_roc_points_are_those_of_scikit_learn(pairs: list[tuple[bool, float]]) -> None:
+def test_roc_points_are_those_of_scikit_learn(
+    reference: Any, pairs: list[tuple[bool, float]]
+) -> None:
     truth, score = (np.array(side) for side in zip(*pairs, strict=True))
     points = metrics.roc_curve(truth, score)
     if truth.all() or not truth.any():

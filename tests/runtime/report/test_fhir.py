@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fhir.resources.R4B.bundle import Bundle
 
 from edge_malaria.records import SlideReport
 from edge_malaria.runtime.report.fhir import Sample, fhir_bundle
@@ -47,6 +46,8 @@ UNKNOWN = dataclasses.replace(
 
 def resources(document: dict[str, Any]) -> dict[str, list[Any]]:
     """By type, after the standard's model has read the whole document."""
+    from fhir.resources.R4B.bundle import Bundle
+
     checked = Bundle.model_validate(document)
     found: dict[str, list[Any]] = {}
     for entry in checked.entry:

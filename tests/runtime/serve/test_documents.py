@@ -10,11 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fhir.resources.R4B.bundle import Bundle as FhirBundle
 
 from edge_malaria.errors import UsageError
-from edge_malaria.runtime.serve.pdf import pdf_report
-from edge_malaria.runtime.serve.pdf_fonts import BENGALI, FOLDERS, MAIN, add_fonts, close_fonts
 from edge_malaria.runtime.serve.refused import Refused
 from edge_malaria.runtime.slide.line_coding import encoded
 from edge_malaria.runtime.slide.lines import ReviewLine
@@ -22,13 +19,8 @@ from edge_malaria.runtime.words.language import LANGUAGES, words_for
 from tests.runtime.serve.conftest import Served, Serving
 from tests.runtime.serve.read_slides import judge
 
+# The libraries of PDF and FHIR are loaded in the tests: the quick ones need neither.
 pytestmark = pytest.mark.slow
-HAS_BENGALI = any(
-    path.name in ("NotoSansBengali-Regular.ttf", "Lohit-Bengali.ttf", "FreeSans.ttf")
-    for folder in FOLDERS
-    if folder.is_dir()
-    for path in folder.rglob("*.ttf")
-)
 
 
 def resources(data: bytes) -> dict[str, list[dict[str, object]]]:
@@ -39,6 +31,8 @@ def resources(data: bytes) -> dict[str, list[dict[str, object]]]:
 
 
 def test_fhir_is_preliminary_then_final(serving: Serving) -> None:
+    from fhir.resources.R4B.bundle import Bundle as FhirBundle
+
     served = serving(read=True)
     browser = served.browser()
     slide = served.slide("A-17")
@@ -63,6 +57,8 @@ def test_fhir_is_preliminary_then_final(serving: Serving) -> None:
 
 
 def pdf_of(served: Served, slide: str, language: str, **changes: str) -> bytes:
+    from edge_malaria.runtime.serve.pdf import pdf_report
+
     desk = served.clinic.desk
     entry = replace(desk.get(slide), **changes)  # type: ignore[arg-type]
     report = desk.judged(slide)
@@ -93,8 +89,12 @@ def test_a_pdf_says_what_the_page_says(serving: Serving, language: str) -> None:
     assert pdf_of(served, slide, language) == data
 
 
-@pytest.mark.skipif(not HAS_BENGALI, reason="no Bengali font: apt install fonts-noto-core")
 def test_a_pdf_in_bengali(serving: Serving) -> None:
+    from edge_malaria.runtime.serve.pdf_fonts import FOLDERS
+
+    names = ("NotoSansBengali-Regular.ttf", "Lohit-Bengali.ttf", "FreeSans.ttf")
+    if not any(found for folder in FOLDERS for name in names for found in folder.rglob(name)):
+        pytest.skip("no Bengali font: apt install fonts-noto-core")
     served = serving(read=True)
     slide = served.slide()
     data = pdf_of(served, slide, "bn")
@@ -104,6 +104,8 @@ def test_a_pdf_in_bengali(serving: Serving) -> None:
 
 def test_a_letter_without_a_shape_is_refused_not_left_out(serving: Serving, tmp_path: Path) -> None:
     from fpdf import FPDF
+
+    from edge_malaria.runtime.serve.pdf_fonts import BENGALI, MAIN, add_fonts, close_fonts
 
     served = serving(read=True)
     slide = served.slide()

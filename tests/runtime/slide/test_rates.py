@@ -13,13 +13,13 @@ from edge_malaria.runtime.slide import beta_binomial as bb
 from edge_malaria.runtime.slide.statistics import FalsePositiveFit
 from tests.runtime.slide.test_slide import made_fit
 
-stats = pytest.importorskip("scipy.stats")
-special = pytest.importorskip("scipy.special")
+# Its parts are loaded where a test asks for them: scipy.stats alone takes a second.
+scipy = pytest.importorskip("scipy")
 
 
 def test_log_gamma_agrees_with_scipy() -> None:
     x = np.geomspace(1e-4, 1e8, 3000)
-    expected = special.gammaln(x)
+    expected = scipy.special.gammaln(x)
     assert np.max(np.abs(bb.log_gamma(x) - expected) / np.maximum(1, np.abs(expected))) < 1e-12
 
 
@@ -27,7 +27,7 @@ def test_beta_cdf_agrees_with_scipy() -> None:
     rng = np.random.default_rng(1)
     a, b = 10 ** rng.uniform(-3, 5, (2, 4000))
     x = np.clip(rng.beta(a, b), 1e-12, 1 - 1e-12)
-    assert np.max(np.abs(bb.beta_cdf(a, b, x) - special.betainc(a, b, x))) < 1e-8
+    assert np.max(np.abs(bb.beta_cdf(a, b, x) - scipy.special.betainc(a, b, x))) < 1e-8
 
 
 @given(
@@ -37,17 +37,17 @@ def test_beta_cdf_agrees_with_scipy() -> None:
 def test_binomial_tails_agree_with_scipy(n: int, share: float, rate: float) -> None:
     k = round(share * n)
     assert float(bb.binomial_cdf(k, n, rate)) == pytest.approx(
-        stats.binom.cdf(k, n, rate), abs=1e-7
+        scipy.stats.binom.cdf(k, n, rate), abs=1e-7
     )
     assert float(bb.binomial_sf(k, n, rate)) == pytest.approx(
-        stats.binom.sf(k - 1, n, rate), abs=1e-7
+        scipy.stats.binom.sf(k - 1, n, rate), abs=1e-7
     )
 
 
 def test_beta_binomial_agrees_with_scipy() -> None:
     k = np.arange(201)
     ours = bb.beta_binomial_log_pmf(k, 200, 0.7, 90.0)
-    assert np.allclose(ours, stats.betabinom.logpmf(k, 200, 0.7, 90.0), atol=1e-9)
+    assert np.allclose(ours, scipy.stats.betabinom.logpmf(k, 200, 0.7, 90.0), atol=1e-9)
     assert math.isclose(float(np.exp(ours).sum()), 1.0)
 
 
@@ -58,7 +58,7 @@ def test_fit_finds_the_mean_and_the_spread_of_many_patients() -> None:
     assert fit.mean == pytest.approx(0.01, rel=0.15)
     assert fit.alpha == pytest.approx(2.0, rel=0.3)
     spread = fit.spread()
-    assert spread.quantile(0.95) == pytest.approx(stats.beta.ppf(0.95, 2, 198), rel=0.15)
+    assert spread.quantile(0.95) == pytest.approx(scipy.stats.beta.ppf(0.95, 2, 198), rel=0.15)
 
 
 def test_fit_refuses_impossible_counts() -> None:

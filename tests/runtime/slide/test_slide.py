@@ -20,7 +20,7 @@ from edge_malaria.runtime.slide.statistics import (
     rbc_per_ul,
 )
 
-stats = pytest.importorskip("scipy.stats")
+scipy = pytest.importorskip("scipy")
 
 
 def made_fit(seed: int = 0, patients: int = 46, cells: int = 300) -> FalsePositiveFit:
@@ -112,7 +112,7 @@ def test_chances_read_off_a_line_are_those_of_the_incomplete_beta(slides: SlideS
     for k, n in ((0, 500), (3, 1000), (900, 1000), (13_000, 13_000)):
         rate = point.eps.rates[:, None] * (1 - shares[:, None, None])
         rate = rate + point.sensitivity.rates[None, :] * shares[:, None, None]
-        mid = stats.binom.cdf(k, n, rate) - stats.binom.pmf(k, n, rate) / 2
+        mid = scipy.stats.binom.cdf(k, n, rate) - scipy.stats.binom.pmf(k, n, rate) / 2
         exact = np.einsum("pes,e,s->p", mid, point.eps.weights, point.sensitivity.weights)
         assert np.abs(point._mid_p(k, n, shares) - exact).max() < 1e-4
 
