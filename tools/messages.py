@@ -13,6 +13,7 @@ import argparse
 import io
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from babel.messages.catalog import Catalog, Message
@@ -40,8 +41,9 @@ _CHANGING = (
 _METHODS = [("**.py", "python"), ("**.html", "jinja2.ext:babel_extract")]
 
 
+@cache
 def messages() -> Catalog:
-    """Every message of the code and the templates."""
+    """Every message of the code and the templates, read once in a process."""
     found = Catalog(project="edge-malaria", fuzzy=False)
     for folder in FOLDERS:
         for name, _, message, comments, context in extract_from_dir(

@@ -39,6 +39,7 @@ def test_a_source_without_a_field_is_an_error(tmp_path: Path) -> None:
         jpegs_of(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_the_command_measures_fields(shipped_bundle: Path, tmp_path: Path) -> None:
     ran = run_cli(
         *("benchmark", shipped_bundle, "--fields", SOURCE, "--threads", "1", "--batch", "1"),

@@ -61,13 +61,23 @@ EDITS: dict[str, Callable[[Record], object]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def one_copy(shipped_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of which each edit replaces the index alone, by the shipped one with its change."""
+    return Path(shutil.copytree(shipped_bundle, tmp_path_factory.mktemp("edited") / "copy"))
+
+
 @pytest.mark.parametrize("name", EDITS)
-def test_no_edit_of_a_shipped_index_goes_unnoticed(copy: Path, name: str) -> None:
-    record = record_of(copy)
+def test_no_edit_of_a_shipped_index_goes_unnoticed(
+    shipped_bundle: Path, one_copy: Path, name: str
+) -> None:
+    shutil.copy(shipped_bundle / "bundle.json", one_copy)
+    read_bundle(one_copy)
+    record = record_of(one_copy)
     EDITS[name](record)
-    (copy / "bundle.json").write_text(json.dumps(record, indent=2))
+    (one_copy / "bundle.json").write_text(json.dumps(record, indent=2))
     with pytest.raises(BundleError, match=r"bundle\.json") as caught:
-        read_bundle(copy)
+        read_bundle(one_copy)
     assert caught.value.exit_code == 4
     assert len(str(caught.value)) < 400
 

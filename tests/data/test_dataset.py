@@ -118,6 +118,7 @@ def test_a_damaged_picture_names_its_file(folder: Path) -> None:
         data.read(data.rows[0])
 
 
+@pytest.mark.slow
 def test_the_real_cells_are_patient_disjoint(data_dir: Path) -> None:
     data = open_dataset(data_dir / "nih" / "cell_images.zip")
     assert len(data.rows) == 26_379

@@ -145,6 +145,7 @@ def test_a_missing_mapping_is_named(tmp_path: Path) -> None:
         read_mapping([tmp_path / "none.csv"])
 
 
+@pytest.mark.slow
 def test_real_names_give_the_published_patients(data_dir: Path, tmp_path: Path) -> None:
     # A link elsewhere, so that the patients.csv beside the archive is not used.
     link = tmp_path / "cell_images.zip"

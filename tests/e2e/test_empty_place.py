@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.cli import run_cli, run_process
 
 CAMERA = "camera:sim:fields=2,shading=0.4,frames_per_s=100,width=640,height=480,cell_diameter_px=60"
 
 
+@pytest.mark.slow
 def test_the_command_keeps_a_picture_of_an_empty_place(tmp_path: Path) -> None:
     config, kept = tmp_path / "config.toml", tmp_path / "empty-place.json"
     config.write_text("[camera]\nwarm_up_s = 0.0\n")

@@ -100,6 +100,7 @@ def contents(path: Path) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
+@pytest.mark.slow
 def test_no_planted_secret_arrives(device: Path, tmp_path: Path) -> None:
     out = tmp_path / "help.zip"
     done = run_process(

@@ -73,6 +73,7 @@ def test_the_classifier_labels_none_of_them(
     assert {p.label for p in classifier.classify([change(c) for c in crops])} == {"unsure"}
 
 
+@pytest.mark.slow
 def test_real_parasitized_crops_without_colour_are_unsure(data_dir: Path) -> None:
     dataset = open_dataset(data_dir / "nih" / "cell_images.zip").select("train")
     rows = [row for row in dataset.rows if row.label][::150]
