@@ -19,11 +19,18 @@ def protocol(found: dict[str, Any]) -> str:
             run["patients_on_both_sides"],
             number(run["best_val_accuracy"]),
             run["best_epoch"],
+            passes(found, run),
         )
         for run in found["sequential3_protocol"]["runs"]
     ]
     columns = ("held back", "seed", "cells", "patients on both sides", "best accuracy", "epoch")
-    return table(columns, rows)
+    return table((*columns, "passes"), rows)
+
+
+def passes(found: dict[str, Any], run: dict[str, Any]) -> str:
+    """How many passes a training took, and whether it was stopped before its protocol's end."""
+    short = f"protocol-{run['split']}-{run['seed']}" in found["not_run"]
+    return f"{len(run['history'])}{', cut short' if short else ''}"
 
 
 def architectures() -> str:
@@ -70,12 +77,11 @@ def first_reason(row: dict[str, Any]) -> str:
 def five_folds() -> str:
     """Mean and spread over five folds: our network, the studies' and a classical method."""
     rows: list[tuple[object, ...]] = []
-    for name, title in (
-        ("crossval", "`compact`, a teacher a fold"),
-        ("crossval-no-teacher", "`compact`, no teacher"),
-    ):
+    for name in ("crossval", "crossval-no-teacher"):
         entry = evidence(name)
         if entry:
+            teachers = ("no teacher", "a teacher a fold", "two teachers a fold")
+            title = f"`compact`, {teachers[entry['teachers']]}"
             rows.append((title, "patient", len(entry["folds"]), *spreads(entry["mean_sd"])))
     found = evidence("literature") or {}
     for by in ("patient", "cell"):
@@ -140,5 +146,17 @@ def segmentation() -> str:
         )
         for name, row in found["verdict"]["by_set"].items()
     ]
-    words = "The FCN ships." if found["verdict"]["ships"] else "The FCN does not ship."
+    ships = "ships" if found["verdict"]["ships"] else "does not ship"
+    words = f"The FCN, a fully convolutional network, {ships}."
+    if finder_changed(found["verdict"]["by_set"]):
+        words += (
+            " The learned finder's figures are earlier ones; today's stand in "
+            "[CELL_FINDING.md](CELL_FINDING.md#measured)."
+        )
     return words + "\n\n" + table(("fields", "figure", "classical", "learned", "FCN"), rows)
+
+
+def finder_changed(by_set: dict[str, Any]) -> bool:
+    """Whether the learned finder has other figures in cell_finding.json by now."""
+    today = (evidence("cell_finding") or {})["finders"]["learned"]
+    return any(row["learned"] != today[name].get(row["figure"]) for name, row in by_set.items())

@@ -74,6 +74,7 @@ def main() -> None:
         "commit": commit(),
         "seed": given.seed,
         "network": given.arch,
+        "teachers": given.teachers,
         "variant": "int8 through LiteRT",
         "cells_contradicted_with_p_above_0.95": count,
     }

@@ -116,14 +116,14 @@ def train(
     architecture(arch)
     plan = _own_plan(arch, recipe, epochs, batch, seed)
     if plan is not None:
-        _refuse_with_own(start, teacher or [], resume)
+        _refuse_with_own(start, teacher or [])
     opened = open_cells(dataset, patients, no_patients, classes, unknown_patients)
     splits = fitting_rows(opened)
     size = side_px(input_size, splits[0])
     if force and not resume and output.exists():
         shutil.rmtree(output)
     if plan is not None:
-        outcome = _as_studied(splits, arch, plan, output, size, fine_tune or 0)
+        outcome = _as_studied(splits, arch, plan, output, size, fine_tune or 0, resume)
     else:
         settings = _Settings(epochs or 30, batch or 128, fine_tune or 5, seed, teacher_share)
         outcome = _as_project(splits, arch, settings, output, size, teacher or [], start, resume)
@@ -171,14 +171,13 @@ def _own_plan(
     return plan
 
 
-def _refuse_with_own(start: Start, teachers: list[Path], resume: bool) -> None:
+def _refuse_with_own(start: Start, teachers: list[Path]) -> None:
     from edge_malaria.errors import UsageError
     from edge_malaria.training.transfer.transfer import PLAIN
 
     options = (
         ("--teacher", bool(teachers)),
         ("--weights, --freeze-body, --unfreeze or --preprocess", start != PLAIN),
-        ("--resume", resume),
     )
     for name, wanted in options:
         if wanted:
@@ -192,6 +191,7 @@ def _as_studied(
     output: Path,
     size: int | None,
     fine_tune: int,
+    resume: bool,
 ) -> Trained:
     from edge_malaria.training.classifier.cells import default_cache
     from edge_malaria.training.classifier.study_session import train_as_studied
@@ -206,6 +206,7 @@ def _as_studied(
             output,
             input_size=size,
             fine_tune_epochs=fine_tune,
+            resume=resume,
             cache=default_cache(),
             report=report_pass,
             step=bar.step,

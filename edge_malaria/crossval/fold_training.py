@@ -80,7 +80,8 @@ def run_fold(
     inner = cells["full"].take(masks["inner"])
     if study is not None:
         plan = dataclasses.replace(study, seed=study.seed + 101 * fold)
-        model, history = fit_as_studied(arch, train["full"], inner, plan, report)
+        state = run / "checkpoint.npz"
+        model, history = fit_as_studied(arch, train["full"], inner, plan, report, state)
     else:
         examples = examples_of(train)
         model, history = fit_quantized(

@@ -100,10 +100,10 @@ def _judged(
 
 
 def _can_learn(work: Work) -> bool:
-    """Whether a model of somebody else can be fine-tuned with rounding; says why not."""
+    """Whether the network can be fine-tuned with rounding; says why not."""
     from edge_malaria.training.quantization.fold import obstacle
 
-    reason = None if work.source.contract is None else obstacle(work.source.plain)
+    reason = obstacle(work.source.plain)
     if reason is not None:
         work.log(f"fallback  fine-tuning is left out: {reason}")
     return reason is None

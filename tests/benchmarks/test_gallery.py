@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 from benchmarks.documents.gallery import MOST_BYTES, MOST_BYTES_IN_ALL, PICTURES, real_cells_page
-from benchmarks.documents.gallery_tables import architectures, baselines, five_folds, table
+from benchmarks.documents.gallery_tables import (
+    architectures,
+    baselines,
+    finder_changed,
+    five_folds,
+    segmentation,
+    table,
+)
+from benchmarks.documents.markdown import evidence
 from benchmarks.evidence_file import ROOT
 from edge_malaria.data.dataset import Row
 
@@ -57,3 +65,10 @@ def test_tables_name_what_the_evidence_holds() -> None:
     folds = five_folds()
     assert "`compact`, no teacher" in folds and "SVM on handcrafted features" in folds
     assert "`naive-bayes`" in baselines()
+
+
+def test_finders_of_another_day_are_marked() -> None:
+    assert segmentation() in PAGE.read_text(encoding="utf-8")
+    today = evidence("cell_finding")["finders"]["learned"]["iml"]["recall"]  # type: ignore[index]
+    assert not finder_changed({"iml": {"figure": "recall", "learned": today}})
+    assert finder_changed({"iml": {"figure": "recall", "learned": today - 0.01}})

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from benchmarks.literature.jobs import BRIEFS
-from benchmarks.literature.networks import OWN_SEEDS, collected, jobs, restore
+from benchmarks.literature.jobs import BRIEFS, state_of
+from benchmarks.literature.networks import OWN_SEEDS, collected, cut_short, jobs, restore
+
+# Validation losses of a training that patience ended.
+ENDED = (0.3, 0.2, 0.25, 0.21)
 
 
 @pytest.mark.slow
@@ -29,13 +36,53 @@ def test_what_is_missing_is_named_and_never_met(tmp_path: Path) -> None:
     reasons = {"brief-vgg16": "stopped after 60 minutes"}
     (tmp_path / "failed.json").write_text(json.dumps(reasons))
     assert collected(tmp_path)["not_run"]["brief-vgg16"] == reasons["brief-vgg16"]
-    for seed, accuracy in zip(OWN_SEEDS[:2], (0.99, 0.98), strict=True):
-        write(tmp_path, f"protocol-own-{seed}", {"seed": seed, "best_val_accuracy": accuracy})
+    for seed, accuracy in zip(OWN_SEEDS[:-1], (0.99, 0.98, 0.97, 0.93), strict=True):
+        write(tmp_path, f"protocol-own-{seed}", own_run(seed, accuracy))
     partly = collected(tmp_path)["sequential3_protocol"]
-    assert not partly["met"], "two seeds of three are no median of three"
-    write(tmp_path, f"protocol-own-{OWN_SEEDS[2]}", {"seed": 2, "best_val_accuracy": 0.90})
+    assert not partly["met"], "four seeds of five are no median of five"
+    last = f"protocol-own-{OWN_SEEDS[-1]}"
+    write(tmp_path, last, own_run(4, 0.90, [0.3, 0.2, 0.1]))
+    short = collected(tmp_path)
+    assert not short["sequential3_protocol"]["met"], "it might have gone on getting better"
+    assert short["not_run"][last] == "cut short after 3 passes"
+    write(tmp_path, last, own_run(4, 0.90))
     whole = collected(tmp_path)["sequential3_protocol"]
-    assert whole["met"] and whole["median_of_best_val_accuracy"] == 0.98
+    assert whole["met"] and whole["median_of_best_val_accuracy"] == 0.97
+
+
+def own_run(seed: int, accuracy: float, losses: Sequence[float] = ENDED) -> dict[str, object]:
+    history = [{"epoch": float(n), "val_loss": loss} for n, loss in enumerate(losses)]
+    return {"split": "own", "seed": seed, "best_val_accuracy": accuracy, "history": history}
+
+
+@pytest.mark.parametrize(
+    ("losses", "short"),
+    [
+        ([0.4, 0.2, 0.3, 0.3], False),
+        ([0.4, 0.2, 0.2, 0.2], False),
+        ([0.4, 0.3, 0.2, 0.3], True),
+        ([1.0 - index / 100 for index in range(20)], False),
+        ([], True),
+    ],
+)
+def test_a_protocol_ends_by_patience_or_with_its_last_pass(
+    losses: list[float], short: bool
+) -> None:
+    assert cut_short(own_run(0, 0.9, losses)) is short
+
+
+@pytest.mark.slow
+def test_a_changed_plan_starts_its_training_afresh(tmp_path: Path) -> None:
+    brief = BRIEFS[0]
+    cells = SimpleNamespace(inputs=np.zeros((4, 8, 8, 3), np.uint8))
+    paths = {
+        state_of("brief", tmp_path, plan, cells)
+        for plan in (brief.plan(), brief.plan(3), dataclasses.replace(brief, batch=8).plan())
+    }
+    assert len(paths) == 3
+    fewer = SimpleNamespace(inputs=np.zeros((3, 8, 8, 3), np.uint8))
+    assert state_of("brief", tmp_path, brief.plan(), fewer) not in paths
+    assert state_of("brief", tmp_path, brief.plan(), cells) in paths
 
 
 def test_folds_are_summed_up(tmp_path: Path) -> None:
@@ -57,7 +104,7 @@ def test_jobs_that_the_evidence_holds_are_kept_with_their_commit(tmp_path: Path)
     write(
         first,
         "protocol-own-1",
-        {"split": "own", "seed": 1, "best_val_accuracy": 0.9, "history": [{"epoch": 0.0}]},
+        own_run(1, 0.9),
     )
     evidence = tmp_path / "literature.json"
     evidence.write_text(json.dumps({"commit": "abc", **collected(first)}))

@@ -154,3 +154,15 @@ def test_no_fine_tune_never_trains_and_leaves_no_bundle(
     assert "fallback  trying keep-float-4" in ran.err, ran.err
     assert "qat-fine-tune" not in ran.err
     assert not (tmp_path / "bundle").exists()
+
+
+def test_a_network_that_cannot_be_folded_is_refused_by_the_gate(
+    hopeless: Path, cells: Path, tmp_path: Path
+) -> None:
+    """Its activations are fused into its layers: no pass with rounding, and the refusal is told."""
+    options = ("--int8", "--data", cells, "-o", tmp_path / "bundle")
+    ran = run_cli("export", hopeless, *options)
+    assert ran.code == 1, ran.err
+    assert "fine-tuning is left out: Conv2D layer first has its activation fused in" in ran.err
+    assert "the parity gate refused hopeless" in ran.err
+    assert not (tmp_path / "bundle").exists()

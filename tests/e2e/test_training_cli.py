@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from edge_malaria.keras_layers import has_ranges, load_model
+from edge_malaria.training.classifier.checkpoint import read_checkpoint
 from tests.cli import run_cli, run_process, validate
 from tests.training.classifier.test_training_data import SPLITS, write_dataset
 
@@ -130,8 +134,29 @@ def test_the_published_recipe_is_named_and_runs(tmp_path: Path) -> None:
     assert record["provenance"]["protocol"] == "published"
     other = run_cli("train", archive, "-o", tmp_path / "r2", *small, "--teacher", "missing.keras")
     assert "--recipe own" in other.err
-    for option in (["--resume"], ["--weights", "imagenet"], ["--teacher", "t.keras"]):
+    for option in (["--weights", "imagenet"], ["--teacher", "t.keras"]):
         refused = run_cli(
             "train", archive, "-o", run, *small, "--recipe", "own", "--force", *option
         )
         assert refused.code == 2 and option[0] in refused.error
+
+
+@pytest.mark.long
+def test_a_published_recipe_goes_on_after_a_kill(tmp_path: Path) -> None:
+    archive = write_dataset(tmp_path, {**SPLITS, "E": "val"}, per_patient=96)
+    run, small = tmp_path / "run", ("--arch", "sequential3", "--input-size", "24")
+    words = ["train", archive, "-o", run, *small, "--recipe", "own", "--json"]
+    command = [sys.executable, "-m", "edge_malaria.cli.app", *map(str, words)]
+    with subprocess.Popen([*command, "--epochs", "8"], stderr=subprocess.DEVNULL) as child:
+        deadline = time.monotonic() + 300
+        while not (run / "checkpoint.npz").is_file() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        child.kill()
+    before = read_checkpoint(run / "checkpoint.npz").history
+    other = run_cli(*words, "--epochs", "9", "--resume")
+    assert other.code != 0 and "recipe" in other.error
+    done = run_cli(*words, "--epochs", "8", "--resume")
+    assert done.code == 0, done.err
+    history = json.loads((run / "history.json").read_text())["float"]
+    assert history[: len(before)] == before
+    assert [entry["epoch"] for entry in history] == [float(n) for n in range(len(history))]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,14 @@ from edge_malaria.keras_layers import keras
 from edge_malaria.metrics import auc
 from edge_malaria.records import Image
 from edge_malaria.training.classifier.fit import predict
-from edge_malaria.training.classifier.study_plan import StudyPlan
+from edge_malaria.training.classifier.study_checkpoint import Kept
+from edge_malaria.training.classifier.study_plan import StudyPlan, ran_out
 
 VAL_SHARE = 0.2
 # What counts as a lower validation loss for a rate that falls when training stalls.
 _LEAST_PROGRESS = 1e-4
+# Passes behind an interruption draw their order from the seed and from where it was.
+_AFTER_STOP = 1_000_003
 
 
 def first_of_each_class(labels: NDArray[np.int64], share: float = VAL_SHARE) -> NDArray[np.bool_]:
@@ -58,6 +62,7 @@ def fit_study(
     val: tuple[Image, NDArray[np.int64]],
     plan: StudyPlan,
     report: Callable[[dict[str, float]], None] = lambda entry: None,
+    checkpoint: Path | None = None,
 ) -> list[dict[str, float]]:
     """Fits ``model`` in place and leaves it with the weights of its lowest validation loss.
 
@@ -67,10 +72,15 @@ def fit_study(
         val: likewise, of other patients.
         plan: how. Weights are drawn when the model is built: seed Keras before that.
         report: called after each epoch with its entry.
+        checkpoint: written after each epoch; where it is there already, training goes on from it.
+            None for neither.
 
     Returns:
         Per epoch ``epoch`` (0-based), ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``,
         ``val_auc``, ``learning_rate`` (of its steps) and ``seconds``.
+
+    Raises:
+        DataError: the checkpoint is damaged or of another network.
     """
     history: list[dict[str, float]] = []
     model.compile(
@@ -91,13 +101,22 @@ def fit_study(
         report(entry)
 
     # Told before the rate falls, and before stopping restores the best weights.
-    callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=note), *_callbacks(plan)]
-    keras.utils.set_random_seed(plan.seed)
+    told = keras.callbacks.LambdaCallback(on_epoch_end=note)
+    plateau, steps, stopping = _plateau(plan), _steps(plan), _stopping(plan)
+    callbacks = [told, *(each for each in (plateau, steps) if each is not None), stopping]
+    if checkpoint is not None:
+        callbacks.append(kept := Kept(checkpoint, history, stopping, plateau))
+        kept.restore(model)
+        if len(history) >= plan.epochs or (history and ran_out(history, plan.patience)):
+            model.set_weights(kept.best)
+            return history
+    keras.utils.set_random_seed(plan.seed + _AFTER_STOP * len(history))
     model.fit(
         train[0],
         train[1].astype(np.float32)[:, None],
         batch_size=plan.batch,
         epochs=plan.epochs,
+        initial_epoch=len(history),
         validation_data=(val[0], val[1].astype(np.float32)[:, None]),
         validation_batch_size=256,
         callbacks=callbacks,
@@ -117,28 +136,28 @@ def _optimizer(plan: StudyPlan) -> Any:
     )
 
 
-def _callbacks(plan: StudyPlan) -> list[Any]:
-    """How the rate falls, when training stops, and which weights stay."""
-    found: list[Any] = []
+def _plateau(plan: StudyPlan) -> Any:
+    """Lowers the rate when training stalls; None where the plan does not."""
     fall = plan.fall
-    if fall is not None and fall.when_stalled:
-        found.append(
-            keras.callbacks.ReduceLROnPlateau(
-                monitor="val_loss",
-                factor=fall.factor,
-                patience=fall.passes,
-                min_delta=_LEAST_PROGRESS,
-            )
-        )
-    elif fall is not None:
-        found.append(
-            keras.callbacks.LearningRateScheduler(
-                lambda epoch, rate: plan.learning_rate * fall.factor ** (epoch // fall.passes)
-            )
-        )
-    found.append(
-        keras.callbacks.EarlyStopping(
-            monitor="val_loss", patience=plan.patience, restore_best_weights=True
-        )
+    if fall is None or not fall.when_stalled:
+        return None
+    return keras.callbacks.ReduceLROnPlateau(
+        monitor="val_loss", factor=fall.factor, patience=fall.passes, min_delta=_LEAST_PROGRESS
     )
-    return found
+
+
+def _steps(plan: StudyPlan) -> Any:
+    """Lowers the rate every so many passes; None where the plan does not."""
+    fall = plan.fall
+    if fall is None or fall.when_stalled:
+        return None
+    return keras.callbacks.LearningRateScheduler(
+        lambda epoch, rate: plan.learning_rate * fall.factor ** (epoch // fall.passes)
+    )
+
+
+def _stopping(plan: StudyPlan) -> Any:
+    """When training stops, and which weights stay."""
+    return keras.callbacks.EarlyStopping(
+        monitor="val_loss", patience=plan.patience, restore_best_weights=True
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge_malaria.errors import ConfigError
@@ -63,3 +65,25 @@ class StudyPlan:
             raise ConfigError("Adam takes neither Nesterov's momentum nor weight decay here.")
         if not (self.weight_decay >= 0 and (self.momentum is None or 0 <= self.momentum < 1)):
             raise ConfigError("expected a weight decay >= 0 and a momentum in [0, 1).")
+
+
+def lowest(history: Sequence[dict[str, float]]) -> int:
+    """Which entry has the first lowest validation loss; 0 for an empty history."""
+    return min(range(len(history)), key=lambda index: history[index]["val_loss"], default=0)
+
+
+def ran_out(history: Sequence[dict[str, float]], patience: int) -> bool:
+    """Whether the last ``patience`` passes brought no lower validation loss."""
+    return len(history) - 1 - lowest(history) >= patience
+
+
+def stalled(history: Sequence[dict[str, float]], passes: int, least: float) -> tuple[float, int]:
+    """What a rate that falls when training stalls has seen: (best loss, passes since)."""
+    best, waited = math.inf, 0
+    for entry in history:
+        if entry["val_loss"] < best - least:
+            best, waited = entry["val_loss"], 0
+        else:
+            waited += 1
+            waited = 0 if waited >= passes else waited
+    return best, waited
