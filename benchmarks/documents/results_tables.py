@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.documents.gallery_tables import passes
 from benchmarks.documents.markdown import evidence, evidence_words, figure, table, value_at
 
 
@@ -41,7 +42,7 @@ AIMS = (
         "crossval", "without_suspect_labels.accuracy", 0.990,
     ),
     Aim(
-        "`sequential3` by its own protocol: validation accuracy, median of three seeds",
+        "`sequential3` by its own protocol: validation accuracy, median of its seeds",
         "literature", "sequential3_protocol.median_of_best_val_accuracy", 0.945,
     ),
     Aim(
@@ -111,17 +112,19 @@ def missed() -> str:
 
 def protocol_runs() -> str:
     """How the way of holding cells back changes ``sequential3``'s accuracy."""
-    runs = (evidence("literature") or {})["sequential3_protocol"]["runs"]
+    found = evidence("literature") or {}
     rows = [
         (
             run["split"],
             run["seed"],
             run["patients_on_both_sides"],
             f"{run['best_val_accuracy']:.4f}",
+            passes(found, run),
         )
-        for run in runs
+        for run in found["sequential3_protocol"]["runs"]
     ]
-    return table(("held back", "seed", "patients on both sides", "validation accuracy"), rows)
+    columns = ("held back", "seed", "patients on both sides", "validation accuracy", "passes")
+    return table(columns, rows)
 
 
 def studies_five_folds() -> str:

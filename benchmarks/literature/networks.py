@@ -171,7 +171,8 @@ def restore(run: Path, evidence: Path) -> list[str]:
         path = run / "jobs" / f"{name}.json"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps({"commit": before.get("commit"), **row}), encoding="utf-8")
+            kept = {**row, "commit": row.get("commit", before.get("commit"))}
+            path.write_text(json.dumps(kept), encoding="utf-8")
             written.append(name)
     return written
 
