@@ -64,7 +64,8 @@ def architectures() -> str:
     refused = [row for row in found["architectures"] if not row["parity"]["passed"]]
     parts += [f"`{row['arch']}` was refused: {first_reason(row)}." for row in refused]
     if missing:
-        parts.append(f"Not trained yet: {', '.join(f'`{name}`' for name in missing)}.")
+        named = ", ".join(f"`{name}`" for name in missing)
+        parts.append(f"Not trained by today's plan yet: {named}.")
     return "\n\n".join(parts)
 
 

@@ -17,8 +17,8 @@ Groups of jobs, the cheapest first; ``--list`` names them:
 Each job is a process of its own and leaves RUN/jobs/<name>.json, so that a run that was stopped
 (Ctrl-C, SIGTERM, SIGKILL) goes on with the next job; a training goes on after its last whole pass
 (RUN/states). Jobs that the evidence holds already are kept, with the commit that they ran at,
-unless ``--again`` is given; a protocol that was cut short is repeated. The evidence is written
-after every job from what is there; what is missing is listed in ``not_run``.
+unless ``--again`` is given; a protocol that was cut short and a network of an older plan are
+repeated. The evidence is written after every job from what is there; what is missing is listed in ``not_run``.
 """
 
 from __future__ import annotations
@@ -114,14 +114,23 @@ def cut_short(row: dict[str, Any]) -> bool:
     return not (ran_out(history, plan.patience) or len(history) >= plan.epochs)
 
 
+def older_plan(row: dict[str, Any]) -> bool:
+    """Whether an architecture was trained by another plan than today's."""
+    today = next(brief for brief in BRIEFS if brief.arch == row["arch"])
+    same = ("size_px", "batch", "rate", "fall")
+    return any(row.get(name) != getattr(today, name) for name in same)
+
+
 def unfinished(name: str, path: Path) -> str | None:
-    """Why a job is to be run: no result, or one that was cut short; None where it is done."""
+    """Why a job is to be run: no result, or one that is not whole; None where it is done."""
     if not path.is_file():
         return "not started"
-    if not name.startswith("protocol-"):
-        return None
     row = json.loads(path.read_text(encoding="utf-8"))
-    return f"cut short after {len(row['history'])} passes" if cut_short(row) else None
+    if name.startswith("protocol-") and cut_short(row):
+        return f"cut short after {len(row['history'])} passes"
+    if name.startswith("brief-") and older_plan(row):
+        return "trained by an older plan"
+    return None
 
 
 def collected(run: Path) -> dict[str, Any]:

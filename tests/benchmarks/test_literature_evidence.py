@@ -50,6 +50,17 @@ def test_what_is_missing_is_named_and_never_met(tmp_path: Path) -> None:
     assert whole["met"] and whole["median_of_best_val_accuracy"] == 0.97
 
 
+def test_a_network_of_an_older_plan_is_named(tmp_path: Path) -> None:
+    today = dataclasses.asdict(BRIEFS[0])
+    write(tmp_path, "brief-lenet5", {**today, "rate": 2 * today["rate"]})
+    found = collected(tmp_path)
+    assert found["not_run"]["brief-lenet5"] == "trained by an older plan"
+    assert len(found["architectures"]) == 1
+    today.pop("fall")  # as rows were before some plans had one
+    write(tmp_path, "brief-lenet5", today)
+    assert "brief-lenet5" not in collected(tmp_path)["not_run"]
+
+
 def own_run(seed: int, accuracy: float, losses: Sequence[float] = ENDED) -> dict[str, object]:
     history = [{"epoch": float(n), "val_loss": loss} for n, loss in enumerate(losses)]
     return {"split": "own", "seed": seed, "best_val_accuracy": accuracy, "history": history}
@@ -100,7 +111,7 @@ def test_jobs_that_the_evidence_holds_are_kept_with_their_commit(tmp_path: Path)
     first, second = tmp_path / "first", tmp_path / "second"
     keys = ("accuracy", "sensitivity", "specificity", "precision", "f1", "mcc", "auc")
     write(first, "folds-fast50-3", {"per_fold": [{"fold": 3, **dict.fromkeys(keys, 0.9)}]})
-    write(first, "brief-lenet5", {"arch": "lenet5", "int8_bytes": 5})
+    write(first, "brief-lenet5", {**dataclasses.asdict(BRIEFS[0]), "int8_bytes": 5})
     write(
         first,
         "protocol-own-1",
@@ -108,11 +119,12 @@ def test_jobs_that_the_evidence_holds_are_kept_with_their_commit(tmp_path: Path)
     )
     evidence = tmp_path / "literature.json"
     evidence.write_text(json.dumps({"commit": "abc", **collected(first)}))
-    write(second, "brief-lenet5", {"arch": "lenet5", "int8_bytes": 7})
+    newer = {**dataclasses.asdict(BRIEFS[0]), "int8_bytes": 7}
+    write(second, "brief-lenet5", newer)
     assert sorted(restore(second, evidence)) == ["folds-fast50-3", "protocol-own-1"]
     again = collected(second)
     assert again["sequential3_protocol"]["runs"][0]["commit"] == "abc"
-    assert again["architectures"] == [{"arch": "lenet5", "int8_bytes": 7}]
+    assert again["architectures"] == [newer]
     assert again["not_run"] == collected(first)["not_run"]
     assert restore(second, evidence) == []
     assert restore(second, tmp_path / "none.json") == []
