@@ -65,7 +65,7 @@ def architectures() -> str:
     parts += [f"`{row['arch']}` was refused: {first_reason(row)}." for row in refused]
     if missing:
         named = ", ".join(f"`{name}`" for name in missing)
-        parts.append(f"Not trained by today's plan yet: {named}.")
+        parts.append(f"Not trained by today's plan yet: {named}. A row above is of an older one.")
     return "\n\n".join(parts)
 
 

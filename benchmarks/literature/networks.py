@@ -18,7 +18,8 @@ Each job is a process of its own and leaves RUN/jobs/<name>.json, so that a run 
 (Ctrl-C, SIGTERM, SIGKILL) goes on with the next job; a training goes on after its last whole pass
 (RUN/states). Jobs that the evidence holds already are kept, with the commit that they ran at,
 unless ``--again`` is given; a protocol that was cut short and a network of an older plan are
-repeated. The evidence is written after every job from what is there; what is missing is listed in ``not_run``.
+repeated. The evidence is written after every job from what is there; what is missing is listed in
+``not_run``.
 """
 
 from __future__ import annotations
