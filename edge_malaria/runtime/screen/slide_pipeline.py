@@ -37,6 +37,7 @@ from edge_malaria.runtime.slide.lines import SlideLine
 from edge_malaria.runtime.slide.registration import Placement, Registrar
 from edge_malaria.runtime.slide.totals import PlacedFrame, SlideTotals
 from edge_malaria.runtime.sources.base import Source, Unreadable
+from edge_malaria.runtime.sources.names import Known
 
 
 class CellClassifier(Protocol):
@@ -147,7 +148,7 @@ class SlidePipeline:
         Raises:
             ImageError: no field at all could be read.
         """
-        skip = self.totals.names - set(self._replay)
+        skip = Known(frozenset(self.totals.names), frozenset(self._replay))
         why = ""
         if self._full():
             return self.totals

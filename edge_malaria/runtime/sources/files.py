@@ -29,6 +29,7 @@ from edge_malaria.runtime.sources.ahead import cores, one_ahead
 from edge_malaria.runtime.sources.base import SourceSettings, Unreadable
 from edge_malaria.runtime.sources.flat_tail import flat_tail_rows
 from edge_malaria.runtime.sources.listing import kind_of_file
+from edge_malaria.runtime.sources.names import FieldNames
 from edge_malaria.runtime.sources.video import VideoSource
 
 Item = Field | Unreadable
@@ -176,8 +177,9 @@ class FileSource:
         files: Sequence[tuple[str, Path]],
         settings: SourceSettings | None = None,
         warnings: Sequence[str] = (),
+        folder: Path | None = None,
     ) -> None:
-        self.files = list(files)
+        self.files, self.folder = list(files), folder
         self.settings = settings or SourceSettings()
         self.total: int | None = len(self.files)
         self.warnings: list[str] = list(warnings)
@@ -190,7 +192,7 @@ class FileSource:
 
     def _items(self, skip: Container[str]) -> Iterator[Item]:
         index = 0
-        for name, path in self.files:
+        for name, path in FieldNames(skip, self.folder).settle(self.files):
             if name in skip:
                 index += 1
                 continue

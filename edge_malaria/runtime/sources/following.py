@@ -13,6 +13,7 @@ from edge_malaria.records import Field
 from edge_malaria.runtime.sources.base import SourceSettings, Unreadable
 from edge_malaria.runtime.sources.files import read_fields
 from edge_malaria.runtime.sources.listing import listed, named
+from edge_malaria.runtime.sources.names import FieldNames
 
 # A writer may pause; what has not changed for so long and is still broken stays broken.
 _BROKEN_AFTER_S = 30.0
@@ -42,9 +43,10 @@ class FollowedFolder:
     def fields(self, skip: Container[str] = ()) -> Iterator[Field | Unreadable]:
         """See ``Source``; ends after ``follow_idle_s`` without a new field, if that is set."""
         index, last = 0, time.monotonic()
+        names = FieldNames(skip, self.folder)
         try:
             while True:
-                for name, path in named(listed(self.folder).pictures, self.folder):
+                for name, path in names.settle(named(listed(self.folder).pictures, self.folder)):
                     items = self._take(name, path, index, skip)
                     if items is None:
                         continue

@@ -83,4 +83,4 @@ def _of_listings(
             " ".join([f"{printable(specs[0])} holds no pictures that can be read.", *told])
         )
     root = Path(specs[0]) if len(specs) == 1 and Path(specs[0]).is_dir() else None
-    return FileSource(named(list(dict.fromkeys(files)), root), how, told)
+    return FileSource(named(list(dict.fromkeys(files)), root), how, told, root)

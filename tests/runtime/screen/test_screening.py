@@ -291,3 +291,20 @@ def test_cells_of_faint_colour_leave_the_slide_indeterminate(tmp_path: Path, run
     statistics = report.details["statistics"]
     assert (report.verdict, statistics["cause"]) == ("indeterminate", "unfamiliar")
     assert report.parasitemia is None
+
+
+def test_a_second_folder_of_the_same_names_makes_no_field_count_twice(
+    run: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "slide"
+    first, second = (item.image for item in list(open_source([SIM]).fields())[:2])
+    write_image(folder / "1" / "a.png", first)
+    before = run(tmp_path / "r", open_source([str(folder)])).report
+    write_image(folder / "2" / "a.png", second)
+    done = run(tmp_path / "r", open_source([str(folder)]), resume=True)
+    assert isinstance(done.error, UsageError)
+    assert done.report.cells_counted == before.cells_counted > 0
+    (folder / "2" / "a.png").rename(folder / "2" / "b.png")
+    done = run(tmp_path / "r", open_source([str(folder)]), resume=True)
+    assert done.error is None
+    assert done.report.fields_seen == 2
