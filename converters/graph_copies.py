@@ -47,8 +47,10 @@ def freed() -> Iterator[None]:
         return tf_loader.fix_freezing_errors_part2(plain)
 
     _map_large_blocks()
-    # What was there before is not looked through again and again.
-    gc.freeze()
+    # What was there before is not looked through again and again; what the caller froze stays so.
+    ours = gc.get_freeze_count() == 0
+    if ours:
+        gc.freeze()
     GraphOptimizerBase.optimize = collected_first
     optimizer.copy = SimpleNamespace(deepcopy=_with_shared_tensors)
     tf_loader.from_function = folded_if_small
@@ -57,7 +59,8 @@ def freed() -> Iterator[None]:
     finally:
         GraphOptimizerBase.optimize, optimizer.copy = optimize, copying
         tf_loader.from_function = freeze
-        gc.unfreeze()
+        if ours:
+            gc.unfreeze()
         gc.collect()
 
 
