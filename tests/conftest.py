@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import Any
@@ -103,8 +104,15 @@ def shipped_bundle() -> Path:
 
 @pytest.fixture(scope="session")
 def tensorflow() -> Any:
-    """The module; ``usefixtures("tensorflow")`` where a test needs it without naming it."""
-    return pytest.importorskip("tensorflow", reason="needs the [train] or [export] extra")
+    """The module; ``usefixtures("tensorflow")`` where a test needs it without naming it.
+
+    Its hundreds of thousands of objects stay: an export, which collects garbage a dozen times, need
+    not look through them each time.
+    """
+    module = pytest.importorskip("tensorflow", reason="needs the [train] or [export] extra")
+    gc.collect()
+    gc.freeze()
+    return module
 
 
 @pytest.fixture(scope="session")
