@@ -131,7 +131,9 @@ def baselines() -> str:
 
 def small(training: dict[str, int]) -> str:
     """How small a network behind a classical method was trained."""
-    return f"{training['cells']} cells x {training['epochs']}, {training['input_size']} px"
+    batch = training.get("batch", 64)
+    words = f"{training['cells']} cells x {training['epochs']}, {training['input_size']} px"
+    return f"{words}, batches of {batch}"
 
 
 def segmentation() -> str:
