@@ -34,8 +34,8 @@ from edge_malaria.training.classifier.cells import default_cache
 COMMAND = "python -m benchmarks.literature.classical --data DATA"
 SEED = 0
 IN_FULL = "svm"
-# Two cores manage these in minutes; the studies' 227 and 224 px would take days. Batches of 16: with
-# 64, so few cells are under four hundred steps, in which the averaged network hardly moves.
+# Two cores manage these in minutes; the studies' 227 and 224 px would take days. Batches of 16: in
+# batches of 64 so few cells are under 400 steps, in which the averaged network hardly moves.
 SMALL: dict[str, dict[str, Any]] = {
     "alexnet-svm": {"input_size": 67, "cells": 6000, "epochs": 4, "batch": 16},
     "vgg16-svm": {"input_size": 32, "cells": 3000, "epochs": 6, "batch": 16},
