@@ -18,6 +18,8 @@ from edge_malaria.runtime.detect.cells import box_iou
 Boxes = NDArray[np.float64]
 PARASITIZED = {"ring", "trophozoite", "schizont", "gametocyte"}
 LONG = "Elliptocyte"
+# In radii: a red cell that overlaps a white one has its middle further out.
+INNER = 0.7
 RED = {"RBC", "red blood cell", "RBC_blob", *PARASITIZED}
 
 
@@ -76,6 +78,20 @@ def red_boxes(cells: Iterable[Cell]) -> Boxes:
     return np.array([c.box for c in cells if c.kind == "red-cell"], np.float64).reshape(-1, 4)
 
 
+def holding(boxes: Boxes, found: Boxes) -> NDArray[np.bool_]:
+    """bool [N]: the middle of one of ``found`` lies in the inner part of the box's ellipse.
+
+    A white cell's lobe that counts as a red cell is far smaller than the white cell: IoU of the
+    boxes does not see it.
+    """
+    if not len(found):
+        return np.zeros(len(boxes), np.bool_)
+    middle, centre = (found[:, :2] + found[:, 2:]) / 2, (boxes[:, :2] + boxes[:, 2:]) / 2
+    radii = (boxes[:, 2:] - boxes[:, :2]) / 2
+    far = np.hypot(*np.moveaxis((middle[:, None] - centre) / radii, -1, 0))
+    return np.asarray((far < INNER).any(axis=0))
+
+
 def count_boxed(image: Image, cells: list[Cell], rows: list[dict[str, str]]) -> Counter[str]:
     """Counts of one field with boxes."""
     boxes, labels = boxes_of(rows), np.array([row["label"] for row in rows])
@@ -97,6 +113,7 @@ def count_boxed(image: Image, cells: list[Cell], rows: list[dict[str, str]]) -> 
     if len(white):
         taken = (box_iou(white, counted) >= 0.5).any(1).sum() if len(counted) else 0
         count.update(white=len(white), white_counted_as_red=int(taken))
+        count.update(white_holding_red=int(holding(white, counted).sum()))
     return count
 
 
@@ -152,6 +169,7 @@ def rates(count: Counter[str]) -> dict[str, float]:
         ("recall_parasitized", "parasitized_matched", "parasitized"),
         ("recall_asexual", "asexual_matched", "asexual"),
         ("white_counted_as_red", "white_counted_as_red", "white"),
+        ("white_holding_red", "white_holding_red", "white"),
         ("points_in_one_cell", "in_one_mask", "points"),
         ("points_in_one_box", "in_one_box", "points"),
         ("elliptocytes_in_one_cell", "long_in_one_mask", "long_points"),
