@@ -6,6 +6,7 @@ its own docstring. tests/e2e/test_help.py asks for both, and that examples name 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -130,6 +131,14 @@ class ExampleCommand(TyperCommand):
 
 class HelpGroup(TyperGroup):
     """Commands by who runs them, each with its whole first sentence."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Says that a command was interrupted: typer would end it without a word."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            raise typer.Exit(130) from None
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Writes one section a group, in the order of ``GROUPS``."""

@@ -131,7 +131,10 @@ def test_a_drawn_slide_of_no_size_is_refused(spec: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("words", "package"), [(["classify", "x"], "typer"), (["doctor"], "json")])
+@pytest.mark.parametrize(
+    ("words", "package"),
+    [(["classify", "x"], "typer"), (["classify", "x"], "cv2"), (["doctor"], "json")],
+)
 def test_ctrl_c_while_packages_are_imported_is_no_traceback(
     words: list[str], package: str, tmp_path: Path
 ) -> None:
