@@ -100,7 +100,7 @@ def build(original: Original, contract: Contract) -> Imported:
     Raises:
         ModelFileError: an operation that this project's form does not have.
         ModelShapeError: another number of outputs.
-        GateFailed: the two do not answer alike.
+        GateFailed: it answers with NaN, or the two do not answer alike.
     """
     from edge_malaria.export.importers.net import Net
     from edge_malaria.export.importers.rebuild import finish, head_of, run
@@ -120,6 +120,12 @@ def build(original: Original, contract: Contract) -> Imported:
             ) from error
     pixels = probes(contract.size_px)
     before = answers(original, contract, pixels)
+    if not np.isfinite(before).all():
+        raise GateFailed(
+            f"{original.path} answers with NaN: some of its weights are no numbers or far too "
+            "large, as after a training that diverged. Take an earlier checkpoint, or train again "
+            "with a smaller learning rate. Nothing was written."
+        )
     after = sigmoid(logits_of(model, pixels))
     worst = float(np.abs(before - after).max())
     limit = LARGEST_CHANGE_ROUNDING if original.rounds else LARGEST_CHANGE

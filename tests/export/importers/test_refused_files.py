@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("tensorflow", reason="importing needs the [export] extra")
 
 from edge_malaria.errors import (
+    GateFailed,
     ModelFileError,
     ModelShapeError,
     UsageError,
@@ -179,3 +180,11 @@ def test_another_side_than_the_files_own_is_refused(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="takes 32 px, --input-size says 48"):
             import_model(path, declared)
         assert import_model(path, replace(TOLD, input_size=32)).contract.size_px == 32
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_named(value: float, tmp_path: Path) -> None:
+    model = small()
+    model.layers[-1].set_weights([np.full_like(w, value) for w in model.layers[-1].get_weights()])
+    with pytest.raises(GateFailed, match="answers with NaN: some of its weights"):
+        rebuilt(model, tmp_path / "a.keras")
