@@ -181,7 +181,7 @@ def expected_calibration_error(
     expect(bool(((p >= 0) & (p <= 1)).all()), "probabilities between 0 and 1", "others")
     if p.size == 0:
         return None
-    which = np.clip(np.ceil(p * bins).astype(np.int64) - 1, 0, bins - 1)
+    which = np.clip(np.ceil(p * bins).astype(np.intp) - 1, 0, bins - 1)
     stated = np.bincount(which, weights=p, minlength=bins)
     observed = np.bincount(which, weights=positive.astype(np.float64), minlength=bins)
     return float(np.abs(stated - observed).sum() / p.size)
