@@ -76,6 +76,9 @@ class FollowedFolder:
             if state is not None:
                 self._seen[name] = (state, time.monotonic())
             return None
+        if state[0] == 0:
+            # Its writer has only just opened it, however long ago that is.
+            return None
         fields = read_fields(path, name, index, skip)
         first = next(fields, None)
         if isinstance(first, Unreadable) and time.monotonic() - known[1] < max(
@@ -90,7 +93,8 @@ class FollowedFolder:
         where = printable(str(self.folder))
         if self._seen:
             names = ", ".join(sorted(self._seen)[:3])
-            self.warnings.append(f"{len(self._seen)} files in {where} were never whole: {names}.")
+            many = "1 file" if len(self._seen) == 1 else f"{len(self._seen)} files"
+            self.warnings.append(f"{many} in {where} never became whole: {names}.")
         self.warnings.extend(listed(self.folder).left_out(where))
 
 
@@ -108,4 +112,4 @@ def _state(path: Path) -> tuple[int, int] | None:
         status = path.stat()
     except OSError:
         return None
-    return (status.st_size, status.st_mtime_ns) if status.st_size > 0 else None
+    return status.st_size, status.st_mtime_ns

@@ -124,3 +124,11 @@ def test_a_writer_whose_clock_is_wrong_loses_no_field(
     [item] = list(watched.fields())
     writer.join()
     assert isinstance(item, Field)
+
+
+def test_a_watched_file_that_stays_empty_is_named(tmp_path: Path, pictures: list[Image]) -> None:
+    write_image(tmp_path / "a.png", pictures[0])
+    (tmp_path / "b.jpg").touch()
+    watched = FollowedFolder(tmp_path, SourceSettings(follow_idle_s=0.5, poll_s=0.05))
+    assert [item.name for item in watched.fields()] == ["a.png"]
+    assert watched.warnings == [f"1 file in {tmp_path} never became whole: b.jpg."]
