@@ -108,18 +108,25 @@ def _planes(image: Image, mask: Mask | None, table: Image | None) -> NDArray[np.
 
 
 @lru_cache(maxsize=512)
-def _edges(size: int, side: int, pitch: int, planes: int, columns: int) -> tuple[Any, ...]:
-    """Where output pixels end along an axis: entries of the table, the next ones, and how far on.
+def _edges(size: int, side: int, pitch: int, planes: int) -> tuple[NDArray[np.intp], ...]:
+    """Entries of the table where output pixels end along an axis, and the next ones.
 
-    [planes * (side + 1)] twice, and int32 [planes * (side + 1), columns], the same in each column:
-    spreading one column over a table takes numpy three times as long.
+    [planes * (side + 1)] twice.
     """
-    place = np.arange(side + 1) * size
-    first, beyond = place // side, place % side
+    first = np.arange(side + 1) * size // side
     start = np.arange(planes)[:, None] * pitch
     # The last edge lies on the last entry: nothing lies beyond.
-    found = (first + start).ravel(), (np.minimum(first + 1, size) + start).ravel()
-    return *found, np.repeat(np.tile(beyond, planes)[:, None], columns, 1).astype(np.int32)
+    return (first + start).ravel(), (np.minimum(first + 1, size) + start).ravel()
+
+
+@lru_cache(maxsize=256)
+def _beyond(size: int, side: int, columns: int) -> Ints:
+    """How far behind its entry each output pixel ends: int32 [side + 1, columns].
+
+    The same in each column: spreading one column over a table takes numpy three times as long.
+    """
+    beyond = np.arange(side + 1) * size % side
+    return np.repeat(beyond[:, None], columns, 1).astype(np.int32)
 
 
 def _between(totals: Ints, size: int, side: int, pitch: int = 0, planes: int = 1) -> Ints:
@@ -129,10 +136,12 @@ def _between(totals: Ints, size: int, side: int, pitch: int = 0, planes: int = 1
     """
     columns = totals.shape[1]
     # In steps, so that cells of about one size share a table.
-    first, following, beyond = _edges(size, side, pitch, planes, -(-columns // 64) * 64)
+    beyond = _beyond(size, side, -(-columns // 64) * 64)
+    first, following = _edges(size, side, pitch, planes)
     low, step = totals.take(first, 0), totals.take(following, 0)
     step -= low
-    step *= beyond[:, :columns]
+    part = step.reshape(planes, side + 1, columns)
+    part *= beyond[:, :columns]
     low *= side
     low += step
     edges = low.reshape(planes, side + 1, columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Literal
 
 import cv2
@@ -150,3 +151,16 @@ def test_quotients_next_to_a_half_are_rounded_away_from_it(shape: tuple[int, int
     sums = np.arange(256)[:, None] * total + total // 2 + np.arange(2)
     quotients = np.divide(sums.astype(np.int32), np.float32(total), dtype=np.float32)
     np.testing.assert_array_equal(np.rint(quotients), np.arange(256)[:, None] + np.arange(2))
+
+
+def test_cells_of_any_size_leave_little_in_memory() -> None:
+    """A small board screens slides of a camera whose cells are 100 to 250 px wide for weeks."""
+    tracemalloc.start()
+    try:
+        for height in range(100, 250):
+            for width in (100, 140, 181, 222):
+                area_resize(np.zeros((height, width, 3), np.uint8), 48)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 16e6
