@@ -80,6 +80,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(place)))
 
 
+def pytest_collection_finish() -> None:
+    """Many a file loads TensorFlow as it is read."""
+    keep_what_is_loaded()
+
+
+def keep_what_is_loaded() -> None:
+    """Takes what is there from the garbage collector.
+
+    An export collects garbage a dozen times: it need not look through TensorFlow's hundreds of
+    thousands of objects each time.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of real cells and fields that EDGE_MALARIA_DATA names."""
@@ -104,14 +119,9 @@ def shipped_bundle() -> Path:
 
 @pytest.fixture(scope="session")
 def tensorflow() -> Any:
-    """The module; ``usefixtures("tensorflow")`` where a test needs it without naming it.
-
-    Its hundreds of thousands of objects stay: an export, which collects garbage a dozen times, need
-    not look through them each time.
-    """
+    """The module; ``usefixtures("tensorflow")`` where a test needs it without naming it."""
     module = pytest.importorskip("tensorflow", reason="needs the [train] or [export] extra")
-    gc.collect()
-    gc.freeze()
+    keep_what_is_loaded()
     return module
 
 
