@@ -74,12 +74,14 @@ def test_parity_md_states_the_limits_that_decide() -> None:
         variant: (
             limit.max_abs_diff,
             limit.sqnr_db,
-            round(limit.label_agreement * 100, 6),
             round(limit.near_agreement * 100, 6),
+            round(limit.label_agreement * 100, 6),
         )
         for variant, limit in LIMITS.items()
     }
-    words = r"up to (\d+) output steps \(integer\) or ([\d.]+) of a logit \(float; ([\d.]+) for dyn"
+    words = (
+        r"\| (\d+) output steps \(integer\), ([\d.]+) of a logit \(float\), ([\d.]+) \(dynamic\) \|"
+    )
     said = re.search(words, text)
     assert said is not None
     steps, logit, dynamic = map(float, said.groups())
