@@ -72,9 +72,12 @@ def storage_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise StorageError(f"disk full while writing {path}. Free some space.") from error
+        above = next((p for p in path.parents if os.path.lexists(p) and not os.path.isdir(p)), None)
+        if above is not None:
+            raise StorageError(f"cannot write {path}: {above} is a file, no folder.") from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR):
             raise StorageError(f"cannot write {path}: {error.strerror}.") from error
-        raise StorageError(f"writing {path} failed: {error}.") from error
+        raise StorageError(f"writing {path} failed: {error.strerror or error}.") from error
 
 
 @contextmanager

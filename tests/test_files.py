@@ -112,8 +112,9 @@ def test_a_failed_directory_leaves_nothing_and_keeps_the_old_one(tmp_path: Path)
 
 def test_writing_below_a_file_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(StorageError):
-        write_bytes(tmp_path / "file" / "below", b"x")
+    for path in (tmp_path / "file" / "below", tmp_path / "file" / "far" / "below"):
+        with pytest.raises(StorageError, match="file is a file, no folder"):
+            write_bytes(path, b"x")
 
 
 def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
