@@ -6,8 +6,9 @@ after the last field in its journal.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -86,4 +87,20 @@ def _row(future: Any, slide: Slide) -> Row:
         found = future.result()
     except Exception as error:  # whatever a worker could not send back
         return failed(slide, f"{type(error).__name__}: {error}")
-    return found if isinstance(found, Row) else failed(slide, f"expected a row, got {found!r}")
+    if not isinstance(found, Row):
+        return failed(slide, f"expected a row, got {found!r}")
+    return _small(found)
+
+
+def _small(row: Row) -> Row:
+    """The row with one copy of the words that thousands of slides share."""
+    shared = sys.intern
+    return replace(
+        row,
+        verdict=shared(row.verdict),
+        basis=shared(row.basis),
+        status=shared(row.status),
+        reason=shared(row.reason),
+        site=shared(row.site),
+        reference=shared(row.reference),
+    )

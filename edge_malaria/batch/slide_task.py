@@ -53,9 +53,11 @@ class Settings:
     quality_gate: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One row of ``slides.csv``; rates are fractions, None where none is known.
+
+    The rows of a whole archive are held until its table is written, so they are kept small.
 
     Attributes:
         slide: its name.
