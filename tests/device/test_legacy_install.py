@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,20 @@ em doctor --json >doctor.json
 em selftest >selftest
 em data synth cells -o cells --cells 40 --seed 1
 em classify cells --json >classified.json
-em screen sim:parasitemia=0.05,fields=1,seed=3,width=640,height=480 -o slide
+set -- cells/cell_images/Parasitized/*.png
+em explain default "$1" -o why.png --page why.html --json >explained.json
+em bundle install /mnt/em/edge_malaria/models/micro --store store
+slide=sim:parasitemia=0.05,fields=2,seed=3,width=640,height=480
+python3 -m edge_malaria.cli.entry screen $slide -o slide & killed=$!
+until grep -qs '"kind":"field"' slide/journal.jsonl; do kill -0 $killed && sleep 0.1; done
+kill -9 $killed
+wait $killed || true
+[ ! -f slide/report.json ]
+em screen $slide -o slide --resume --json >resumed.json
+em review slide --export flagged.csv
+sed '2,$s/,,,$/,no-parasite,,/' flagged.csv >decided.csv
+em review slide --import decided.csv --reader Amina --json >reviewed.json
+em report slide --fhir slide.fhir.json --sample A-17 --signed-by Sam --language sw
 """
 
 
@@ -68,11 +82,35 @@ def test_the_commands_run_on_the_lowest_versions(tmp_path: Path) -> None:
     assert machine.startswith("arm")
     assert set(versions) == {line for line in bounds if not line.startswith("opencv")}
     assert "--operating-point" in (out / "help").read_text()
-    findings = json.loads((out / "doctor.json").read_text())["findings"]
+    findings = _json(out / "doctor.json")["findings"]
     states = {found["what"]: found["state"] for found in findings}
     problems = sorted(what for what, state in states.items() if state == "problem")
     assert problems == [] and states["engine litert"] == "ok"
-    cells = json.loads((out / "classified.json").read_text())
+    cells = _json(out / "classified.json")
     assert len(cells) == 40 and {cell["variant"] for cell in cells} == {"int8"}
-    report = json.loads((out / "slide" / "report.json").read_text())
-    assert report["cells_counted"] > 10
+    check_cells(out)
+    check_slide(out)
+
+
+def check_cells(out: Path) -> None:
+    """What the commands for single cells and for bundles left behind."""
+    explained = _json(out / "explained.json")
+    assert explained["engine"] == "litert" and explained["peak"]["logit_drop"] > 0
+    assert (out / "why.png").is_file() and "<html" in (out / "why.html").read_text()
+    assert [path.name for path in (out / "store").rglob("bundle.json")] == ["bundle.json"]
+
+
+def check_slide(out: Path) -> None:
+    """What a slide left behind that was killed, went on, was looked at and reported."""
+    resumed = _json(out / "resumed.json")
+    assert resumed["fields_seen"] == 2 and resumed["cells_counted"] > 10
+    reviewed = _json(out / "reviewed.json")
+    flagged = resumed["cells_flagged"]
+    assert flagged > 0 and reviewed["review"]["reviewed"] == flagged
+    assert reviewed["basis"] == "reader" and reviewed["review"]["readers"] == ["Amina"]
+    assert '<html lang="sw"' in (out / "slide" / "report.html").read_text()
+    assert _json(out / "slide.fhir.json")["resourceType"] == "Bundle"
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text())
