@@ -121,6 +121,7 @@ def test_a_killed_client_is_taken_up_where_it_was(
     assert found == {n: (r.verdict, r.cells_counted) for n, r in expected.items()}
 
 
+@pytest.mark.long
 def test_nothing_at_the_schedulers_address_is_said(tmp_path: Path) -> None:
     manifest = manifest_of(drawn(1), tmp_path / "slides.csv")
     given = (manifest, "-o", tmp_path / "o", "--scheduler", "x", "--workers", "1")

@@ -159,6 +159,7 @@ def test_the_weights_are_not_loaded_twice_and_no_byte_changes() -> None:
         assert loaded == []
 
 
+@pytest.mark.long
 def test_a_large_networks_onnx_file_answers_as_a_small_ones() -> None:
     from converters import to_onnx
     from edge_malaria.runtime.engines.opening import open_engine

@@ -56,6 +56,7 @@ def test_turned_classes_are_refused_by_few_labels_and_by_drawn_cells(
     assert not (tmp_path / "bundle").exists()
 
 
+@pytest.mark.long
 def test_a_network_not_made_for_drawn_cells_is_shown_right_by_four_of_each_class(
     tmp_path: Path,
 ) -> None:

@@ -94,6 +94,7 @@ def test_a_patient_in_two_splits_ends_evaluate(own: Path, tmp_path: Path) -> Non
         assert ran.code == 5 and "leak: patient ward" in ran.error
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("tensorflow")
 def test_unknown_patients_train_and_are_never_quoted(
     own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -60,6 +60,7 @@ def made(folder: Path, habit: Habit) -> Path:
     return saved(authors.network(habit), folder, habit)
 
 
+@pytest.mark.long
 def test_what_is_not_told_is_asked_for(tmp_path: Path, cells: Path) -> None:
     path = made(tmp_path, TUTORIAL)
     typed = ("export", str(path), "--int8", "--colour", "rgb", "-o", "a b")

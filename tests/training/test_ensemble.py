@@ -154,6 +154,7 @@ def test_built_ensemble_reports_members_and_itself(cells: CellSet, tmp_path: Pat
     )
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_ensemble_as_a_user_makes_it(tmp_path: Path) -> None:
     archive = write_dataset(tmp_path, {**SPLITS, "E": "val"}, per_patient=12)

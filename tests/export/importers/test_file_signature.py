@@ -35,6 +35,7 @@ def test_what_is_no_model_is_named(suffix: str, content: bytes, what: str, tmp_p
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.long
 def test_keras_files_under_each_others_names_are_read(tmp_path: Path) -> None:
     model = small()
     wanted = np.asarray(model(PIXELS.astype(np.float32) / 255.0)).reshape(-1)

@@ -13,6 +13,8 @@ from edge_malaria.training.classifier.published import PUBLISHED, published
 from edge_malaria.training.classifier.study_plan import Fall, StudyPlan
 
 OF_THIS_PROJECT = {"compact", "compact-wide", "micro"}
+# Building and compiling these takes ten seconds each.
+DEEP = {"densenet121", "senet"}
 
 
 def test_every_architecture_of_the_literature_has_its_protocol() -> None:
@@ -22,7 +24,10 @@ def test_every_architecture_of_the_literature_has_its_protocol() -> None:
     assert published("compact") is None
 
 
-@pytest.mark.parametrize("arch", sorted(PUBLISHED))
+@pytest.mark.parametrize(
+    "arch",
+    [pytest.param(n, marks=[pytest.mark.long] if n in DEEP else []) for n in sorted(PUBLISHED)],
+)
 def test_the_protocol_that_is_listed_is_the_one_that_runs(arch: str) -> None:
     from edge_malaria.keras_layers import keras
     from edge_malaria.training.classifier.study import fit_study

@@ -174,6 +174,7 @@ def test_tiles_come_alike_each_time_and_show_parasites() -> None:
     assert (truth == 1 << PARASITE).any() and (truth == 1 << BOUNDARY).any()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_network_learns_and_its_int8_file_labels_fields_of_any_size() -> None:
     from converters.to_tflite import convert, quantization_of

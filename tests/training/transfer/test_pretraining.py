@@ -110,6 +110,7 @@ def test_pretrained_body_is_taken_by_name(tmp_path: Path) -> None:
         classifier("vast")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_pretrain_as_a_user_runs_it(tmp_path: Path) -> None:
     folder = write_binary(tmp_path / "cifar")
