@@ -118,6 +118,7 @@ def test_unknown_patients_train_and_are_never_quoted(
     assert refused.code == 5 and "would leak" in refused.error
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_hundred_cells_of_unknown_patients_are_exported(
     own: Path, working_keras: Path, tmp_path: Path

@@ -84,6 +84,7 @@ def test_a_port_in_use_is_told(tmp_path: Path) -> None:
     assert f"port {port}" in ran.error
 
 
+@pytest.mark.long
 def test_a_power_cut_while_it_reads_and_while_a_person_decides(tmp_path: Path) -> None:
     data = tmp_path / "data"
     dice = random.Random(7)

@@ -59,7 +59,10 @@ def fits(page: playwright.Page, width: int) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.parametrize(("width", "height", "scheme"), [(360, 740, "dark"), (1280, 900, "light")])
+@pytest.mark.parametrize(
+    ("width", "height", "scheme"),
+    [(360, 740, "dark"), pytest.param(1280, 900, "light", marks=pytest.mark.long)],
+)
 def test_a_slide_from_its_making_to_its_documents(
     address: str, width: int, height: int, scheme: str, tmp_path: Path
 ) -> None:

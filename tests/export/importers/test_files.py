@@ -21,6 +21,7 @@ from edge_malaria.export.importers.proof import read_expected
 from tests.export.importers.small_networks import PIXELS, TOLD, rebuilt, small
 
 
+@pytest.mark.long
 def test_scaling_inside_the_network_is_read_from_the_file(tmp_path: Path) -> None:
     from keras import layers
 

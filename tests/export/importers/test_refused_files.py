@@ -23,6 +23,7 @@ from edge_malaria.export.load import is_own, load_source
 from tests.export.importers.small_networks import PIXELS, TOLD, rebuilt, small
 
 
+@pytest.mark.long
 def test_what_cannot_be_rebuilt_is_named(tmp_path: Path) -> None:
     from keras import layers
 
