@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -122,9 +123,14 @@ def screen(
         out, tuple(source or ()), rbc, resume, threads, force, report_only, profile, live
     )
     options = ScreenOptions(not no_quality_gate, fields, cells)
-    end_like_ctrl_c()
+    end_where_told = end_like_ctrl_c()
     with progress("fields", opened.total if opened else 0) as bar:
-        done = run_screen(opened, read, classifier, call, settings, options, bar.step, warn)
+
+        def step() -> None:
+            end_where_told()
+            bar.step()
+
+        done = run_screen(opened, read, classifier, call, settings, options, step, warn)
     for text in (*done.report.warnings, *done.notes):
         warn(text)
     if as_json:
@@ -161,11 +167,15 @@ def _check_how(source: list[str] | None, *, resume: bool, force: bool, report_on
         raise UsageError("SOURCE is missing: files, a folder, a video, camera:0 or sim:")
 
 
-def end_like_ctrl_c() -> None:
+def end_like_ctrl_c() -> Callable[[], None]:
     """Lets SIGTERM and a closed terminal end the slide as Ctrl-C does: with a report.
 
     Only the first one: a closing terminal may send several while the report is written. What was
     told to ignore them (nohup) stays so.
+
+    Returns:
+        To be called now and then: ends the slide where a signal came and was lost. Compiled code
+        may drop what is raised inside it, as numpy's ``Generator.choice`` does.
     """
     told: list[int] = []
 
@@ -178,6 +188,12 @@ def end_like_ctrl_c() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, end)
+
+    def end_where_told() -> None:
+        if told:
+            raise KeyboardInterrupt
+
+    return end_where_told
 
 
 def _red_cells(rbc_per_ul: float | None, haematocrit: float | None) -> float:

@@ -56,6 +56,27 @@ def test_a_signal_that_ends_processes_leaves_a_report(
     assert "--resume" in err
 
 
+# What a signal raises inside numpy's ``Generator.choice`` is lost there.
+_LOST = """
+import os, signal, sys
+from contextlib import suppress
+from edge_malaria.cli.screen import end_like_ctrl_c
+end_where_told = end_like_ctrl_c()
+end_where_told()
+with suppress(KeyboardInterrupt):
+    os.kill(os.getpid(), signal.SIGTERM)
+try:
+    end_where_told()
+except KeyboardInterrupt:
+    sys.exit(7)
+"""
+
+
+def test_a_signal_that_compiled_code_loses_ends_the_slide_with_its_field() -> None:
+    done = subprocess.run([sys.executable, "-c", _LOST], preexec_fn=hear_signals, check=False)
+    assert done.returncode == 7
+
+
 def test_a_terminal_that_is_closed_leaves_a_report(tmp_path: Path) -> None:
     out = tmp_path / "r"
     ours, theirs = os.openpty()
